@@ -1,0 +1,2 @@
+//! The gateway program: parse arguments, load, wire, serve, drain.
+fn main() {}

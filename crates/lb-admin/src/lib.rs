@@ -1,0 +1,1 @@
+//! Status endpoints, demo page and dashboard of a gateway.

@@ -1,0 +1,1 @@
+//! Traffic dump: write, rotate, read.

@@ -1,0 +1,1 @@
+//! Which backends are eligible: thresholds, ejection, breakers, probes.

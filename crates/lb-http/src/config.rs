@@ -1,0 +1,180 @@
+//! What the engine is told: plain, already valid data. Written by hand or lowered from files by `lb-config`.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use http::HeaderValue;
+use ipnet::IpNet;
+use lb_core::StrategyConfig;
+use lb_policy::PolicyConfig;
+use lb_router::RouteConfig;
+
+/// Everything one running gateway is told.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Worker threads; each has its own listeners, runtime and pool.
+    pub workers: NonZeroUsize,
+    /// How long requests in flight may take to finish after SIGTERM.
+    pub shutdown_timeout: Duration,
+    /// Where clients connect.
+    pub listeners: Vec<ListenerConfig>,
+    /// Peers whose `X-Forwarded-*` fields are believed and appended to.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Upstream connections kept open.
+    pub pool: PoolConfig,
+    /// Names with `_` pass instead of being dropped.
+    pub underscores_in_headers: bool,
+    /// Repeated slashes in a path are merged before matching and forwarding.
+    pub merge_slashes: bool,
+    /// Named groups of backends.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// First match wins, in this order.
+    pub rules: Vec<RuleConfig>,
+}
+
+/// One address that clients connect to.
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    /// Unique name, for logs and metrics.
+    pub name: String,
+    /// The address to bind.
+    pub address: SocketAddr,
+    /// Whether the status endpoints answer here, ahead of the rules.
+    pub status_endpoints: bool,
+    /// Bounds on what one client connection may ask for.
+    pub limits: ClientLimits,
+}
+
+/// Bounds on one client connection.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientLimits {
+    /// Bytes of a request head (431 above).
+    pub max_header_bytes: usize,
+    /// Fields of a request head (431 above).
+    pub max_headers: usize,
+    /// From the first byte of a head to its last (408 above).
+    pub header_timeout: Duration,
+    /// How long an idle keep-alive connection stays open.
+    pub keep_alive_timeout: Duration,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self {
+            max_header_bytes: 32 << 10,
+            max_headers: 100,
+            header_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
+        }
+    }
+}
+
+/// Bounds on idle upstream connections, over the whole process.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolConfig {
+    /// All backends together.
+    pub max_idle: usize,
+    /// One backend.
+    pub max_idle_per_backend: usize,
+    /// How long a connection may stay idle.
+    pub idle_timeout: Duration,
+    /// Requests after which a connection is closed.
+    pub max_requests_per_connection: Option<NonZeroU32>,
+    /// Age after which a connection is closed.
+    pub max_connection_age: Option<Duration>,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            max_idle: 4096,
+            max_idle_per_backend: 256,
+            idle_timeout: Duration::from_secs(90),
+            max_requests_per_connection: None,
+            max_connection_age: None,
+        }
+    }
+}
+
+/// A named group of backends and how one of them is chosen.
+#[derive(Debug, Clone)]
+pub struct UpstreamConfig {
+    /// Unique name.
+    pub name: String,
+    /// How a backend is chosen.
+    pub strategy: StrategyConfig,
+    /// The members, in the order they were listed.
+    pub backends: Vec<BackendConfig>,
+}
+
+/// One member of an upstream.
+#[derive(Debug, Clone)]
+pub struct BackendConfig {
+    /// The URL exactly as configured: the backend's identity in logs, metrics and the admin API.
+    pub url: String,
+    /// Host name or address, IPv6 without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Path of the URL without a trailing slash, put in front of every forwarded path; empty for none.
+    pub base_path: String,
+    /// Share of requests; 0 means no new requests.
+    pub weight: f64,
+    /// Requests in flight at once, over the whole process.
+    pub max_connections: Option<NonZeroU32>,
+    /// Until the response head; beats the rule's.
+    pub timeout: Option<Duration>,
+    /// Used only while no other backend is eligible.
+    pub backup: bool,
+}
+
+/// One rule: what it matches, where it leads and what happens on the way.
+#[derive(Debug, Clone)]
+pub struct RuleConfig {
+    /// What it matches and how the path is rewritten.
+    pub route: RouteConfig,
+    /// Index into [`GatewayConfig::upstreams`].
+    pub upstream: usize,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// The Host field the backend sees.
+    pub host_header: HostHeader,
+    /// Extra tries after connect failures and stale pooled connections.
+    pub retry_attempts: u32,
+    /// Policies in their order.
+    pub policies: Vec<PolicyConfig>,
+}
+
+/// Deadlines of one exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// From the request's arrival to the response head, over all attempts (504).
+    pub response_head: Duration,
+    /// One TCP connect.
+    pub connect: Duration,
+    /// Between two pieces of a body, either way.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            response_head: Duration::from_secs(30),
+            connect: Duration::from_secs(3),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What Host a backend is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The client's.
+    #[default]
+    Preserve,
+    /// The backend's own authority.
+    Backend,
+    /// This one.
+    Literal(HeaderValue),
+}

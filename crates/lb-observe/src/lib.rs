@@ -1,0 +1,1 @@
+//! The exchange record and its recorders: metrics and access log.

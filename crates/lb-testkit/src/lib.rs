@@ -1,0 +1,1 @@
+//! Scripted backends and raw clients for end-to-end tests.
