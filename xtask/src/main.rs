@@ -1,2 +1,40 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands, `cargo xtask COMMAND`: one file a command, and this dispatcher.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program prints")]
+
+mod bench;
+mod test;
+mod tidy;
+
+use std::path::Path;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run all tests, after checking (or installing) what they need beside Rust.
+    Test(test::Args),
+    /// Check what neither rustfmt nor clippy can: file headers and lengths, crate edges, documents.
+    Tidy(tidy::Args),
+    /// Measure and print tables.
+    Bench(bench::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    // Every command works from the workspace's root, wherever it was called.
+    if let Some(root) = Path::new(env!("CARGO_MANIFEST_DIR")).parent() {
+        std::env::set_current_dir(root)?;
+    }
+    match Cli::parse().command {
+        Command::Test(args) => test::run(&args),
+        Command::Tidy(args) => tidy::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    }
+}
