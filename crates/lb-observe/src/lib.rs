@@ -1,1 +1,40 @@
-//! The exchange record and its recorders: metrics and access log.
+//! What happened, told once and kept cheaply: the exchange record and its recorders.
+//!
+//! The data path hands every finished [`Exchange`] to each [`Recorder`], exactly once. Two stand here:
+//! [`Figures`] adds it to the counters and histograms of its rule and backend, [`AccessLog`] writes one JSON
+//! line about it. Neither looks anything up by label: the handles ([`RuleStats`], [`BackendStats`]) are taken
+//! from the [`Registry`] when a configuration is put in force, and travel with it.
+//!
+//! Cost on the hot path: one relaxed atomic add a figure into the worker's own cache lines; no lock, no
+//! allocation after a histogram's first sample in a range, no clock read.
+//!
+//! ```
+//! use lb_observe::{Exchange, Figures, Recorder, Registry};
+//! use std::time::Duration;
+//!
+//! let registry = Registry::default();
+//! let rule = registry.rule("api", 2);
+//! let figures = Figures::new(&registry, 2);
+//! figures.record(&Exchange {
+//!     rule: Some(&rule),
+//!     duration: Duration::from_millis(3),
+//!     ..Exchange::new(1)
+//! });
+//! assert_eq!(rule.totals().requests.total(), 1);
+//! ```
+
+pub mod access_log;
+mod exchange;
+mod figures;
+pub mod histogram;
+mod registry;
+mod shards;
+pub mod stats;
+
+pub use access_log::{AccessLog, AccessLogConfig};
+pub use exchange::{Exchange, Recorder};
+pub use figures::{Figures, NO_RULE};
+pub use histogram::Histogram;
+pub use registry::Registry;
+pub use shards::Shards;
+pub use stats::{BackendStats, FailureKind, ListenerStats, PolicyStats, RuleStats, UpstreamStats};

@@ -1,0 +1,151 @@
+//! One JSON line an exchange, written where nobody waits for it.
+//!
+//! A worker copies what the line needs into one allocation and tries to put it into a bounded queue; a thread of
+//! its own formats and writes. A queue that is full, because what the lines are written to is slower than the
+//! traffic or stands still, drops the line and counts it: recording never delays a request. The thread looks into
+//! the queue every few milliseconds while there is traffic, so that workers need not wake it for every line.
+
+mod entry;
+mod field;
+mod json;
+mod writer;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use crate::{Exchange, Recorder};
+use entry::Entry;
+pub use field::{Field, UnknownField};
+
+/// How long a log that goes away waits for its last lines to be written.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// What the access log writes, and how much of it.
+#[derive(Debug, Clone)]
+pub struct AccessLogConfig {
+    /// The fields of a line beside `time`, `level`, `msg`, `component` and, where something went wrong, `error`;
+    /// in this order.
+    pub fields: Vec<Field>,
+    /// The share of exchanges that are written, 0..=1. Those that ended in a 5xx or were broken off by a backend
+    /// are always written.
+    pub sample: f64,
+    /// Lines that may wait to be written.
+    pub queue: usize,
+}
+
+impl Default for AccessLogConfig {
+    fn default() -> Self {
+        Self { fields: Field::DEFAULT.to_vec(), sample: 1.0, queue: 8192 }
+    }
+}
+
+/// The recorder that writes the access log.
+///
+/// Dropping it writes what waits, for at most two seconds; [`flush`](Self::flush) does so before.
+///
+/// ```
+/// use lb_observe::{AccessLog, AccessLogConfig, Exchange, Recorder};
+/// # use std::{io::Write, sync::{Arc, Mutex}, time::Duration};
+/// # #[derive(Clone, Default)]
+/// # struct Buffer(Arc<Mutex<Vec<u8>>>);
+/// # impl Write for Buffer {
+/// #     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> { self.0.lock().unwrap().write(bytes) }
+/// #     fn flush(&mut self) -> std::io::Result<()> { Ok(()) }
+/// # }
+/// # let buffer = Buffer::default();
+/// let log = AccessLog::start(AccessLogConfig::default(), buffer.clone())?;
+/// log.record(&Exchange { method: "GET", path: "/users", ..Exchange::new(0) });
+/// assert!(log.flush(Duration::from_secs(5)));
+/// # assert!(String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap().contains(r#""path":"/users""#));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct AccessLog {
+    queue: SyncSender<Message>,
+    sample: f64,
+    dropped: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Entry(Entry),
+    /// Answered when everything before it has been written.
+    Flush(SyncSender<()>),
+}
+
+impl AccessLog {
+    /// Starts the writing thread.
+    ///
+    /// # Errors
+    /// The system refuses another thread.
+    pub fn start(config: AccessLogConfig, output: impl Write + Send + 'static) -> io::Result<Self> {
+        let (queue, entries) = sync_channel(config.queue.max(1));
+        let dropped = Arc::new(AtomicU64::new(0));
+        let writer = writer::Writer::new(entries, config.fields, output, Arc::clone(&dropped));
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())?;
+        Ok(Self { queue, sample: config.sample, dropped })
+    }
+
+    /// Starts a log that goes to standard error.
+    ///
+    /// # Errors
+    /// The system refuses another thread.
+    pub fn to_stderr(config: AccessLogConfig) -> io::Result<Self> {
+        Self::start(config, io::stderr())
+    }
+
+    /// Lines that were dropped because too many waited, or that could not be written.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// Waits until every line recorded so far has been written; false where that takes longer.
+    pub fn flush(&self, deadline: Duration) -> bool {
+        let started = Instant::now();
+        let (done, flushed) = sync_channel(1);
+        let mut message = Message::Flush(done);
+        loop {
+            message = match self.queue.try_send(message) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return false,
+                Err(TrySendError::Full(message)) if started.elapsed() < deadline => message,
+                Err(TrySendError::Full(_)) => return false,
+            };
+            std::thread::sleep(writer::BREATH);
+        }
+        flushed.recv_timeout(deadline.saturating_sub(started.elapsed())).is_ok()
+    }
+
+    fn is_kept(&self, exchange: &Exchange<'_>) -> bool {
+        self.sample >= 1.0 || is_error(exchange) || fastrand::f64() < self.sample
+    }
+}
+
+impl Recorder for AccessLog {
+    fn record(&self, exchange: &Exchange<'_>) {
+        if !self.is_kept(exchange) {
+            return;
+        }
+        if self.queue.try_send(Message::Entry(Entry::copy(exchange))).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        // The thread ends when the queue has gone; one that is stuck in a write is left behind.
+        let _all_written = self.flush(LAST_WRITE);
+    }
+}
+
+/// Whether something went wrong on our side or a backend's; a client that leaves or errs is everyday traffic.
+fn is_error(exchange: &Exchange<'_>) -> bool {
+    exchange.status.is_server_error() || exchange.code.and_then(crate::FailureKind::of_code).is_some()
+}
+
+#[cfg(test)]
+mod tests;

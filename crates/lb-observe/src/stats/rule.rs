@@ -1,0 +1,58 @@
+//! What clients asked of one rule, and how long the answers took.
+
+use std::time::Duration;
+
+use super::requests::{Class, RequestCounters, RequestTotals};
+use crate::histogram::Summary;
+use crate::{Histogram, Shards};
+
+/// Figures of one rule, kept across reloads.
+#[derive(Debug)]
+pub struct RuleStats {
+    name: Box<str>,
+    shards: Shards<Shard>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    requests: RequestCounters,
+    duration: Histogram,
+}
+
+impl RuleStats {
+    pub(crate) fn new(name: &str, workers: usize) -> Self {
+        Self { name: name.into(), shards: Shards::new(workers) }
+    }
+
+    /// The rule's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Counts one finished exchange: `duration` from the request's first byte to the answer's last.
+    #[inline]
+    pub fn record(&self, worker: usize, class: Class, bytes_in: u64, bytes_out: u64, duration: Duration) {
+        let shard = self.shards.shard(worker);
+        shard.requests.count(class, bytes_in, bytes_out);
+        shard.duration.record(duration);
+    }
+
+    /// The figures of all workers.
+    pub fn totals(&self) -> RuleTotals {
+        let mut totals = RuleTotals::default();
+        for shard in self.shards.iter() {
+            shard.requests.add_to(&mut totals.requests);
+            totals.duration.add(&shard.duration);
+        }
+        totals
+    }
+}
+
+/// What a rule's figures were at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct RuleTotals {
+    /// Requests and bytes.
+    pub requests: RequestTotals,
+    /// From the request's first byte to the answer's last.
+    pub duration: Summary,
+}
