@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+use crate::control::ACCESS_LOG_DROPPED;
 use crate::{Exchange, Recorder};
 use entry::Entry;
 pub use field::{Field, UnknownField};
@@ -66,7 +67,25 @@ impl Default for AccessLogConfig {
 pub struct AccessLog {
     queue: SyncSender<Message>,
     sample: f64,
-    dropped: Arc<AtomicU64>,
+    dropped: Dropped,
+}
+
+/// Lines that were lost, counted here and in the metrics.
+#[derive(Debug, Clone)]
+struct Dropped {
+    lines: Arc<AtomicU64>,
+    metric: metrics::Counter,
+}
+
+impl Dropped {
+    fn new() -> Self {
+        Self { lines: Arc::default(), metric: metrics::counter!(ACCESS_LOG_DROPPED) }
+    }
+
+    fn add(&self, lines: u64) {
+        self.lines.fetch_add(lines, Relaxed);
+        self.metric.increment(lines);
+    }
 }
 
 #[derive(Debug)]
@@ -77,14 +96,15 @@ enum Message {
 }
 
 impl AccessLog {
-    /// Starts the writing thread.
+    /// Starts the writing thread. Lost lines are counted in the metrics too where
+    /// [`ControlMetrics`](crate::control::ControlMetrics) has been installed before.
     ///
     /// # Errors
     /// The system refuses another thread.
     pub fn start(config: AccessLogConfig, output: impl Write + Send + 'static) -> io::Result<Self> {
         let (queue, entries) = sync_channel(config.queue.max(1));
-        let dropped = Arc::new(AtomicU64::new(0));
-        let writer = writer::Writer::new(entries, config.fields, output, Arc::clone(&dropped));
+        let dropped = Dropped::new();
+        let writer = writer::Writer::new(entries, config.fields, output, dropped.clone());
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())?;
         Ok(Self { queue, sample: config.sample, dropped })
     }
@@ -99,7 +119,7 @@ impl AccessLog {
 
     /// Lines that were dropped because too many waited, or that could not be written.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+        self.dropped.lines.load(Relaxed)
     }
 
     /// Waits until every line recorded so far has been written; false where that takes longer.
@@ -130,7 +150,7 @@ impl Recorder for AccessLog {
             return;
         }
         if self.queue.try_send(Message::Entry(Entry::copy(exchange))).is_err() {
-            self.dropped.fetch_add(1, Relaxed);
+            self.dropped.add(1);
         }
     }
 }

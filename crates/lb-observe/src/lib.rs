@@ -5,6 +5,9 @@
 //! line about it. Neither looks anything up by label: the handles ([`RuleStats`], [`BackendStats`]) are taken
 //! from the [`Registry`] when a configuration is put in force, and travel with it.
 //!
+//! Reading is the other side: [`prometheus::render`] and [`json::report`] merge the workers' shards, with the
+//! [`live`] state that no counter holds, into the two forms of `/metrics`.
+//!
 //! Cost on the hot path: one relaxed atomic add a figure into the worker's own cache lines; no lock, no
 //! allocation after a histogram's first sample in a range, no clock read.
 //!
@@ -24,14 +27,21 @@
 //! ```
 
 pub mod access_log;
+mod balance;
+pub mod control;
 mod exchange;
 mod figures;
 pub mod histogram;
+pub mod json;
+pub mod live;
+pub mod prometheus;
+mod rate;
 mod registry;
 mod shards;
 pub mod stats;
 
 pub use access_log::{AccessLog, AccessLogConfig};
+pub use balance::Balance;
 pub use exchange::{Exchange, Recorder};
 pub use figures::{Figures, NO_RULE};
 pub use histogram::Histogram;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::{BackendStats, ListenerStats, PolicyStats, RuleStats, UpstreamStats};
 
@@ -69,6 +70,17 @@ impl Registry {
     /// Every policy that can turn requests away, by rule.
     pub fn policies(&self) -> Vec<Arc<PolicyStats>> {
         self.policies.all()
+    }
+
+    /// Lets every rate look at its counter. To be called about every five seconds: rates then cover the last
+    /// minute; without, they cover the time since they were last asked for.
+    pub fn tick(&self, now: Instant) {
+        for rule in self.rules() {
+            rule.requests_per_second(now);
+        }
+        for backend in self.backends() {
+            backend.requests_per_second(now);
+        }
     }
 
     /// Forgets identities whose handles no one else holds: those of rules and backends that are configured no

@@ -1,13 +1,11 @@
 //! The thread that formats and writes.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
-use super::Message;
 use super::field::Field;
+use super::{Dropped, Message};
 
 /// How long the thread sleeps between two looks into the queue while there is traffic.
 pub(super) const BREATH: Duration = Duration::from_millis(5);
@@ -22,19 +20,14 @@ pub(super) struct Writer<W> {
     entries: Receiver<Message>,
     fields: Vec<Field>,
     output: W,
-    dropped: Arc<AtomicU64>,
+    dropped: Dropped,
     batch: Vec<u8>,
     batched: u64,
     flushes: Vec<SyncSender<()>>,
 }
 
 impl<W: Write> Writer<W> {
-    pub(super) fn new(
-        entries: Receiver<Message>,
-        fields: Vec<Field>,
-        output: W,
-        dropped: Arc<AtomicU64>,
-    ) -> Self {
+    pub(super) fn new(entries: Receiver<Message>, fields: Vec<Field>, output: W, dropped: Dropped) -> Self {
         let batch = Vec::with_capacity(BATCH_BYTES);
         Self { entries, fields, output, dropped, batch, batched: 0, flushes: Vec::new() }
     }
@@ -81,7 +74,7 @@ impl<W: Write> Writer<W> {
         let written = self.output.write_all(&self.batch).and_then(|()| self.output.flush());
         if written.is_err() {
             // There is nowhere to say so: the counter does.
-            self.dropped.fetch_add(self.batched, Relaxed);
+            self.dropped.add(self.batched);
         }
         self.batch.clear();
         self.batched = 0;

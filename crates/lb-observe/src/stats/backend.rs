@@ -1,12 +1,13 @@
 //! What one backend was sent, how it answered and how long it took to.
 
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 
 use super::requests::{Class, RequestCounters, RequestTotals};
 use crate::histogram::Summary;
+use crate::rate::Rate;
 use crate::{Histogram, Shards};
 
 /// How an attempt at a backend failed other than by the status it answered.
@@ -62,6 +63,7 @@ pub struct BackendStats {
     upstream: Box<str>,
     backend: Box<str>,
     shards: Shards<Shard>,
+    rate: Rate,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +78,8 @@ struct Shard {
 
 impl BackendStats {
     pub(crate) fn new(upstream: &str, backend: &str, workers: usize) -> Self {
-        Self { upstream: upstream.into(), backend: backend.into(), shards: Shards::new(workers) }
+        let (upstream, backend) = (upstream.into(), backend.into());
+        Self { upstream, backend, shards: Shards::new(workers), rate: Rate::new(Instant::now()) }
     }
 
     /// The upstream's name.
@@ -115,6 +118,15 @@ impl BackendStats {
         };
         let failure = Some(failure);
         self.record(worker, &Attempt { status, failure, bytes_in: 0, bytes_out: 0, latency: None, ended_at });
+    }
+
+    /// Requests a second over the last minute, or since the figures began.
+    ///
+    /// Each call also takes a look for later ones; see [`Registry::tick`](crate::Registry::tick).
+    pub fn requests_per_second(&self, now: Instant) -> f64 {
+        let mut requests = RequestTotals::default();
+        self.shards.iter().for_each(|shard| shard.requests.add_to(&mut requests));
+        self.rate.look(now, requests.total())
     }
 
     /// The figures of all workers.

@@ -1,9 +1,10 @@
 //! What clients asked of one rule, and how long the answers took.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::requests::{Class, RequestCounters, RequestTotals};
 use crate::histogram::Summary;
+use crate::rate::Rate;
 use crate::{Histogram, Shards};
 
 /// Figures of one rule, kept across reloads.
@@ -11,6 +12,7 @@ use crate::{Histogram, Shards};
 pub struct RuleStats {
     name: Box<str>,
     shards: Shards<Shard>,
+    rate: Rate,
 }
 
 #[derive(Debug, Default)]
@@ -21,7 +23,7 @@ struct Shard {
 
 impl RuleStats {
     pub(crate) fn new(name: &str, workers: usize) -> Self {
-        Self { name: name.into(), shards: Shards::new(workers) }
+        Self { name: name.into(), shards: Shards::new(workers), rate: Rate::new(Instant::now()) }
     }
 
     /// The rule's name.
@@ -35,6 +37,15 @@ impl RuleStats {
         let shard = self.shards.shard(worker);
         shard.requests.count(class, bytes_in, bytes_out);
         shard.duration.record(duration);
+    }
+
+    /// Requests a second over the last minute, or since the figures began.
+    ///
+    /// Each call also takes a look for later ones; see [`Registry::tick`](crate::Registry::tick).
+    pub fn requests_per_second(&self, now: Instant) -> f64 {
+        let mut requests = RequestTotals::default();
+        self.shards.iter().for_each(|shard| shard.requests.add_to(&mut requests));
+        self.rate.look(now, requests.total())
     }
 
     /// The figures of all workers.

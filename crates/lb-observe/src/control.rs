@@ -1,0 +1,72 @@
+//! Counters of the control side, through the `metrics` facade: what happens seldom and anywhere.
+
+use std::sync::{Mutex, PoisonError};
+
+use metrics::{SetRecorderError, counter, describe_counter};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+const RELOADS: &str = "gatewayd_config_reloads_total";
+const DUMP_DROPPED: &str = "gatewayd_dump_dropped_total";
+pub(crate) const ACCESS_LOG_DROPPED: &str = "gatewayd_access_log_dropped_total";
+
+/// How an attempt to put a new configuration in force ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// It is in force.
+    Ok,
+    /// It was refused, the one before stays.
+    Rejected,
+}
+
+/// Counts a reload.
+pub fn reloaded(reload: Reload) {
+    let result = match reload {
+        Reload::Ok => "ok",
+        Reload::Rejected => "rejected",
+    };
+    counter!(RELOADS, "result" => result).increment(1);
+}
+
+/// Counts dump entries that were dropped rather than delay their exchanges.
+pub fn dump_dropped(entries: u64) {
+    counter!(DUMP_DROPPED).increment(entries);
+}
+
+/// Where the facade's counters are kept; crates that use `metrics` are heard here too.
+#[derive(Debug)]
+pub struct ControlMetrics {
+    handle: PrometheusHandle,
+    // Rendering publishes descriptions: one at a time.
+    rendering: Mutex<()>,
+}
+
+impl ControlMetrics {
+    /// Makes this the process's recorder of the `metrics` facade. Once a process, before anything is counted.
+    ///
+    /// # Errors
+    /// There is one already.
+    pub fn install() -> Result<Self, SetRecorderError<PrometheusRecorder>> {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder)?;
+        describe();
+        Ok(Self { handle, rendering: Mutex::default() })
+    }
+
+    /// The counters as Prometheus text.
+    pub(crate) fn render(&self) -> String {
+        let _one_at_a_time = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.handle.render()
+    }
+}
+
+/// Describes our own counters, and has them read 0 before the first event: a rate needs a start.
+fn describe() {
+    describe_counter!(RELOADS, "Attempts to put a new configuration in force.");
+    counter!(RELOADS, "result" => "ok").increment(0);
+    counter!(RELOADS, "result" => "rejected").increment(0);
+    describe_counter!(DUMP_DROPPED, "Traffic dump entries dropped rather than delay their exchanges.");
+    counter!(DUMP_DROPPED).increment(0);
+    describe_counter!(ACCESS_LOG_DROPPED, "Access log lines dropped rather than delay their exchanges.");
+    counter!(ACCESS_LOG_DROPPED).increment(0);
+}

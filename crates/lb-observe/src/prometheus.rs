@@ -1,0 +1,174 @@
+//! `/metrics` as Prometheus text.
+//!
+//! The labels are configured names alone (rules, upstreams, backends, listeners, policies), never anything that a
+//! client sends, so the number of series is bounded by the configuration.
+
+mod text;
+
+use crate::control::ControlMetrics;
+use crate::live::{Live, LiveBackend};
+use crate::stats::{BackendTotals, Class, FailureKind, RuleTotals};
+use crate::{Balance, Registry};
+use text::{Kind, Labels, Text};
+
+/// The content type of what [`render`] writes.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The `le` labels of [`EXPOSED_BOUNDS_US`](crate::histogram::EXPOSED_BOUNDS_US), in seconds.
+static BOUNDS: [&str; 19] = [
+    "le=\"0.0001\"",
+    "le=\"0.0002\"",
+    "le=\"0.0005\"",
+    "le=\"0.001\"",
+    "le=\"0.002\"",
+    "le=\"0.005\"",
+    "le=\"0.01\"",
+    "le=\"0.02\"",
+    "le=\"0.05\"",
+    "le=\"0.1\"",
+    "le=\"0.2\"",
+    "le=\"0.5\"",
+    "le=\"1\"",
+    "le=\"2\"",
+    "le=\"5\"",
+    "le=\"10\"",
+    "le=\"30\"",
+    "le=\"60\"",
+    "le=\"300\"",
+];
+
+/// Everything there is to scrape: the registry's figures, the live state, and the control side's counters.
+pub fn render(registry: &Registry, live: &Live<'_>, control: Option<&ControlMetrics>) -> String {
+    let mut text = Text::default();
+    process(&mut text, live);
+    rules(&mut text, registry);
+    backends(&mut text, registry);
+    backend_states(&mut text, live);
+    upstreams(&mut text, registry, live);
+    listeners(&mut text, registry);
+    if let Some(control) = control {
+        text.append(&control.render());
+    }
+    text.finish()
+}
+
+fn process(text: &mut Text, live: &Live<'_>) {
+    let mut family = text.family("gatewayd_build_info", Kind::Gauge, "The version that runs; always 1.");
+    family.sample(&Labels::new(&[("version", live.version)]), 1);
+    let mut family = text.family("gatewayd_uptime_seconds", Kind::Gauge, "Time since the start.");
+    family.sample(&Labels::default(), live.uptime.as_secs_f64());
+}
+
+fn rules(text: &mut Text, registry: &Registry) {
+    let rules: Vec<(Labels, RuleTotals)> =
+        registry.rules().iter().map(|rule| (Labels::new(&[("rule", rule.name())]), rule.totals())).collect();
+    let help = "Requests by rule and class of the answer; 499 where the client left first.";
+    let mut family = text.family("gatewayd_requests_total", Kind::Counter, help);
+    for (labels, totals) in &rules {
+        for (class, count) in totals.requests.by_class().filter(is_shown) {
+            family.sample_with(labels, "code", class.label(), count);
+        }
+    }
+    let help = "From a request's first byte to its answer's last.";
+    let mut family = text.family("gatewayd_request_duration_seconds", Kind::Histogram, help);
+    rules.iter().for_each(|(labels, totals)| family.histogram(labels, &totals.duration));
+    let mut family = text.family("gatewayd_request_bytes_total", Kind::Counter, "Bytes of request bodies.");
+    rules.iter().for_each(|(labels, totals)| family.sample(labels, totals.requests.bytes_in));
+    let mut family = text.family("gatewayd_response_bytes_total", Kind::Counter, "Bytes of response bodies.");
+    rules.iter().for_each(|(labels, totals)| family.sample(labels, totals.requests.bytes_out));
+
+    let help = "Requests that a policy turned away.";
+    let mut family = text.family("gatewayd_policy_rejections_total", Kind::Counter, help);
+    for policy in registry.policies() {
+        let labels = Labels::new(&[("rule", policy.rule()), ("policy", policy.policy())]);
+        family.sample(&labels, policy.rejections());
+    }
+}
+
+fn backends(text: &mut Text, registry: &Registry) {
+    let backends: Vec<(Labels, BackendTotals)> = registry
+        .backends()
+        .iter()
+        .map(|backend| (backend_labels(backend.upstream(), backend.backend()), backend.totals()))
+        .collect();
+    let help = "Attempts at a backend by class of the answer; those without one count as 5xx.";
+    let mut family = text.family("gatewayd_backend_requests_total", Kind::Counter, help);
+    for (labels, totals) in &backends {
+        for (class, count) in totals.requests.by_class().filter(is_shown) {
+            family.sample_with(labels, "code", class.label(), count);
+        }
+    }
+    let help = "From sending a request to a backend to the head of its response.";
+    let mut family = text.family("gatewayd_backend_request_duration_seconds", Kind::Histogram, help);
+    backends.iter().for_each(|(labels, totals)| family.histogram(labels, &totals.latency));
+    let help = "Attempts at a backend that brought no complete answer, by reason.";
+    let mut family = text.family("gatewayd_backend_failures_total", Kind::Counter, help);
+    for (labels, totals) in &backends {
+        for kind in FailureKind::ALL {
+            family.sample_with(labels, "reason", kind.code(), totals.failures(kind));
+        }
+    }
+}
+
+fn backend_states(text: &mut Text, live: &Live<'_>) {
+    let backends: Vec<(Labels, &LiveBackend<'_>)> = live
+        .upstreams
+        .iter()
+        .flat_map(|upstream| &upstream.backends)
+        .map(|backend| (backend_labels(backend.stats.upstream(), backend.stats.backend()), backend))
+        .collect();
+    let mut gauge = |name, help, value: fn(&LiveBackend<'_>) -> f64| {
+        let mut family = text.family(name, Kind::Gauge, help);
+        backends.iter().for_each(|(labels, backend)| family.sample(labels, value(backend)));
+    };
+    #[expect(clippy::cast_precision_loss, reason = "requests in flight stay far below 2^53")]
+    gauge("gatewayd_backend_active_connections", "Requests in flight to a backend.", |b| b.active as f64);
+    gauge("gatewayd_backend_up", "Whether a backend is held healthy.", |b| f64::from(u8::from(b.healthy)));
+    let help = "A backend's circuit breaker: 0 closed, 1 half-open, 2 open.";
+    gauge("gatewayd_backend_circuit_state", help, |b| f64::from(b.circuit.level()));
+    gauge("gatewayd_backend_weight", "A backend's weight in force; 0 takes no new requests.", |b| b.weight);
+}
+
+fn upstreams(text: &mut Text, registry: &Registry, live: &Live<'_>) {
+    let help = "Attempts beyond an exchange's first.";
+    let mut family = text.family("gatewayd_retries_total", Kind::Counter, help);
+    for upstream in registry.upstreams() {
+        family.sample(&Labels::new(&[("upstream", upstream.name())]), upstream.retries());
+    }
+    let help = "Unevenness of an upstream's requests over its backends' weights; 0 is exactly even.";
+    let mut family = text.family("gatewayd_upstream_load_spread", Kind::Gauge, help);
+    for upstream in &live.upstreams {
+        let loads = upstream.backends.iter().map(|b| (b.stats.totals().requests.total(), b.weight));
+        if let Some(balance) = Balance::of(loads) {
+            let labels = Labels::new(&[("upstream", upstream.name), ("strategy", upstream.strategy)]);
+            family.sample(&labels, balance.spread);
+        }
+    }
+}
+
+fn listeners(text: &mut Text, registry: &Registry) {
+    let listeners: Vec<_> = registry
+        .listeners()
+        .iter()
+        .map(|listener| (Labels::new(&[("listener", listener.name())]), listener.totals()))
+        .collect();
+    let mut family = text.family("gatewayd_connections_active", Kind::Gauge, "Client connections open now.");
+    listeners.iter().for_each(|(labels, totals)| family.sample(labels, totals.active));
+    let help = "Client connections since the start.";
+    let mut family = text.family("gatewayd_connections_accepted_total", Kind::Counter, help);
+    listeners.iter().for_each(|(labels, totals)| family.sample(labels, totals.accepted));
+}
+
+fn backend_labels(upstream: &str, backend: &str) -> Labels {
+    Labels::new(&[("upstream", upstream), ("backend", backend)])
+}
+
+/// The usual classes are there from the start, so that a rate has a first value; the rare ones when they come.
+fn is_shown((class, count): &(Class, u64)) -> bool {
+    *count > 0 || !matches!(class, Class::Informational | Class::ClientLeft)
+}
+
+#[cfg(test)]
+mod strict;
+#[cfg(test)]
+mod tests;
