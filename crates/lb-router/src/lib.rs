@@ -1,49 +1,54 @@
-//! Decides which rule takes a request, and why.
+//! Decides which rule takes a request, and what path is forwarded: no I/O, no clock, no allocation where
+//! nothing is rewritten.
+//!
+//! A request's target and host are first brought to one form ([`target`], [`authority`]); what is matched is
+//! what is forwarded. The first rule in listed order whose every condition is met takes the request.
+//!
+//! ```
+//! use http::{HeaderMap, Method};
+//! use lb_router::{PathConfig, RequestView, RewriteConfig, RouteConfig, Routed, Router, target};
+//!
+//! let router = Router::new(vec![RouteConfig {
+//!     name: "api-v1".to_owned(),
+//!     hosts: vec!["*.example.com".to_owned()],
+//!     path: PathConfig::Prefix("/api/v1/".to_owned()),
+//!     methods: vec![Method::GET],
+//!     rewrite: RewriteConfig { strip_prefix: Some("/api/v1".to_owned()), ..Default::default() },
+//!     ..Default::default()
+//! }])
+//! .unwrap_or_else(|errors| panic!("{errors:?}"));
+//!
+//! let path = target::normalize_path("/api/v1/./users%2f7", true)?;
+//! let mut request = RequestView {
+//!     method: &Method::GET,
+//!     host: Some("API.example.com"),
+//!     path: &path,
+//!     query: None,
+//!     headers: &HeaderMap::new(),
+//! };
+//! let Routed::Rule(rule) = router.route(&request) else { panic!("no rule") };
+//! assert_eq!((rule.index, &*rule.rewrite(&path)), (0, "/users%2F7"));
+//!
+//! request.method = &Method::POST;
+//! assert!(matches!(router.route(&request), Routed::MethodNotAllowed { allow } if allow == "GET"));
+//! # Ok::<(), target::PathError>(())
+//! ```
 
-use http::{HeaderName, Method};
+pub mod authority;
+mod config;
+mod error;
+mod host;
+mod method;
+mod path;
+mod percent;
+mod query;
+mod rewrite;
+mod router;
+mod rule;
+pub mod target;
+mod template;
 
-/// What one rule matches and how it rewrites: plain data, in the order the rules were listed.
-#[derive(Debug, Clone, Default)]
-pub struct RouteConfig {
-    /// The rule's unique name.
-    pub name: String,
-    /// Host patterns: `api.example.com` or `*.example.com`; empty matches every host.
-    pub hosts: Vec<String>,
-    /// What of the path must match.
-    pub path: PathConfig,
-    /// Methods; empty matches all.
-    pub methods: Vec<Method>,
-    /// Headers that must be present with this exact value.
-    pub headers: Vec<(HeaderName, String)>,
-    /// Query parameters that must be present with this exact value.
-    pub query: Vec<(String, String)>,
-    /// How a matched path is changed before it is forwarded.
-    pub rewrite: RewriteConfig,
-}
-
-/// How a rule looks at the path.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum PathConfig {
-    /// Every path.
-    #[default]
-    Any,
-    /// This path alone.
-    Exact(String),
-    /// This prefix, on a segment boundary.
-    Prefix(String),
-    /// A regular expression (crate `regex`), unanchored unless it says so.
-    Regex(String),
-    /// A template such as `/api/users/{id}` or `/files/{*rest}`.
-    Template(String),
-}
-
-/// Path rewriting, in this order: `template` if given, else `strip_prefix` then `add_prefix`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RewriteConfig {
-    /// Removed from the front, on a segment boundary.
-    pub strip_prefix: Option<String>,
-    /// Put in front, after stripping.
-    pub add_prefix: Option<String>,
-    /// A new path, with the parameters of a template or the captures of a regex: `/users/{id}`.
-    pub template: Option<String>,
-}
+pub use self::config::{PathConfig, RewriteConfig, RouteConfig};
+pub use self::error::{RouteError, RouteField, RouteProblem, TemplateFault};
+pub use self::router::{RequestView, Routed, Router, RuleMatch};
+pub use self::rule::Miss;
