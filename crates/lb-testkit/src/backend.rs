@@ -109,6 +109,11 @@ impl Backend {
         self.seen.open.lock().unwrap().len()
     }
 
+    /// How many of the open connections the peer has closed, whether or not their scripts look.
+    pub fn connections_closed_by_peer(&self) -> usize {
+        self.seen.open.lock().unwrap().values().filter(|stream| closed_by_peer(stream)).count()
+    }
+
     /// How many bytes it has received on all connections.
     pub fn bytes_received(&self) -> usize {
         self.seen.bytes.load(SeqCst)
@@ -162,6 +167,17 @@ fn accept(listener: &TcpListener, seen: &Arc<Seen>, script: &Script) {
             let mut conn = Conn { wire: Some(wire), connection, in_hand: false, seen };
             script(&mut conn);
         });
+    }
+}
+
+/// Whether nothing is left to read and nothing will come, or the connection was reset.
+fn closed_by_peer(stream: &TcpStream) -> bool {
+    /// Linux: look at what is there, without taking it and without waiting.
+    const MSG_PEEK_DONTWAIT: i32 = 0x02 | 0x40;
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    match socket2::SockRef::from(stream).recv_with_flags(&mut byte, MSG_PEEK_DONTWAIT) {
+        Ok(count) => count == 0,
+        Err(error) => !crate::wire::is_timeout(&error),
     }
 }
 

@@ -51,6 +51,11 @@ impl Client {
         Self(Wire::new(socket.into()))
     }
 
+    /// The connection alone, for instance to reset it.
+    pub fn into_wire(self) -> Wire {
+        self.0
+    }
+
     /// Read one whole response to a request that was not HEAD; 1xx are responses too.
     ///
     /// # Panics

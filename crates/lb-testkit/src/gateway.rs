@@ -16,7 +16,8 @@ use crate::ports::Port;
 use crate::process::Process;
 use crate::wait::{PATIENCE, eventually};
 
-/// How a gateway is to be started. Placeholders stand in configuration and arguments alike: `{listen}`, `{listen2}`,
+/// How a gateway is to be started. Placeholders stand in configuration,
+/// arguments and environment alike: `{listen}`, `{listen2}`,
 /// `{admin}` for free addresses of 127.0.0.1, `{dir}` for the temporary directory it runs in.
 #[derive(Debug)]
 pub struct Launch {
@@ -154,7 +155,7 @@ impl Launch {
         for name in ["LB_STRATEGY", "LB_HEALTH_CHECK", "LB_STATS_ENABLED", "GATEWAYD_TOKEN", "RUST_LOG"] {
             command.env_remove(name);
         }
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(self.environment.iter().map(|(name, value)| (name, self.fill(value))));
         command
     }
 

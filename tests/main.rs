@@ -1,0 +1,25 @@
+//! The gateway from outside: the built binary as a child process, real sockets, real backends. One file an area.
+//!
+//! Compiled by `bin/gatewayd` (its `[[test]]` entry), so that `CARGO_BIN_EXE_gatewayd` is there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is how a test reports, in its helpers too"
+)]
+
+mod balancing;
+mod browser;
+mod config_cli;
+mod demo;
+mod failure;
+mod forwarding;
+mod http1;
+mod http1_refused;
+mod limits;
+mod real_servers;
+mod routing;
+mod seeds;
+mod status;
+mod support;

@@ -1,0 +1,193 @@
+//! Servers and clients that others wrote: nginx and Python behind the gateway, curl, wrk and h2load in front of it.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use lb_testkit::{Gateway, PATIENCE, Port, Process, eventually, fetch};
+use tempfile::TempDir;
+
+use crate::support::{launch, tally};
+
+/// An origin under way, and what it lives on.
+struct Origin {
+    port: Port,
+    process: Process,
+    _directory: TempDir,
+}
+
+impl Origin {
+    fn url(&self) -> String {
+        format!("http://{}", self.port.address())
+    }
+
+    fn start(name: &str, command: impl FnOnce(&Path, u16) -> Command) -> Self {
+        let (port, directory) = (Port::free(), TempDir::new().unwrap());
+        std::fs::write(directory.path().join("index.html"), format!("{name}\n")).unwrap();
+        std::fs::write(directory.path().join("health"), "{\"status\": \"healthy\"}").unwrap();
+        let mut large = std::fs::File::create(directory.path().join("large")).unwrap();
+        for number in 0..100_000 {
+            writeln!(large, "{name} line {number}").unwrap();
+        }
+        drop(large);
+        let process = Process::spawn(&mut command(directory.path(), port.address().port()));
+        let origin = Self { port, process, _directory: directory };
+        eventually("the origin listens", PATIENCE, || {
+            std::net::TcpStream::connect(origin.port.address()).is_ok()
+        });
+        origin
+    }
+
+    fn nginx(name: &str) -> Self {
+        Self::start(name, |directory, port| {
+            let root = directory.display();
+            let config = format!(
+                "daemon off; pid {root}/nginx.pid; error_log stderr; worker_processes 1;
+                 events {{ worker_connections 1024; }}
+                 http {{
+                   access_log off; keepalive_requests 1000000;
+                   client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/f;
+                   uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
+                   server {{ listen 127.0.0.1:{port}; root {root}; }}
+                 }}"
+            );
+            let file = directory.join("nginx.conf");
+            std::fs::write(&file, config).unwrap();
+            // Debian keeps nginx where an ordinary user's PATH does not reach; workers must read a private directory.
+            let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
+            let mut command = Command::new(program);
+            let owner =
+                std::fs::metadata(directory).map(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata));
+            let globals = if owner.is_ok_and(|uid| uid == 0) { "user root;" } else { "" };
+            command.args(["-e", "stderr", "-g", globals, "-c"]).arg(file);
+            command
+        })
+    }
+
+    fn python(name: &str) -> Self {
+        Self::start(name, |directory, port| {
+            let mut command = Command::new("python3");
+            command.args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1", "--directory"]);
+            command.arg(directory);
+            command
+        })
+    }
+}
+
+/// nginx at `/`, weighted 3:2:1, and Python's HTTP/1.0 server at `/files`, in turn.
+struct Scene {
+    gateway: Gateway,
+    nginx: [Origin; 3],
+    _python: [Origin; 3],
+}
+
+fn scene() -> Scene {
+    let nginx = ["nginx-1", "nginx-2", "nginx-3"].map(Origin::nginx);
+    let python = ["python-1", "python-2", "python-3"].map(Origin::python);
+    let list = |origins: &[Origin; 3], weights: [u8; 3]| {
+        let items = origins.iter().zip(weights);
+        let items =
+            items.map(|(origin, weight)| format!("{{ url = \"{}\", weight = {weight} }}", origin.url()));
+        items.collect::<Vec<_>>().join(", ")
+    };
+    let gateway = launch()
+        .config(&format!(
+            "[[rules]]\nname = \"files\"\npath_prefix = \"/files\"\nstrip_prefix = \"/files\"\nbackends = [{}]\n\
+             [[rules]]\nname = \"site\"\nload_balancing = \"weighted_round_robin\"\nbackends = [{}]\n",
+            list(&python, [1, 1, 1]),
+            list(&nginx, [3, 2, 1])
+        ))
+        .start();
+    Scene { gateway, nginx, _python: python }
+}
+
+/// What a program printed; it must succeed.
+#[track_caller]
+fn printed(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new("timeout").arg("60").arg(program).args(arguments).output().unwrap();
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    said
+}
+
+#[test]
+fn traffic_to_nginx_and_python_splits_as_configured() {
+    let scene = scene();
+    let name = |target: &str| scene.gateway.get(target).text().trim().to_owned();
+    let site = tally((0..60).map(|_| name("/")));
+    assert_eq!(site.values().copied().collect::<Vec<_>>(), [30, 20, 10], "{site:?}");
+    let files = tally((0..30).map(|_| name("/files/")));
+    assert_eq!(files.values().copied().collect::<Vec<_>>(), [10, 10, 10], "{files:?}");
+    assert_eq!(scene.gateway.get("/files/health").text(), "{\"status\": \"healthy\"}");
+    assert_eq!(scene.gateway.get("/files/none").status, 404, "the origin's own 404");
+}
+
+#[test]
+fn curl_sees_what_the_origin_serves() {
+    let scene = scene();
+    let base = format!("http://{}", scene.gateway.address());
+    for path in ["/large", "/files/large"] {
+        let url = format!("{base}{path}");
+        let sum = |url: &str| {
+            let lines = format!("curl -sSf '{url}' | tail -c +12 | wc -lc");
+            printed("bash", &["-o", "pipefail", "-c", &lines])
+        };
+        assert!(sum(&url).contains("100000"), "{path} is whole");
+    }
+    let range = printed("curl", &["-sSf", "-r", "0-4", &format!("{base}/")]);
+    assert_eq!(range, "nginx");
+    let head = printed("curl", &["-sSfI", &format!("{base}/files/large")]).to_lowercase();
+    assert!(head.starts_with("http/1.1 200") && head.contains("content-length: "), "{head}");
+    let old = printed("curl", &["-sSf", "-0", &format!("{base}/")]);
+    assert!(old.starts_with("nginx"), "{old}");
+    let posted = printed("curl", &["-sS", "-o", "/dev/null", "-w", "%{http_code}", "-d", "a=b", &base]);
+    assert_eq!(posted, "405", "nginx serves files only");
+}
+
+#[test]
+fn an_upload_with_expect_passes_curl() {
+    let scene = scene();
+    let url = format!("http://{}/", scene.gateway.address());
+    let file = scene.gateway.directory().join("upload");
+    std::fs::write(&file, vec![b'x'; 3 << 20]).unwrap();
+    let data = format!("@{}", file.display());
+    let arguments = ["-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Expect: 100-continue"];
+    let status = printed("curl", &[&arguments[..], &["--data-binary", &data, &url]].concat());
+    assert!(["405", "413"].contains(&status.as_str()), "{status}");
+}
+
+#[test]
+fn wrk_meets_no_error() {
+    let scene = scene();
+    let url = format!("http://{}/", scene.gateway.address());
+    let said = printed("wrk", &["-t", "1", "-c", "64", "-d", "3s", "--timeout", "10s", &url]);
+    assert!(said.contains("Requests/sec"), "{said}");
+    assert!(!said.contains("Socket errors") && !said.contains("Non-2xx"), "{said}");
+}
+
+#[test]
+fn h2load_over_http_1_meets_no_error() {
+    let scene = scene();
+    let url = format!("http://{}/", scene.gateway.address());
+    let said = printed("h2load", &["--h1", "-n", "5000", "-c", "32", "-t", "1", &url]);
+    assert!(said.contains("5000 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
+    assert!(said.contains("5000 2xx, 0 3xx, 0 4xx, 0 5xx"), "{said}");
+}
+
+#[test]
+fn an_origin_that_is_killed_is_passed_over_and_taken_back() {
+    let mut scene = scene();
+    assert_eq!(scene.gateway.get("/").status, 200);
+    let address = scene.nginx[0].port.address();
+    scene.nginx[0].process.signal("TERM");
+    assert!(scene.nginx[0].process.wait(PATIENCE).is_some());
+    eventually("its port is closed", PATIENCE, || std::net::TcpStream::connect(address).is_err());
+    for number in 0..30 {
+        assert_eq!(scene.gateway.get("/").status, 200, "request {number} while it is down");
+    }
+    let _again = lb_testkit::Backend::echo_at("again", address);
+    eventually("it is used again", PATIENCE * 3, || {
+        fetch(scene.gateway.address(), "GET", "/", &[]).text().contains("again")
+    });
+}
