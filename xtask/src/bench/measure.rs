@@ -1,0 +1,170 @@
+//! One scenario: rounds over all proxies, the order rotated, nginx measured twice.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+
+use super::interrupt::Interrupt;
+use super::origin::Origins;
+use super::peer::{CONTROL, NGINX, Peer, Proxy};
+use super::ports::Ports;
+use super::scenario::Scenario;
+use super::{check, stats, syscalls, wrk};
+
+/// What all scenarios of a run share.
+pub(crate) struct Bench<'a> {
+    pub(crate) directory: &'a Path,
+    pub(crate) origins: &'a Origins,
+    pub(crate) peers: &'a [Peer],
+    pub(crate) interrupt: &'a Interrupt,
+    pub(crate) rounds: u32,
+    pub(crate) seconds: u64,
+    pub(crate) strace: bool,
+}
+
+/// One proxy under one load.
+#[derive(Serialize)]
+pub(crate) struct Sample {
+    pub(crate) proxy: &'static str,
+    pub(crate) count: wrk::Count,
+    /// On-CPU time of all the proxy's threads.
+    pub(crate) cpu_ns: u64,
+    /// Time its threads were ready but did not have the core: what else ran there.
+    pub(crate) waited_ns: u64,
+    /// Connections the origins accepted meanwhile.
+    pub(crate) origin_connections: u64,
+    pub(crate) resident_kib: u64,
+}
+
+/// Every proxy once.
+#[derive(Serialize)]
+pub(crate) struct Round {
+    pub(crate) samples: Vec<Sample>,
+    /// How far apart the two nginx are.
+    pub(crate) control_difference: f64,
+    pub(crate) kept: bool,
+}
+
+/// All of a scenario.
+#[derive(Serialize)]
+pub(crate) struct Measured {
+    pub(crate) scenario: &'static str,
+    pub(crate) rounds: Vec<Round>,
+    /// Proxies that could not be measured, and why.
+    pub(crate) failed: Vec<(String, String)>,
+    /// Work that a proxy does not do, by proxy.
+    pub(crate) missing_work: Vec<(String, Vec<String>)>,
+    pub(crate) system_calls: Vec<syscalls::SystemCalls>,
+}
+
+/// A round is kept where the two nginx differ by no more than this.
+const CONTROL_LIMIT: f64 = 0.10;
+
+impl Bench<'_> {
+    /// Start every proxy anew, measure, end them.
+    pub(crate) fn measure(&self, scenario: &'static Scenario, ports: &mut Ports) -> Result<Measured> {
+        let mut measured = Measured {
+            scenario: scenario.name,
+            rounds: Vec::new(),
+            failed: Vec::new(),
+            missing_work: Vec::new(),
+            system_calls: Vec::new(),
+        };
+        let mut proxies = Vec::new();
+        for peer in self.peers {
+            match self.start(peer, scenario, ports, &mut measured) {
+                Ok(proxy) => proxies.push(proxy),
+                Err(error) => self.give_up(peer.info.name, &error, &mut measured)?,
+            }
+        }
+        while measured.rounds.iter().filter(|round| round.kept).count() < self.rounds as usize
+            && measured.rounds.len() < self.most_rounds()
+        {
+            let round = self.round(scenario, &mut proxies, &mut measured)?;
+            eprintln!(
+                "  {} round {}: {}{}",
+                scenario.name,
+                measured.rounds.len() + 1,
+                round.samples.iter().map(Sample::to_string).collect::<Vec<_>>().join("  "),
+                if round.kept { "" } else { "  (thrown away: the two nginx differ)" }
+            );
+            measured.rounds.push(round);
+        }
+        if self.strace {
+            for proxy in proxies.iter().filter(|proxy| proxy.name != CONTROL) {
+                let calls = syscalls::count(proxy, scenario, self.directory, self.interrupt)
+                    .with_context(|| format!("system calls of {}", proxy.name))?;
+                measured.system_calls.push(calls);
+            }
+        }
+        Ok(measured)
+    }
+
+    /// Rounds at most, with those that make up for some of the thrown away.
+    pub(crate) fn most_rounds(&self) -> usize {
+        (self.rounds + self.rounds / 3) as usize
+    }
+
+    fn start(
+        &self,
+        peer: &Peer,
+        scenario: &Scenario,
+        ports: &mut Ports,
+        measured: &mut Measured,
+    ) -> Result<Proxy> {
+        let proxy = peer.start(self.directory, self.origins.ports, ports, self.interrupt)?;
+        let missing = check::missing_work(proxy.port)?;
+        if !missing.is_empty() {
+            measured.missing_work.push((proxy.name.to_owned(), missing));
+        }
+        wrk::run(scenario, proxy.port, 1, self.directory, self.interrupt).context("warming up")?;
+        Ok(proxy)
+    }
+
+    fn round(&self, scenario: &Scenario, proxies: &mut Vec<Proxy>, measured: &mut Measured) -> Result<Round> {
+        let turn = measured.rounds.len() % proxies.len().max(1);
+        let mut samples = Vec::new();
+        let mut failed = Vec::new();
+        for proxy in proxies.iter().cycle().skip(turn).take(proxies.len()) {
+            match self.sample(scenario, proxy) {
+                Ok(sample) => samples.push(sample),
+                Err(error) => {
+                    self.give_up(proxy.name, &error, measured)?;
+                    failed.push(proxy.name);
+                }
+            }
+        }
+        proxies.retain(|proxy| !failed.contains(&proxy.name));
+        let [first, again] = [NGINX, CONTROL].map(|name| stats::nanoseconds(&samples, name));
+        let Some((first, again)) = first.zip(again) else { bail!("nginx was not measured") };
+        let control_difference = (first - again).abs() / first.min(again);
+        Ok(Round { samples, control_difference, kept: control_difference <= CONTROL_LIMIT })
+    }
+
+    fn sample(&self, scenario: &Scenario, proxy: &Proxy) -> Result<Sample> {
+        let connections = self.origins.accepted()?;
+        let before = proxy.running.cpu_time();
+        let count = wrk::run(scenario, proxy.port, self.seconds, self.directory, self.interrupt)?;
+        let after = proxy.running.cpu_time();
+        Ok(Sample {
+            proxy: proxy.name,
+            cpu_ns: after.ran.saturating_sub(before.ran),
+            waited_ns: after.waited.saturating_sub(before.waited),
+            origin_connections: self.origins.accepted()?.saturating_sub(connections + 1),
+            resident_kib: proxy.running.resident_kib(),
+            count,
+        })
+    }
+
+    /// nginx and the gateway are what a run is for; the others may be missing from a table.
+    fn give_up(&self, name: &str, error: &anyhow::Error, measured: &mut Measured) -> Result<()> {
+        self.interrupt.check()?;
+        let reason = format!("{error:#}");
+        if [NGINX, CONTROL, "gatewayd"].contains(&name) {
+            bail!("{name}, {}: {reason}", measured.scenario);
+        }
+        measured.failed.push((name.to_owned(), reason));
+        Ok(())
+    }
+}

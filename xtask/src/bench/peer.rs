@@ -1,0 +1,209 @@
+//! The proxies: how each is found and started. Its settings are the templates in `benches/peers/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::interrupt::Interrupt;
+use super::ports::Ports;
+use super::process::{Core, Running};
+
+/// How one proxy is started.
+pub(crate) struct PeerInfo {
+    /// As given to `--peer`, and its program's name.
+    pub(crate) name: &'static str,
+    /// Files of `benches/peers/` that are filled in for it.
+    templates: &'static [&'static str],
+    /// Its arguments, with the same places to fill in as the templates.
+    arguments: &'static [&'static str],
+    environment: &'static [(&'static str, &'static str)],
+    /// Makes it print its version.
+    version: &'static str,
+    /// Whether `cargo xtask bench proxy` runs it.
+    pub(crate) first: bool,
+}
+
+/// What the ratios refer to.
+pub(crate) const NGINX: &str = "nginx";
+
+/// The same nginx a second time: how far apart the two are is the run's noise.
+pub(crate) const CONTROL: &str = "nginx again";
+
+const NGINX_PEER: PeerInfo = PeerInfo {
+    name: NGINX,
+    templates: &["nginx.conf"],
+    arguments: &["-p", "{{dir}}", "-c", "{{dir}}/nginx.conf"],
+    environment: &[],
+    version: "-v",
+    first: true,
+};
+
+/// Every proxy, in the order of tables; nginx twice.
+pub(crate) const ALL: &[PeerInfo] = &[
+    NGINX_PEER,
+    PeerInfo {
+        name: "gatewayd",
+        templates: &["gatewayd.toml"],
+        arguments: &["run", "-c", "{{dir}}/gatewayd.toml"],
+        environment: &[],
+        version: "--version",
+        first: true,
+    },
+    PeerInfo {
+        name: "haproxy",
+        templates: &["haproxy.cfg"],
+        arguments: &["-db", "-f", "{{dir}}/haproxy.cfg"],
+        environment: &[],
+        version: "-v",
+        first: true,
+    },
+    PeerInfo {
+        name: "envoy",
+        templates: &["envoy.yaml"],
+        arguments: &[
+            "-c",
+            "{{dir}}/envoy.yaml",
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "--log-level",
+            "error",
+        ],
+        environment: &[],
+        version: "--version",
+        first: false,
+    },
+    PeerInfo {
+        name: "traefik",
+        templates: &["traefik.yaml", "traefik-rules.yaml"],
+        arguments: &["--configFile={{dir}}/traefik.yaml"],
+        environment: &[("GOMAXPROCS", "1")],
+        version: "version",
+        first: false,
+    },
+    PeerInfo {
+        name: "caddy",
+        templates: &["Caddyfile"],
+        arguments: &["run", "--config", "{{dir}}/Caddyfile", "--adapter", "caddyfile"],
+        environment: &[("GOMAXPROCS", "1")],
+        version: "version",
+        first: false,
+    },
+    PeerInfo { name: CONTROL, ..NGINX_PEER },
+];
+
+/// A proxy whose program was found.
+pub(crate) struct Peer {
+    pub(crate) info: &'static PeerInfo,
+    program: PathBuf,
+    /// The line it prints for its version.
+    pub(crate) version: String,
+}
+
+impl Peer {
+    /// Look the program up: `given` first, then PATH, then what `--install-peers` installed.
+    pub(crate) fn find(info: &'static PeerInfo, given: Option<&Path>) -> Result<Self> {
+        let program = match given {
+            Some(path) => fs::canonicalize(path).with_context(|| format!("{}", path.display()))?,
+            None => super::install::find(info.program()).with_context(|| {
+                let hint = if info.first { "" } else { " (--install-peers may help)" };
+                format!("no program `{}` here{hint}", info.program())
+            })?,
+        };
+        let output = Command::new(&program).arg(info.version).output()?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        let line = text.lines().map(str::trim).find(|line| line.contains(|c: char| c.is_ascii_digit()));
+        Ok(Self { info, program, version: line.unwrap_or("unknown").to_owned() })
+    }
+
+    /// Start it in a directory of its own, in front of `origins`.
+    pub(crate) fn start(
+        &self,
+        directory: &Path,
+        origins: [u16; 3],
+        ports: &mut Ports,
+        interrupt: &Interrupt,
+    ) -> Result<Proxy> {
+        let directory = directory.join(self.info.name.replace(' ', "-"));
+        fs::create_dir_all(&directory)?;
+        let values = Values { directory: &directory, port: ports.take()?, admin: ports.take()?, origins };
+        for template in self.info.templates {
+            render(template, &values)?;
+        }
+        let arguments: Vec<String> = self.info.arguments.iter().map(|text| values.fill_in(text)).collect();
+        let mut running = Running::start(
+            self.info.program(),
+            Core::Proxy,
+            &self.program,
+            &arguments,
+            self.info.environment,
+            &directory,
+        )?;
+        running.wait_for_port(values.port, interrupt)?;
+        Ok(Proxy { name: self.info.name, port: values.port, running })
+    }
+}
+
+impl PeerInfo {
+    fn program(&self) -> &'static str {
+        if self.name == CONTROL { NGINX } else { self.name }
+    }
+}
+
+/// A proxy that listens.
+pub(crate) struct Proxy {
+    pub(crate) name: &'static str,
+    pub(crate) port: u16,
+    pub(crate) running: Running,
+}
+
+/// What is filled into a template's `{{…}}`.
+pub(crate) struct Values<'a> {
+    pub(crate) directory: &'a Path,
+    pub(crate) port: u16,
+    pub(crate) admin: u16,
+    pub(crate) origins: [u16; 3],
+}
+
+impl Values<'_> {
+    fn fill_in(&self, text: &str) -> String {
+        let [one, two, three] = self.origins.map(|port| port.to_string());
+        // Without the right to change users nginx warns of the directive; as root its worker must reach the directory.
+        let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+        text.replace("{{dir}}", &self.directory.display().to_string())
+            .replace("{{port}}", &self.port.to_string())
+            .replace("{{admin}}", &self.admin.to_string())
+            .replace("{{origin_1}}", &one)
+            .replace("{{origin_2}}", &two)
+            .replace("{{origin_3}}", &three)
+            .replace("{{user}}", user)
+            .replace("{{kibibyte}}", &"x".repeat(1024))
+    }
+}
+
+/// Fill a template in; gives back the path of the file written.
+pub(crate) fn render(template: &str, values: &Values<'_>) -> Result<String> {
+    let path = Path::new("benches/peers").join(template);
+    let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+    let target = values.directory.join(template);
+    fs::write(&target, values.fill_in(&text))?;
+    Ok(target.display().to_string())
+}
+
+/// The named proxies beside nginx and its control, or those of the benchmark where none is named.
+pub(crate) fn select(names: &[String], only_first: bool) -> Result<Vec<&'static PeerInfo>> {
+    let known: Vec<&str> = ALL.iter().map(|info| info.name).filter(|&name| name != CONTROL).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("no proxy `{name}`; there are {}", known.join(", "));
+    }
+    let wanted = |info: &PeerInfo| {
+        if names.is_empty() {
+            return info.first || !only_first;
+        }
+        info.program() == NGINX || names.iter().any(|name| name == info.name)
+    };
+    Ok(ALL.iter().filter(|info| wanted(info)).collect())
+}

@@ -1,0 +1,211 @@
+//! What a run leaves: `README.md` (how it was made), `summary.md` (tables), `raw.json` (every sample) and `chart.svg`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::chart;
+use super::machine::Machine;
+use super::measure::Measured;
+use super::peer::CONTROL;
+use super::scenario::{self, Scenario};
+use super::stats::{self, Row, Spread};
+
+/// A whole run, as `raw.json` has it.
+#[derive(Serialize)]
+pub(crate) struct Run {
+    pub(crate) benchmark: &'static str,
+    pub(crate) date: String,
+    pub(crate) command: String,
+    pub(crate) machine: Machine,
+    /// Proxies and what they say of their version.
+    pub(crate) versions: Vec<(&'static str, String)>,
+    /// Proxies that were not there, and why.
+    pub(crate) left_out: Vec<(&'static str, String)>,
+    pub(crate) measured: Vec<Measured>,
+}
+
+impl Run {
+    /// Write everything into a new folder `<date>-<benchmark>` under `out`; gives back its path.
+    pub(crate) fn write(&self, out: &Path, json: Option<&Path>) -> Result<PathBuf> {
+        let folder = new_folder(out, &format!("{}-{}", self.date, self.benchmark))?;
+        let raw = serde_json::to_string_pretty(self)?;
+        fs::write(folder.join("raw.json"), &raw)?;
+        fs::write(folder.join("summary.md"), self.summary())?;
+        fs::write(folder.join("README.md"), self.readme())?;
+        fs::write(folder.join("chart.svg"), chart::draw(&self.measured))?;
+        if let Some(file) = json {
+            fs::write(file, &raw).with_context(|| format!("{}", file.display()))?;
+        }
+        Ok(folder)
+    }
+
+    /// The tables.
+    pub(crate) fn summary(&self) -> String {
+        let mut text = String::new();
+        for measured in &self.measured {
+            if let Some(scenario) = scenario::ALL.iter().find(|row| row.name == measured.scenario) {
+                write_scenario(&mut text, scenario, measured);
+            }
+        }
+        for (name, reason) in &self.left_out {
+            _ = writeln!(text, "Left out: {name}: {reason}.");
+        }
+        text
+    }
+
+    fn readme(&self) -> String {
+        let Machine { processor, cores, memory_mib, kernel, .. } = &self.machine;
+        let Machine { congestion_control, load_generator, rustc, commit, .. } = &self.machine;
+        let mut text = format!(
+            "# {} of {}\n\n```sh\n{}\n```\n\n{}\n\n![processor time a request, as a ratio to nginx](chart.svg)\n\n",
+            self.benchmark,
+            self.date,
+            self.command,
+            "Tables: [summary.md](summary.md); every sample: [raw.json](raw.json); \
+            method and settings: [benches/README.md](../../README.md)."
+        );
+        _ = write!(
+            text,
+            "| | |\n|---|---|\n| processor | {processor}, {cores} cores |\n| memory | {memory_mib} MiB |\n| kernel | {kernel} |\n\
+             | congestion control | {congestion_control} |\n| load | {load_generator} |\n| compiler | {rustc} |\n| commit | {commit} |\n"
+        );
+        for (name, version) in &self.versions {
+            _ = writeln!(text, "| {name} | {version} |");
+        }
+        for (name, reason) in &self.left_out {
+            _ = writeln!(text, "| {name} | left out: {reason} |");
+        }
+        text
+    }
+}
+
+fn write_scenario(text: &mut String, scenario: &Scenario, measured: &Measured) {
+    let rows = stats::rows(measured);
+    let kept = measured.rounds.iter().filter(|round| round.kept).count();
+    let control = Spread::of(measured.rounds.iter().map(|round| round.control_difference * 100.0).collect());
+    _ = writeln!(text, "## {}: {}\n", scenario.name, scenario.summary);
+    if rows.is_empty() {
+        _ = writeln!(text, "**No result**: the two nginx differed by more than 10 % in every round.\n");
+    } else {
+        let mut cells = vec![
+            [
+                "proxy",
+                "CPU µs/request",
+                "÷ nginx",
+                "spread",
+                "goal",
+                "requests/s",
+                "origin conns/1000",
+                "RSS MiB",
+            ]
+            .map(str::to_owned),
+        ];
+        cells.extend(rows.iter().map(|row| cells_of(row, scenario)));
+        write_table(text, &cells);
+    }
+    if let Some(control) = control {
+        let rounds = measured.rounds.len();
+        _ = writeln!(
+            text,
+            "{kept} of {rounds} rounds kept; the two nginx differ by {:.1} % (median; {:.1}–{:.1}).",
+            control.median, control.least, control.most
+        );
+    }
+    for row in rows.iter().filter(|row| row.errors > 0) {
+        _ = writeln!(
+            text,
+            "**Not valid: {}** had {} bad answers or broken connections.",
+            row.proxy, row.errors
+        );
+    }
+    for (name, missing) in measured.missing_work.iter().filter(|(name, _)| name != CONTROL) {
+        _ = writeln!(text, "{name} does less: no {}.", missing.join(", no "));
+    }
+    for (name, reason) in &measured.failed {
+        _ = writeln!(text, "Failed: {name}: {reason}.");
+    }
+    for calls in &measured.system_calls {
+        let by_call: Vec<String> =
+            calls.by_call.iter().map(|(name, count)| format!("{name} {count:.2}")).collect();
+        _ = writeln!(
+            text,
+            "System calls a request, {}: {:.2} ({}).",
+            calls.proxy,
+            calls.per_request,
+            by_call.join(", ")
+        );
+    }
+    text.push('\n');
+}
+
+fn cells_of(row: &Row, scenario: &Scenario) -> [String; 8] {
+    let goal = match scenario.goal {
+        Some(goal) if row.proxy == "gatewayd" => format!("≤ {goal:.2}"),
+        _ => String::new(),
+    };
+    [
+        row.proxy.to_owned(),
+        format!("{:.2}", row.nanoseconds.median / 1000.0),
+        if row.errors > 0 { "not valid".to_owned() } else { format!("{:.2}", row.ratio.median) },
+        format!("{:.2}–{:.2}", row.ratio.least, row.ratio.most),
+        goal,
+        row.requests_per_second.map_or_else(|| "core not full".to_owned(), |rate| format!("{rate:.0}")),
+        format!("{:.1}", row.origin_connections_per_thousand),
+        format!("{:.1}", row.resident_kib / 1024.0),
+    ]
+}
+
+/// A Markdown table that is aligned in a terminal too: the first column to the left, figures to the right.
+fn write_table<const N: usize>(text: &mut String, rows: &[[String; N]]) {
+    let widths: Vec<usize> = (0..N)
+        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max())
+        .map(|width| width.unwrap_or(0).max(3))
+        .collect();
+    for (line, row) in rows.iter().enumerate() {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            _ = if column == 0 {
+                write!(text, "| {cell:<width$} ")
+            } else {
+                write!(text, "| {cell:>width$} ")
+            };
+        }
+        text.push_str("|\n");
+        if line == 0 {
+            for (column, width) in widths.iter().enumerate() {
+                let dashes = "-".repeat(width + 1);
+                _ = if column == 0 { write!(text, "|{dashes}-") } else { write!(text, "|{dashes}:") };
+            }
+            text.push_str("|\n");
+        }
+    }
+    text.push('\n');
+}
+
+/// The folder, numbered where the day has one of that name already.
+fn new_folder(out: &Path, name: &str) -> Result<PathBuf> {
+    fs::create_dir_all(out)?;
+    for number in 1..1000 {
+        let folder = if number == 1 { out.join(name) } else { out.join(format!("{name}-{number}")) };
+        if !folder.exists() {
+            fs::create_dir(&folder)?;
+            return Ok(folder);
+        }
+    }
+    anyhow::bail!("{} holds a thousand runs of one day", out.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_aligned_by_characters_not_bytes() {
+        let mut text = String::new();
+        write_table(&mut text, &[["a".into(), "µs".into()], ["long".into(), "10.5".into()]]);
+        assert_eq!(text, "| a    |   µs |\n|------|-----:|\n| long | 10.5 |\n\n");
+    }
+}

@@ -1,0 +1,172 @@
+//! The scenarios: what is asked for, how often, and what to reach. A new row is measured, tabled and drawn like the others.
+
+use anyhow::{Result, bail};
+
+/// One kind of load.
+pub(crate) struct Scenario {
+    /// As given to `--scenario`.
+    pub(crate) name: &'static str,
+    /// One line for tables.
+    pub(crate) summary: &'static str,
+    /// What the origin is asked for.
+    pub(crate) path: &'static str,
+    /// Fields beside Host.
+    pub(crate) headers: &'static [(&'static str, &'static str)],
+    /// What is sent with it.
+    pub(crate) upload: Upload,
+    /// Least bytes of a complete answer's body, to see that answers are whole.
+    pub(crate) answer_bytes: u64,
+    /// Connections of the load generator.
+    pub(crate) connections: u32,
+    /// Processor time a request to reach, as a ratio to nginx.
+    pub(crate) goal: Option<f64>,
+    /// Whether `cargo xtask bench proxy` runs it.
+    pub(crate) first: bool,
+}
+
+/// A request's body.
+#[derive(Clone, Copy)]
+pub(crate) enum Upload {
+    /// None: GET.
+    None,
+    /// POST with Content-Length.
+    Bytes(u32),
+    /// POST with Transfer-Encoding: chunked.
+    Chunks { chunk_bytes: u32, count: u32 },
+}
+
+const KIB: u32 = 1024;
+
+/// What the others are changed from: a bare GET for 1 KiB on 64 kept connections.
+const BASE: Scenario = Scenario {
+    name: "1k",
+    summary: "1 KiB, keep-alive",
+    path: "/1k",
+    headers: &[],
+    upload: Upload::None,
+    answer_bytes: 1024,
+    connections: 64,
+    goal: Some(0.90),
+    first: true,
+};
+
+/// Ten fields and about 700 bytes, as a browser sends for a page's resource; Host is the tenth.
+const BROWSER_HEADERS: &[(&str, &str)] = &[
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
+    ("Accept-Language", "en-GB,en;q=0.8,de;q=0.6,fr;q=0.4"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Referer", "https://shop.example.com/catalogue/garden/tools?page=4&sort=price&order=asc"),
+    (
+        "Cookie",
+        "session=6f1c2d0e9b8a47c5a3f2e1d0c9b8a7f6; theme=dark; consent=functional%2Canalytics; basket=eyJpdGVtcyI6W119; \
+         visit=1763659200.4; region=eu-west; experiment=checkout-b",
+    ),
+    ("Upgrade-Insecure-Requests", "1"),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Priority", "u=0, i"),
+];
+
+/// Every scenario, in the order of tables.
+pub(crate) const ALL: &[Scenario] = &[
+    BASE,
+    Scenario {
+        name: "browser",
+        summary: "1 KiB, a browser's head (10 fields, 700 B)",
+        headers: BROWSER_HEADERS,
+        goal: Some(0.95),
+        ..BASE
+    },
+    Scenario {
+        name: "64k",
+        summary: "64 KiB answers",
+        path: "/64k",
+        answer_bytes: 65_536,
+        goal: Some(0.90),
+        first: false,
+        ..BASE
+    },
+    Scenario {
+        name: "1m",
+        summary: "1 MiB answers",
+        path: "/1m",
+        answer_bytes: 1_048_576,
+        goal: Some(0.60),
+        first: false,
+        ..BASE
+    },
+    Scenario { name: "post-1k", summary: "POST of 1 KiB", goal: Some(0.80), ..upload(Upload::Bytes(KIB)) },
+    Scenario {
+        name: "post-64k",
+        summary: "POST of 64 KiB",
+        goal: Some(0.80),
+        ..upload(Upload::Bytes(64 * KIB))
+    },
+    Scenario {
+        name: "post-1m",
+        summary: "POST of 1 MiB",
+        goal: Some(0.80),
+        ..upload(Upload::Bytes(1024 * KIB))
+    },
+    Scenario {
+        name: "post-chunked",
+        summary: "POST of 64 KiB in 16 chunks",
+        goal: Some(0.80),
+        ..upload(Upload::Chunks { chunk_bytes: 4 * KIB, count: 16 })
+    },
+    Scenario {
+        name: "conn-per-request",
+        summary: "1 KiB, a connection a request",
+        headers: &[("Connection", "close")],
+        goal: Some(1.0),
+        first: false,
+        ..BASE
+    },
+];
+
+const fn upload(upload: Upload) -> Scenario {
+    Scenario { path: "/upload", upload, answer_bytes: 1, first: false, ..BASE }
+}
+
+/// The named scenarios, or those of the benchmark where none is named.
+pub(crate) fn select(names: &[String], only_first: bool) -> Result<Vec<&'static Scenario>> {
+    if names.is_empty() {
+        return Ok(ALL.iter().filter(|scenario| scenario.first || !only_first).collect());
+    }
+    names
+        .iter()
+        .map(|name| match ALL.iter().find(|scenario| scenario.name == name) {
+            Some(scenario) => Ok(scenario),
+            None => {
+                let known: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
+                bail!("no scenario `{name}`; there are {}", known.join(", "))
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        for (index, scenario) in ALL.iter().enumerate() {
+            assert!(ALL[..index].iter().all(|other| other.name != scenario.name), "{}", scenario.name);
+        }
+    }
+
+    #[test]
+    fn the_browser_head_has_ten_fields_and_about_700_bytes() {
+        let bytes: usize = BROWSER_HEADERS.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let head = bytes + "GET /1k HTTP/1.1\r\nHost: 127.0.0.1:20000\r\n\r\n".len();
+        assert_eq!(BROWSER_HEADERS.len() + 1, 10);
+        assert!((650..750).contains(&head), "{head} bytes");
+    }
+
+    #[test]
+    fn an_unknown_scenario_is_refused_by_name() {
+        let error = select(&["2k".to_owned()], true).err().unwrap().to_string();
+        assert!(error.contains("`2k`") && error.contains("browser"), "{error}");
+    }
+}
