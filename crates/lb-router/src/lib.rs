@@ -37,7 +37,9 @@
 pub mod authority;
 mod config;
 mod error;
+mod explain;
 mod host;
+mod index;
 mod method;
 mod path;
 mod percent;
@@ -45,10 +47,14 @@ mod query;
 mod rewrite;
 mod router;
 mod rule;
+mod shadow;
+mod shape;
 pub mod target;
 mod template;
 
 pub use self::config::{PathConfig, RewriteConfig, RouteConfig};
 pub use self::error::{RouteError, RouteField, RouteProblem, TemplateFault};
+pub use self::explain::{Explanation, Outcome};
 pub use self::router::{RequestView, Routed, Router, RuleMatch};
 pub use self::rule::Miss;
+pub use self::shadow::Shadowed;

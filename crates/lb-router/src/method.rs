@@ -19,6 +19,11 @@ impl MethodSet {
     /// Every method, also those no rule names.
     pub(crate) const ALL: Self = Self(u64::MAX);
 
+    /// Whether all of `other` is in this set too.
+    pub(crate) fn covers(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
+    }
+
     pub(crate) fn meets(self, other: Self) -> bool {
         self == Self::ALL || self.0 & other.0 != 0
     }

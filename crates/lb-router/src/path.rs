@@ -1,6 +1,11 @@
 //! What a rule asks of the path, compiled.
 
+use std::fmt::Display;
+use std::ops::Range;
+
 use regex::{Regex, RegexBuilder};
+use regex_syntax::hir::literal::{ExtractKind, Extractor};
+use regex_syntax::hir::{Hir, Look};
 
 use crate::config::PathConfig;
 use crate::error::RouteProblem;
@@ -20,7 +25,11 @@ pub(crate) enum PathPattern {
     Exact(Box<str>),
     /// Without its last slash; empty for `/`, which takes everything.
     Prefix(Box<str>),
-    Regex(Regex),
+    Regex {
+        regex: Regex,
+        /// What every match begins with, cut after whole segments: like a prefix, but no more than a hint.
+        prefix: Box<str>,
+    },
     Template(PathTemplate),
 }
 
@@ -30,7 +39,7 @@ impl PathPattern {
             PathConfig::Any => Self::Any,
             PathConfig::Exact(path) => Self::Exact(literal(path)?.into()),
             PathConfig::Prefix(prefix) => Self::Prefix(literal_prefix(prefix)?),
-            PathConfig::Regex(pattern) => Self::Regex(compile_regex(pattern)?),
+            PathConfig::Regex(pattern) => compile_regex(pattern)?,
             PathConfig::Template(template) => Self::Template(PathTemplate::parse(template)?),
         })
     }
@@ -40,7 +49,7 @@ impl PathPattern {
             Self::Any => true,
             Self::Exact(exact) => **exact == *path,
             Self::Prefix(prefix) => strip_segments(path, prefix).is_some(),
-            Self::Regex(regex) => regex.is_match(path),
+            Self::Regex { regex, .. } => regex.is_match(path),
             Self::Template(template) => template.matches(path),
         }
     }
@@ -50,7 +59,7 @@ impl PathPattern {
         match self {
             Self::Any | Self::Exact(_) | Self::Prefix(_) => Vec::new(),
             Self::Template(template) => template.parameters().to_vec(),
-            Self::Regex(regex) => regex
+            Self::Regex { regex, .. } => regex
                 .capture_names()
                 .enumerate()
                 .flat_map(|(number, name)| {
@@ -87,30 +96,45 @@ pub(crate) fn literal_prefix(prefix: &str) -> Result<Box<str>, RouteProblem> {
     Ok(path.into())
 }
 
-fn compile_regex(pattern: &str) -> Result<Regex, RouteProblem> {
+fn compile_regex(pattern: &str) -> Result<PathPattern, RouteProblem> {
     // `regex` tells the place of an error only in a drawing; the parser it uses tells it in numbers.
     let parsed = regex_syntax::ParserBuilder::new().nest_limit(REGEX_NEST_LIMIT).build().parse(pattern);
-    if let Err(error) = parsed {
-        let (message, span) = match &error {
-            regex_syntax::Error::Parse(error) => (error.kind().to_string(), error.span()),
-            regex_syntax::Error::Translate(error) => (error.kind().to_string(), error.span()),
-            _ => return Err(regex_problem(pattern, error.to_string(), 0..pattern.len())),
-        };
-        return Err(regex_problem(pattern, message, span.start.offset..span.end.offset));
-    }
-    RegexBuilder::new(pattern)
+    let hir = parsed.map_err(|error| match &error {
+        regex_syntax::Error::Parse(error) => regex_problem(pattern, &error.kind(), span(error.span())),
+        regex_syntax::Error::Translate(error) => regex_problem(pattern, &error.kind(), span(error.span())),
+        other => regex_problem(pattern, other, 0..pattern.len()),
+    })?;
+    let regex = RegexBuilder::new(pattern)
         .size_limit(REGEX_SIZE_LIMIT)
         .dfa_size_limit(REGEX_SIZE_LIMIT)
         .nest_limit(REGEX_NEST_LIMIT)
         .build()
         .map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => RouteProblem::RegexTooLarge { pattern: pattern.to_owned() },
-            other => regex_problem(pattern, other.to_string(), 0..pattern.len()),
-        })
+            other => regex_problem(pattern, &other, 0..pattern.len()),
+        })?;
+    Ok(PathPattern::Regex { regex, prefix: common_prefix(&hir) })
 }
 
-fn regex_problem(pattern: &str, message: String, span: std::ops::Range<usize>) -> RouteProblem {
-    RouteProblem::Regex { pattern: pattern.to_owned(), message, span }
+/// The whole segments that every path begins with which the expression matches; often none.
+fn common_prefix(hir: &Hir) -> Box<str> {
+    if !hir.properties().look_set_prefix().contains(Look::Start) {
+        return Box::default();
+    }
+    let begins = Extractor::new().kind(ExtractKind::Prefix).extract(hir);
+    let text = begins.longest_common_prefix().and_then(|bytes| str::from_utf8(bytes).ok());
+    match text.and_then(|text| text.rsplit_once('/')) {
+        Some((whole, _)) if whole.starts_with('/') => whole.into(),
+        _ => Box::default(),
+    }
+}
+
+fn span(span: &regex_syntax::ast::Span) -> Range<usize> {
+    span.start.offset..span.end.offset
+}
+
+fn regex_problem(pattern: &str, message: &dyn Display, span: Range<usize>) -> RouteProblem {
+    RouteProblem::Regex { pattern: pattern.to_owned(), message: message.to_string(), span }
 }
 
 #[cfg(test)]

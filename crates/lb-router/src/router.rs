@@ -6,8 +6,11 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use crate::config::RouteConfig;
 use crate::error::RouteError;
+use crate::explain::{Explanation, Outcome, Tracer};
+use crate::index::Index;
 use crate::method::{MethodSet, MethodTable};
 use crate::rule::{Miss, Rule};
+use crate::shadow::{Shadowed, shadowed};
 
 /// What of a request the rules look at.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +33,7 @@ pub struct RequestView<'a> {
 #[derive(Debug, Clone)]
 pub struct Router {
     rules: Vec<Rule>,
+    index: Index,
     methods: MethodTable,
 }
 
@@ -73,12 +77,15 @@ impl Router {
     pub fn new(rules: Vec<RouteConfig>) -> Result<Self, Vec<RouteError>> {
         let mut methods = MethodTable::new();
         let mut faults = Vec::new();
-        let compiled = rules
+        let compiled: Vec<Rule> = rules
             .iter()
             .enumerate()
             .filter_map(|(place, rule)| Rule::compile(rule, place, &mut methods, &mut faults))
             .collect();
-        if faults.is_empty() { Ok(Self { rules: compiled, methods }) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self { index: Index::new(&compiled), rules: compiled, methods })
     }
 
     /// How many rules there are.
@@ -95,19 +102,63 @@ impl Router {
     ///
     /// Where none is, and rules were missed by their method alone, the answer names their methods.
     pub fn route(&self, request: &RequestView<'_>) -> Routed<'_> {
+        self.find(request, &mut ())
+    }
+
+    /// Says what [`route`](Self::route) does with a request, and what each rule had to do with it.
+    ///
+    /// Rules that the matcher had no need to ask are asked here, one by one: for people, not for traffic.
+    pub fn explain(&self, request: &RequestView<'_>) -> Explanation<'_> {
+        let mut answers = vec![None; self.rules.len()];
+        let routed = self.find(request, &mut answers);
+        let taken = match &routed {
+            Routed::Rule(rule) => Some(rule.index),
+            Routed::MethodNotAllowed { .. } | Routed::None => None,
+        };
         let method = self.methods.set_of(request.method);
+        let outcome = |(place, (rule, answer)): (usize, (&Rule, Option<_>))| match answer
+            .unwrap_or_else(|| rule.check(request, method))
+        {
+            Ok(()) if taken == Some(place) => Outcome::Takes,
+            Ok(()) => Outcome::ComesLater,
+            Err(miss) => Outcome::Missed(miss),
+        };
+        let rules = self.rules.iter().zip(answers).enumerate().map(outcome).collect();
+        Explanation { routed, rules }
+    }
+
+    /// Rules that can never match, because an earlier one takes everything that they could.
+    ///
+    /// What is told is certain, but not every such rule is found: only those that one other rule covers.
+    pub fn warnings(&self) -> Vec<Shadowed> {
+        shadowed(&self.rules, &self.index)
+    }
+
+    /// The matcher. The index names rules list by list, not in listed order, so the least that matches counts;
+    /// where none does, every rule that could have matched was asked.
+    fn find<T: Tracer>(&self, request: &RequestView<'_>, tracer: &mut T) -> Routed<'_> {
+        let method = self.methods.set_of(request.method);
+        let mut best: Option<RuleMatch<'_>> = None;
         let mut allowed = MethodSet::default();
-        for (index, rule) in self.rules.iter().enumerate() {
-            match rule.check(request, method) {
-                Ok(()) => return Routed::Rule(RuleMatch { index, rule }),
-                Err(Miss::Method) => allowed = allowed.with(rule.methods),
-                Err(_) => {}
+        self.index.candidates(request.host, request.path, |places| {
+            for &index in places {
+                if best.is_some_and(|best| best.index <= index) {
+                    break;
+                }
+                let Some(rule) = self.rules.get(index) else { break };
+                let answer = rule.check(request, method);
+                tracer.asked(index, answer);
+                match answer {
+                    Ok(()) => best = Some(RuleMatch { index, rule }),
+                    Err(Miss::Method) => allowed = allowed.with(rule.methods),
+                    Err(_) => {}
+                }
             }
-        }
-        if allowed.is_empty() {
-            Routed::None
-        } else {
-            Routed::MethodNotAllowed { allow: self.methods.allow(allowed) }
+        });
+        match best {
+            Some(rule) => Routed::Rule(rule),
+            None if allowed.is_empty() => Routed::None,
+            None => Routed::MethodNotAllowed { allow: self.methods.allow(allowed) },
         }
     }
 }
@@ -115,3 +166,7 @@ impl Router {
 #[cfg(test)]
 #[path = "router/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "router/laws.rs"]
+mod laws;

@@ -223,3 +223,105 @@ fn every_fault_of_every_rule_is_told_at_once() {
     );
     assert_eq!(errors[1].problem.span(), Some(6..7));
 }
+
+#[test]
+fn a_rule_that_can_never_match_is_told_with_the_one_that_takes_all() {
+    let at = |path: PathConfig| RouteConfig { path, ..RouteConfig::default() };
+    let below = |path: &str| at(PathConfig::Prefix(path.to_owned()));
+    let exact = |path: &str| at(PathConfig::Exact(path.to_owned()));
+    let regex = |path: &str| at(PathConfig::Regex(path.to_owned()));
+    let template = |path: &str| at(PathConfig::Template(path.to_owned()));
+    let host = |host: &str, rule: RouteConfig| RouteConfig { hosts: vec![host.to_owned()], ..rule };
+    let only = |names: &str, rule: RouteConfig| RouteConfig { methods: methods(names), ..rule };
+    let header =
+        |rule: RouteConfig| RouteConfig { headers: vec![(http::header::ACCEPT, "a/b".to_owned())], ..rule };
+    let query = |rule: RouteConfig| RouteConfig { query: vec![("a".to_owned(), "b".to_owned())], ..rule };
+    let climbing = RouteConfig {
+        rewrite: RewriteConfig { template: Some("/b/{1}".to_owned()), ..RewriteConfig::default() },
+        ..regex("^/a(.*)$")
+    };
+    for (first, second, expect) in [
+        (climbing, regex("^/a(.*)$"), false),
+        (below("/api"), below("/api/v1"), true),
+        (below("/api"), below("/api/"), true),
+        (below("/api/v1"), below("/api"), false),
+        (below("/api"), below("/apifoo"), false),
+        (at(PathConfig::Any), regex("x"), true),
+        (below("/"), host("a.test", exact("/x")), true),
+        (exact("/x"), exact("/x"), true),
+        (exact("/x"), below("/x"), false),
+        (regex("^/v[0-9]+$"), exact("/v1"), true),
+        (regex("^/v[0-9]+$"), exact("/vx"), false),
+        (regex("^/v[0-9]+$"), regex("^/v[0-9]+$"), true),
+        (below("/api"), regex("^/api/v[0-9]+"), true),
+        (below("/api"), regex("^/api"), false),
+        (template("/users/{id}"), exact("/users/1"), true),
+        (template("/users/{id}"), template("/users/{name}"), true),
+        (template("/users/{*rest}"), template("/users/{name}/x"), true),
+        (template("/users/{id}"), below("/users"), false),
+        (host("*.a.test", below("/")), host("x.a.test", below("/x")), true),
+        (host("*.a.test", below("/")), host("*.x.a.test", below("/x")), true),
+        (host("*.a.test", below("/")), host("a.test", below("/x")), false),
+        (host("a.test", below("/")), below("/x"), false),
+        (host("*", below("/")), below("/x"), true),
+        (only("GET,HEAD", below("/")), only("GET", below("/x")), true),
+        (only("GET", below("/")), only("GET,HEAD", below("/x")), false),
+        (only("GET", below("/")), below("/x"), false),
+        (header(below("/")), header(below("/x")), true),
+        (below("/"), header(below("/x")), true),
+        (header(below("/")), below("/x"), false),
+        (query(below("/")), header(query(below("/x"))), true),
+        (query(below("/")), below("/x"), false),
+    ] {
+        let names = format!("{first:?} before {second:?}");
+        let warnings = Router::new(vec![below("/other"), first, second]).unwrap().warnings();
+        let wanted = if expect { vec![Shadowed { rule: 2, by: 1 }] } else { Vec::new() };
+        assert_eq!(warnings, wanted, "{names}");
+    }
+    let rules = vec![prefix("/a"), prefix("/a/b"), prefix("/a/b/c")];
+    assert_eq!(
+        Router::new(rules).unwrap().warnings(),
+        [Shadowed { rule: 1, by: 0 }, Shadowed { rule: 2, by: 0 }]
+    );
+    assert_eq!(Router::new(tutorial()).unwrap().warnings(), []);
+}
+
+#[test]
+fn an_explanation_says_what_each_rule_missed() {
+    let rules = vec![
+        RouteConfig { hosts: vec!["a.test".to_owned()], ..prefix("/") },
+        prefix("/api/v2"),
+        RouteConfig { headers: vec![(http::header::ACCEPT, "a/b".to_owned())], ..prefix("/api") },
+        RouteConfig { query: vec![("debug".to_owned(), "1".to_owned())], ..prefix("/api") },
+        RouteConfig { methods: methods("POST,PUT"), ..prefix("/api") },
+        prefix("/api/v1"),
+        prefix("/"),
+    ];
+    let router = Router::new(rules.clone()).unwrap();
+    let headers = HeaderMap::new();
+    let request =
+        RequestView { method: &Method::GET, host: None, path: "/api/v1/x", query: None, headers: &headers };
+    let explanation = router.explain(&request);
+    assert!(matches!(explanation.routed, Routed::Rule(rule) if rule.index == 5));
+    let said: Vec<String> = explanation
+        .rules
+        .iter()
+        .zip(&rules)
+        .map(|(outcome, rule)| match outcome {
+            Outcome::Missed(miss) => miss.describe(rule),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "the host is not `a.test`",
+            "the path is not `/api/v2` nor below it",
+            "no header `accept: a/b`",
+            "no query parameter `debug=1`",
+            "the method is not `POST` or `PUT`",
+            "Takes",
+            "ComesLater",
+        ]
+    );
+}
