@@ -1,29 +1,30 @@
-//! Load-balancing strategies, backend sets and in-flight leases; no I/O, no clock.
+//! Load balancing for anything that has backends: strategies, backend sets and in-flight leases, with no I/O, no clock and no
+//! runtime.
+//!
+//! A [`Balancer`] holds the backends and a strategy, and hands out a [`Lease`] a request. Strategies see only eligible
+//! backends and are only the choice; limits, health, draining, priorities and retries are the balancer's. Picking takes no lock
+//! and allocates nothing; what changes is built aside and swapped in whole.
 
-/// What was asked of a strategy: its name and options, as a configuration carries them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StrategyConfig {
-    /// A row's name in `strategy::ALL`, or one of its aliases.
-    pub name: String,
-    /// Options beside the name, as written (`order = "block"`); the strategy's row says which it takes.
-    pub options: Vec<(String, OptionValue)>,
-}
+mod backend;
+mod balancer;
+mod config;
+mod context;
+pub mod key;
+mod lease;
+mod moment;
+mod number;
+mod set;
+pub mod strategy;
+mod turn;
+mod weight;
 
-impl Default for StrategyConfig {
-    fn default() -> Self {
-        Self { name: "round_robin".into(), options: Vec::new() }
-    }
-}
-
-/// The value of a strategy's option.
-#[derive(Debug, Clone, PartialEq)]
-pub enum OptionValue {
-    /// A whole number.
-    Integer(i64),
-    /// A fraction.
-    Float(f64),
-    /// Words.
-    String(String),
-    /// A switch.
-    Bool(bool),
-}
+pub use backend::{Backend, BackendOptions};
+pub use balancer::{AcquireError, Balancer};
+pub use config::{OptionValue, StrategyConfig};
+pub use context::PickContext;
+pub use key::{KeySource, KeySourceError};
+pub use lease::{Lease, Outcome};
+pub use set::BackendSet;
+pub use strategy::{Strategy, StrategyError, StrategyInfo};
+pub use turn::Turn;
+pub use weight::{Weight, WeightError};

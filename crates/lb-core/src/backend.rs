@@ -1,0 +1,255 @@
+//! One backend: its settings, its state and its counters. Shared by `Arc`, so that all of it survives a reload that keeps the
+//! backend.
+//!
+//! Cost: what every request writes lies on one cache line a backend, what every request reads on another, so picking costs
+//! two lines whichever backends the other threads are busy with.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use crossbeam_utils::CachePadded;
+
+use crate::moment;
+use crate::weight::Weight;
+
+/// What a backend is configured with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackendOptions {
+    /// The URL or address as configured: the backend's identity in its upstream, and what keyed strategies hash.
+    pub name: String,
+    /// Its share of the traffic; 0 means no new requests.
+    pub weight: Weight,
+    /// Requests in flight at most, over the whole process; `None` is no limit.
+    pub max_connections: Option<NonZeroU32>,
+    /// 0 is primary, 1 backup; a group is used only while no group of a lower number has an eligible backend.
+    pub priority: u8,
+}
+
+impl BackendOptions {
+    /// Weight 1, no limit, primary.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), weight: Weight::ONE, max_connections: None, priority: 0 }
+    }
+}
+
+/// One backend, its settings, state and counters. Readers never wait; every figure is exact, though figures read one after
+/// the other may be of different moments.
+///
+/// A change of weight, health, draining or priority takes effect with the owner's next
+/// [`Balancer::rebuild`](crate::Balancer::rebuild), a change of `max_connections` at once.
+///
+/// ```
+/// use lb_core::{Backend, BackendOptions, Weight};
+/// let backend = Backend::new(BackendOptions { weight: Weight::from(3), ..BackendOptions::named("http://10.0.0.1:8080") });
+/// backend.set_draining(true);
+/// assert!(!backend.is_eligible());
+/// ```
+#[derive(Debug)]
+pub struct Backend {
+    name: Box<str>,
+    settings: CachePadded<Settings>,
+    counters: CachePadded<Counters>,
+}
+
+/// Read by every request, written by the control side.
+#[derive(Debug)]
+struct Settings {
+    weight: AtomicU64,
+    /// 0 is no limit.
+    max_connections: AtomicU32,
+    priority: AtomicU8,
+    healthy: AtomicBool,
+    draining: AtomicBool,
+}
+
+/// Written by every request. `Relaxed` throughout: each is a figure of its own that orders nothing else, and a single
+/// atomic's modifications are totally ordered even so.
+#[derive(Debug, Default)]
+struct Counters {
+    active: AtomicU32,
+    total: AtomicU64,
+    failed: AtomicU64,
+    last_request: AtomicU64,
+}
+
+impl Backend {
+    /// A healthy backend that has served nothing yet.
+    pub fn new(options: BackendOptions) -> Self {
+        moment::start();
+        let backend = Self {
+            name: options.name.into(),
+            settings: CachePadded::new(Settings {
+                weight: AtomicU64::new(options.weight.to_bits()),
+                max_connections: AtomicU32::new(0),
+                priority: AtomicU8::new(options.priority),
+                healthy: AtomicBool::new(true),
+                draining: AtomicBool::new(false),
+            }),
+            counters: CachePadded::default(),
+        };
+        backend.set_max_connections(options.max_connections);
+        backend
+    }
+
+    /// The URL or address as configured.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its share of the traffic, as last set.
+    pub fn weight(&self) -> Weight {
+        Weight::from_bits(self.settings.weight.load(Relaxed))
+    }
+
+    /// Changes its share of the traffic.
+    pub fn set_weight(&self, weight: Weight) {
+        self.settings.weight.store(weight.to_bits(), Relaxed);
+    }
+
+    /// Requests in flight at most; `None` is no limit.
+    pub fn max_connections(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.settings.max_connections.load(Relaxed))
+    }
+
+    /// Changes the limit. Requests above a lowered one stay, new ones wait until there is room again.
+    pub fn set_max_connections(&self, limit: Option<NonZeroU32>) {
+        self.settings.max_connections.store(limit.map_or(0, NonZeroU32::get), Relaxed);
+    }
+
+    /// Its group: 0 primary, 1 backup.
+    pub fn priority(&self) -> u8 {
+        self.settings.priority.load(Relaxed)
+    }
+
+    /// Moves it to another group.
+    pub fn set_priority(&self, priority: u8) {
+        self.settings.priority.store(priority, Relaxed);
+    }
+
+    /// Whether whoever watches its health thinks well of it; true at first.
+    pub fn is_healthy(&self) -> bool {
+        self.settings.healthy.load(Relaxed)
+    }
+
+    /// Tells what was found of its health.
+    pub fn set_healthy(&self, healthy: bool) {
+        self.settings.healthy.store(healthy, Relaxed);
+    }
+
+    /// Whether it finishes what it has and takes nothing new.
+    pub fn is_draining(&self) -> bool {
+        self.settings.draining.load(Relaxed)
+    }
+
+    /// Starts or ends draining.
+    pub fn set_draining(&self, draining: bool) {
+        self.settings.draining.store(draining, Relaxed);
+    }
+
+    /// Whether it may be offered new requests: healthy, not draining, of a weight above 0. The limit is not part of it.
+    pub fn is_eligible(&self) -> bool {
+        self.is_healthy() && !self.is_draining() && !self.weight().is_zero()
+    }
+
+    /// Requests in flight: leases out.
+    pub fn active(&self) -> u32 {
+        self.counters.active.load(Relaxed)
+    }
+
+    /// Requests ever given to it, over all attempts.
+    pub fn total(&self) -> u64 {
+        self.counters.total.load(Relaxed)
+    }
+
+    /// Those of them that failed.
+    pub fn failed(&self) -> u64 {
+        self.counters.failed.load(Relaxed)
+    }
+
+    /// When it was last given a request.
+    pub fn last_request(&self) -> Option<Instant> {
+        moment::instant(self.counters.last_request.load(Relaxed))
+    }
+
+    /// The same in milliseconds since 1970, by the wall clock as it stood when the process started.
+    pub fn last_request_unix_ms(&self) -> Option<u64> {
+        moment::unix_ms(self.counters.last_request.load(Relaxed))
+    }
+
+    /// Takes one of the `max_connections` places; false where none is free. Compare-and-swap rather than add-and-look, so
+    /// that the count never passes the limit even for an instant, and nobody is refused for a place someone is giving back.
+    pub(crate) fn reserve(&self, now: Instant) -> bool {
+        let counters = &*self.counters;
+        match self.max_connections() {
+            None => {
+                counters.active.fetch_add(1, Relaxed);
+            }
+            Some(limit) => {
+                let room = |active: u32| (active < limit.get()).then(|| active + 1);
+                if counters.active.fetch_update(Relaxed, Relaxed, room).is_err() {
+                    return false;
+                }
+            }
+        }
+        counters.total.fetch_add(1, Relaxed);
+        counters.last_request.store(moment::nanos(now), Relaxed);
+        true
+    }
+
+    /// Gives a place back. Only a lease calls it, once, so the count cannot pass below zero.
+    pub(crate) fn release(&self) {
+        self.counters.active.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn count_failure(&self) {
+        self.counters.failed.fetch_add(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eligible_means_healthy_and_not_draining_and_of_some_weight() {
+        let backend = Backend::new(BackendOptions::named("a"));
+        assert!(backend.is_eligible());
+        backend.set_healthy(false);
+        assert!(!backend.is_eligible());
+        backend.set_healthy(true);
+        backend.set_draining(true);
+        assert!(!backend.is_eligible());
+        backend.set_draining(false);
+        backend.set_weight(Weight::ZERO);
+        assert!(!backend.is_eligible());
+        backend.set_weight(Weight::try_from(0.1).unwrap());
+        assert!(backend.is_eligible());
+    }
+
+    #[test]
+    fn the_limit_holds_and_may_change_under_way() {
+        let backend = Backend::new(BackendOptions {
+            max_connections: NonZeroU32::new(2),
+            ..BackendOptions::named("a")
+        });
+        let now = Instant::now();
+        assert!(backend.reserve(now) && backend.reserve(now) && !backend.reserve(now));
+        backend.set_max_connections(NonZeroU32::new(1));
+        backend.release();
+        assert!(!backend.reserve(now));
+        backend.set_max_connections(None);
+        assert!(backend.reserve(now) && backend.reserve(now));
+        assert_eq!((backend.active(), backend.total()), (3, 4));
+    }
+
+    #[test]
+    fn it_remembers_when_it_was_last_asked() {
+        let backend = Backend::new(BackendOptions::named("a"));
+        assert_eq!(backend.last_request_unix_ms(), None);
+        let now = Instant::now();
+        assert!(backend.reserve(now));
+        assert_eq!(backend.last_request(), Some(now));
+        assert!(backend.last_request_unix_ms().unwrap() > 1_500_000_000_000);
+    }
+}
