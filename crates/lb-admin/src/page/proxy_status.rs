@@ -1,0 +1,149 @@
+//! `/proxy-status`: rules, what is turned on, and every backend as it stands.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use lb_observe::stats::BackendTotals;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::pages::{STATUS_PATHS, Scene};
+use crate::response;
+use crate::time::rfc3339;
+use crate::title;
+use crate::view::{BackendView, Features, UpstreamView};
+
+#[derive(Serialize)]
+struct Status<'a> {
+    proxy_enabled: bool,
+    rules_count: usize,
+    traffic_dump: bool,
+    health_check: bool,
+    strategies: Map<String, Value>,
+    features: Value,
+    load_strategies: Vec<&'static str>,
+    monitoring_paths: [&'static str; STATUS_PATHS.len()],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tutorial: Option<&'static str>,
+    version: &'static str,
+    timestamp: String,
+    uptime_seconds: f64,
+    draining: bool,
+    rules: Vec<Value>,
+    upstreams: Vec<Upstream<'a>>,
+}
+
+#[derive(Serialize)]
+struct Upstream<'a> {
+    name: &'a str,
+    strategy: &'a str,
+    strategy_title: String,
+    backends: Vec<Backend<'a>>,
+}
+
+#[derive(Serialize)]
+struct Backend<'a> {
+    url: &'a str,
+    weight: f64,
+    backup: bool,
+    healthy: bool,
+    state: &'static str,
+    error: Option<&'a str>,
+    active_connections: u64,
+    max_connections: Option<u32>,
+    total_requests: u64,
+    failed_requests: u64,
+    last_request_time: Option<String>,
+    last_status: Option<u16>,
+    last_probe_time: Option<String>,
+    circuit: &'static str,
+    ejected_until: Option<String>,
+    latency_ms: Latency,
+    requests_per_second: f64,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+/// Milliseconds; null before the first answer.
+#[derive(Serialize)]
+struct Latency {
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+}
+
+pub(crate) fn proxy_status(scene: &Scene<'_>) -> Response<Bytes> {
+    let view = scene.view;
+    let Features { traffic_dump, health_check, sample_rate } = view.features;
+    let status = Status {
+        proxy_enabled: true,
+        rules_count: view.rules.len(),
+        traffic_dump,
+        health_check,
+        strategies: view.rules.iter().map(|rule| (rule.name.clone(), json!(view.title_of(rule)))).collect(),
+        features: json!({"traffic_dump": traffic_dump, "health_check": health_check, "sample_rate": sample_rate}),
+        load_strategies: view.strategies.iter().map(|row| row.name).collect(),
+        monitoring_paths: STATUS_PATHS,
+        tutorial: scene.is_demo.then_some("10-advanced-proxy"),
+        version: view.version,
+        timestamp: rfc3339(scene.time),
+        uptime_seconds: view.uptime.as_secs_f64(),
+        draining: view.draining,
+        rules: rules(scene),
+        upstreams: view.upstreams.iter().map(|upstream| upstream_status(scene, upstream)).collect(),
+    };
+    response::json(StatusCode::OK, &status)
+}
+
+fn rules(scene: &Scene<'_>) -> Vec<Value> {
+    let rule = |rule: &crate::RuleView| {
+        json!({
+            "name": rule.name,
+            "host": rule.host,
+            "path": rule.path,
+            "methods": rule.methods,
+            "upstream": rule.upstream,
+            "strategy": rule.strategy,
+            "strategy_title": scene.view.title_of(rule),
+        })
+    };
+    scene.view.rules.iter().map(rule).collect()
+}
+
+fn upstream_status<'a>(scene: &Scene<'_>, upstream: &'a UpstreamView) -> Upstream<'a> {
+    Upstream {
+        name: &upstream.name,
+        strategy: &upstream.strategy,
+        strategy_title: title::with_weights(&upstream.strategy, &upstream.weights()),
+        backends: upstream.backends.iter().map(|backend| backend_status(scene, backend)).collect(),
+    }
+}
+
+fn backend_status<'a>(scene: &Scene<'_>, backend: &'a BackendView) -> Backend<'a> {
+    let totals = backend.stats.totals();
+    Backend {
+        url: backend.stats.backend(),
+        weight: backend.weight,
+        backup: backend.backup,
+        healthy: backend.healthy,
+        state: backend.state.name(),
+        error: backend.error.as_deref(),
+        active_connections: backend.active_connections,
+        max_connections: backend.max_connections,
+        total_requests: totals.requests.total(),
+        failed_requests: totals.failed,
+        last_request_time: totals.last_request.map(rfc3339),
+        last_status: totals.last_status.map(|status| status.as_u16()),
+        last_probe_time: backend.last_probe.map(rfc3339),
+        circuit: backend.circuit.name(),
+        ejected_until: backend.ejected_until.map(rfc3339),
+        latency_ms: latency(&totals),
+        requests_per_second: backend.stats.requests_per_second(scene.now),
+        bytes_in: totals.requests.bytes_in,
+        bytes_out: totals.requests.bytes_out,
+    }
+}
+
+fn latency(totals: &BackendTotals) -> Latency {
+    let quantile = |q| totals.latency.quantile(q).map(|d| (d.as_secs_f64() * 1e6).round() / 1e3);
+    Latency { p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) }
+}

@@ -1,0 +1,171 @@
+//! The gateway as status pages show it: a plain picture that whoever runs the gateway draws.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use lb_observe::BackendStats;
+use lb_observe::live::Circuit;
+
+/// Draws the picture.
+///
+/// Called once for each request to a status page, never on the data path.
+pub trait StatusSource: Send + Sync {
+    /// The gateway as it stands now.
+    fn view(&self) -> GatewayView;
+}
+
+/// A gateway at one moment.
+#[derive(Debug, Clone)]
+pub struct GatewayView {
+    /// The program's version.
+    pub version: &'static str,
+    /// Time since the start.
+    pub uptime: Duration,
+    /// Whether it is shutting down: no longer ready, in-flight requests are finished.
+    pub draining: bool,
+    /// The strategy of rules and upstreams that name none.
+    pub default_strategy: String,
+    /// Every strategy there is.
+    pub strategies: Vec<StrategyView>,
+    /// Rules in their order.
+    pub rules: Vec<RuleView>,
+    /// Upstreams in their order.
+    pub upstreams: Vec<UpstreamView>,
+    /// What is turned on.
+    pub features: Features,
+}
+
+/// A strategy that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StrategyView {
+    /// As configurations name it.
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+}
+
+/// A rule.
+#[derive(Debug, Clone)]
+pub struct RuleView {
+    /// Its name.
+    pub name: String,
+    /// The host or hosts it is for; `None` for any.
+    pub host: Option<String>,
+    /// The path it takes, as people write it: `/api/v1/*`, `/users/{id}`, `~ ^/v[0-9]+/`.
+    pub path: String,
+    /// The methods it takes; none for all.
+    pub methods: Vec<String>,
+    /// The upstream it leads to.
+    pub upstream: String,
+    /// The strategy in force.
+    pub strategy: String,
+}
+
+/// An upstream.
+#[derive(Debug, Clone)]
+pub struct UpstreamView {
+    /// Its name.
+    pub name: String,
+    /// Its strategy.
+    pub strategy: String,
+    /// Its members.
+    pub backends: Vec<BackendView>,
+}
+
+/// A backend. Its URL and its counts are those of its figures.
+#[derive(Debug, Clone)]
+pub struct BackendView {
+    /// Name and figures.
+    pub stats: Arc<BackendStats>,
+    /// The weight in force.
+    pub weight: f64,
+    /// Used only while no other is eligible.
+    pub backup: bool,
+    /// Whether probes and traffic say that it works.
+    pub healthy: bool,
+    /// Whether it gets requests, and why not.
+    pub state: BackendState,
+    /// Requests in flight.
+    pub active_connections: u64,
+    /// How many may be.
+    pub max_connections: Option<u32>,
+    /// Its circuit breaker.
+    pub circuit: Circuit,
+    /// Until when it is kept out after failures.
+    pub ejected_until: Option<SystemTime>,
+    /// When it was last probed.
+    pub last_probe: Option<SystemTime>,
+    /// Why it is not healthy.
+    pub error: Option<String>,
+}
+
+/// Whether a backend gets requests, and why not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BackendState {
+    /// It does.
+    #[default]
+    Healthy,
+    /// Probes fail.
+    Unhealthy,
+    /// It failed requests, and is kept out for a time.
+    Ejected,
+    /// It is to get no new requests, by weight 0 or by hand.
+    Draining,
+    /// Its name leads to no address.
+    Unresolved,
+}
+
+impl BackendState {
+    /// As pages and the API write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Ejected => "ejected",
+            Self::Draining => "draining",
+            Self::Unresolved => "unresolved",
+        }
+    }
+}
+
+impl BackendView {
+    /// Whether it may be given a request.
+    pub fn is_eligible(&self) -> bool {
+        self.state == BackendState::Healthy && self.circuit != Circuit::Open
+    }
+}
+
+/// What is turned on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Features {
+    /// Traffic is dumped, by some rule at least.
+    pub traffic_dump: bool,
+    /// Backends are probed, some at least.
+    pub health_check: bool,
+    /// The share of traffic that is dumped, 0..=1.
+    pub sample_rate: f64,
+}
+
+impl GatewayView {
+    /// Every backend of every upstream.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &BackendView> {
+        self.upstreams.iter().flat_map(|upstream| &upstream.backends)
+    }
+
+    /// The upstream of a rule.
+    pub(crate) fn upstream_of(&self, rule: &RuleView) -> Option<&UpstreamView> {
+        self.upstreams.iter().find(|upstream| upstream.name == rule.upstream)
+    }
+
+    /// The title of a rule's strategy, with the weights where they matter.
+    pub(crate) fn title_of(&self, rule: &RuleView) -> String {
+        let weights = self.upstream_of(rule).map_or_else(Vec::new, UpstreamView::weights);
+        crate::title::with_weights(&rule.strategy, &weights)
+    }
+}
+
+impl UpstreamView {
+    pub(crate) fn weights(&self) -> Vec<f64> {
+        self.backends.iter().map(|backend| backend.weight).collect()
+    }
+}
