@@ -1,2 +1,49 @@
-//! The gateway program: parse arguments, load, wire, serve, drain.
-fn main() {}
+//! The gateway program: parse arguments, load, wire, serve, drain. Everything else stands in the library crates.
+
+mod access;
+mod admin;
+mod backend;
+mod check;
+mod cli;
+mod demo;
+mod exit;
+mod logging;
+mod proxy;
+mod run;
+mod signals;
+mod status;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Failure;
+
+// Measured against the system's: fewer and cheaper trips into the kernel for the small, short-lived pieces of a head.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error),
+    };
+    logging::start(cli.log_format);
+    let result = match cli.command {
+        None => run::run_or_demo(&cli::Run::default()),
+        Some(Command::Run(run)) => run::run(&run),
+        Some(Command::Demo) => demo::demo(),
+        Some(Command::Proxy(proxy)) => proxy::proxy(&proxy),
+        Some(Command::Backend(backend)) => backend::backend(&backend),
+        Some(Command::Check(check)) => check::check(&check),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// What a command comes to.
+type Outcome = Result<(), Failure>;

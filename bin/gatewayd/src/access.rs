@@ -1,0 +1,24 @@
+//! The access log as configured.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use lb_config::AccessLogConfig;
+use lb_observe::AccessLog;
+use lb_observe::access_log::Field;
+
+/// Starts the log, where it is wanted.
+pub(crate) fn start(config: &AccessLogConfig) -> anyhow::Result<Option<Arc<AccessLog>>> {
+    if !config.enabled {
+        return Ok(None);
+    }
+    let default = lb_observe::AccessLogConfig::default();
+    let fields = match &config.fields {
+        // The names that every line has are not chosen.
+        Some(names) => names.iter().filter_map(|name| name.parse::<Field>().ok()).collect(),
+        None => default.fields.clone(),
+    };
+    let config = lb_observe::AccessLogConfig { fields, sample: config.sample, ..default };
+    let log = AccessLog::to_stderr(config).context("cannot start the access log")?;
+    Ok(Some(Arc::new(log)))
+}

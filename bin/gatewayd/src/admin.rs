@@ -1,0 +1,68 @@
+//! The admin address: status pages and the dashboard, on the control side.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use lb_config::AdminConfig;
+use lb_http::LocalPages;
+use lb_http::control::{self, ControlBody, ControlRequest};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::exit::Failure;
+use crate::status::Pages;
+
+/// The admin address in force; dropping it closes it.
+pub(crate) struct Admin {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Admin {
+    /// Binds the address and serves it.
+    pub(crate) async fn bind(config: &AdminConfig, pages: Arc<Pages>) -> Result<Self, Failure> {
+        let refused =
+            |error| Failure::Refused(format!("admin: cannot listen on {}: {error}", config.address));
+        let listener = TcpListener::bind(config.address).await.map_err(refused)?;
+        let address = listener.local_addr().unwrap_or(config.address);
+        let task = tokio::spawn(control::serve(listener, move |request| {
+            let response = answer(&pages, &request);
+            async move { response }
+        }));
+        Ok(Self { address, task })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn answer(pages: &Pages, request: &ControlRequest) -> Response<ControlBody> {
+    let uri = &request.head.uri;
+    let page = pages.respond(&request.head, uri.path(), uri.query());
+    page.unwrap_or_else(not_found).map(ControlBody::from)
+}
+
+fn not_found() -> Response<Bytes> {
+    let document = serde_json::json!({
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "the admin address has no such page; see /, /proxy-status, /metrics, /strategies, /health, /info",
+        "code": "no_page",
+    });
+    let mut response = Response::new(Bytes::from(document.to_string()));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    let problem = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(header::CONTENT_TYPE, problem);
+    response
+}

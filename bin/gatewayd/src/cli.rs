@@ -1,0 +1,128 @@
+//! The command line: what may be typed, and its help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An HTTP load balancer, reverse proxy and API gateway.
+///
+/// Without a command it runs the configuration it finds (./gatewayd.toml, .yaml, .yml or .json, then the same in
+/// /etc/gatewayd/), or else the built-in demo.
+#[derive(Debug, Parser)]
+#[command(name = "gatewayd", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// How log lines are written to standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, env = "GATEWAYD_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gatewayd demo                                        a tour at http://127.0.0.1:8080
+  gatewayd proxy --to localhost:3000                   a proxy without a file
+  gatewayd check gatewayd.toml && gatewayd run -c gatewayd.toml
+
+Exit status: 0 good, 64 usage, 78 configuration, 1 anything else.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a configuration
+    #[command(alias = "start")]
+    Run(Run),
+    /// Run the built-in demo: four rules, four strategies, ten echo backends
+    Demo,
+    /// Run a proxy without a configuration file
+    Proxy(Proxy),
+    /// Run echo backends for trials
+    #[command(after_help = BACKEND_HELP)]
+    Backend(Backend),
+    /// Check a configuration without running it
+    Check(Check),
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct Run {
+    /// The configuration [default: ./gatewayd.{toml,yaml,yml,json}, then /etc/gatewayd/]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The strategy of rules and upstreams that name none; beats LB_STRATEGY and the file
+    #[arg(long, value_name = "NAME")]
+    pub(crate) strategy: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Proxy {
+    /// A backend: a URL, or HOST:PORT
+    #[arg(long, value_name = "URL", required = true)]
+    pub(crate) to: Vec<String>,
+
+    /// Where clients connect
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// How a backend is chosen
+    #[arg(long, value_name = "NAME")]
+    pub(crate) strategy: Option<String>,
+
+    /// Print the configuration that this stands for, and exit
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+const BACKEND_HELP: &str = "\
+Answers every request with JSON about it. One answer is steered by its query: ?delay=50ms, ?status=503,
+?bytes=1048576. /health answers 200; PUT /health?status=503 changes that.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Backend {
+    /// Where to listen; several addresses make several backends
+    #[arg(long, value_name = "ADDR", required = true, value_delimiter = ',')]
+    pub(crate) listen: Vec<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The configuration [default: as for run]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// The strategy, as for run
+    #[arg(long, value_name = "NAME")]
+    pub(crate) strategy: Option<String>,
+
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON elsewhere
+    Auto,
+    /// One JSON object a line
+    Json,
+    /// Text for people
+    Text,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn start_is_run() {
+        let cli = Cli::try_parse_from(["gatewayd", "start", "-c", "x.toml"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Run(Run { config: Some(_), .. }))));
+    }
+}

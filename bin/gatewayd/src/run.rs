@@ -1,0 +1,74 @@
+//! `gatewayd run`: load a configuration, serve it, drain.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use lb_config::{Loaded, Sources};
+
+use crate::exit::{self, Failure};
+use crate::signals::Stop;
+use crate::wire::{Home, Running};
+use crate::{Outcome, cli, demo};
+
+/// `gatewayd run` and `gatewayd start`.
+pub(crate) fn run(args: &cli::Run) -> Outcome {
+    let path = args.config.clone().or_else(lb_config::find_config).ok_or_else(|| {
+        Failure::Refused(
+            "no configuration found: looked for gatewayd.toml, .yaml, .yml and .json here and in /etc/gatewayd\n  \
+             help: name one with `gatewayd run -c FILE`, or see `gatewayd demo` and `gatewayd proxy --to URL`"
+                .to_owned(),
+        )
+    })?;
+    serve(load(path, args.strategy.as_deref())?)
+}
+
+/// `gatewayd` alone.
+pub(crate) fn run_or_demo(args: &cli::Run) -> Outcome {
+    match lb_config::find_config() {
+        Some(_) => run(args),
+        None => {
+            exit::say("no configuration found here or in /etc/gatewayd: running the built-in demo");
+            demo::demo()
+        }
+    }
+}
+
+/// Loads a file as `run` does; `check` goes the same way.
+pub(crate) fn load(path: PathBuf, strategy: Option<&str>) -> Result<Loaded, Failure> {
+    let sources = Sources::file(path).environment(lb_config::process_environment()).strategy(strategy);
+    Ok(lb_config::load(&sources)?)
+}
+
+/// Serves a configuration until a signal, then drains.
+pub(crate) fn serve(loaded: Loaded) -> Outcome {
+    control_runtime()?.block_on(async {
+        let stop = Stop::listen()?;
+        let running = Running::start(loaded, Home::Plain).await?;
+        until_stopped(running, stop).await
+    })
+}
+
+/// Runs until the first signal, drains, and ends at once on a second.
+pub(crate) async fn until_stopped(running: Running, mut stop: Stop) -> Outcome {
+    stop.next().await;
+    let timeout = running.shutdown_timeout();
+    tracing::info!(?timeout, "draining: no new connections, requests in flight finish");
+    tokio::select! {
+        drained = running.shut_down() => {
+            if !drained {
+                tracing::warn!(?timeout, "requests still in flight after shutdown_timeout were cut");
+            }
+        }
+        () = stop.next() => tracing::warn!("second signal: ending at once"),
+    }
+    Ok(())
+}
+
+/// The control side's runtime: signals, names, admin. The data path has its own.
+pub(crate) fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("control")
+        .build()
+        .context("cannot start the control runtime")
+}

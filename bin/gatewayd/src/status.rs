@@ -1,0 +1,141 @@
+//! The running gateway as its status pages see it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Response, header, request};
+use lb_admin::{
+    BackendState, BackendView, Circuit, Features, GatewayView, RuleView, StatusPages, StatusSource,
+    StrategyView, UpstreamView,
+};
+use lb_core::{Backend, strategy};
+use lb_http::LocalPages;
+use lb_http::config::{GatewayConfig, RuleConfig};
+use lb_observe::Registry;
+use lb_router::PathConfig;
+
+/// This program's version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Draws the picture that status pages show.
+pub(crate) struct LiveStatus {
+    started: Instant,
+    workers: usize,
+    registry: Arc<Registry>,
+    default_strategy: String,
+    rules: Vec<RuleView>,
+    gateway: OnceLock<lb_http::GatewayView>,
+}
+
+impl LiveStatus {
+    /// Knows the configuration; the engine is connected once it runs.
+    pub(crate) fn new(config: &GatewayConfig, registry: Arc<Registry>) -> Self {
+        Self {
+            started: Instant::now(),
+            workers: config.workers.get(),
+            registry,
+            default_strategy: default_strategy(config),
+            rules: config.rules.iter().map(|rule| rule_view(rule, config)).collect(),
+            gateway: OnceLock::new(),
+        }
+    }
+
+    /// The engine is running.
+    pub(crate) fn connect(&self, gateway: lb_http::GatewayView) {
+        let _ = self.gateway.set(gateway);
+    }
+}
+
+impl StatusSource for LiveStatus {
+    fn view(&self) -> GatewayView {
+        let gateway = self.gateway.get();
+        let upstreams = gateway.map(lb_http::GatewayView::upstreams).unwrap_or_default();
+        let upstreams = upstreams.into_iter().map(|upstream| UpstreamView {
+            strategy: upstream.strategy.to_owned(),
+            backends: upstream
+                .backends
+                .iter()
+                .map(|backend| {
+                    backend_view(backend, self.registry.backend(&upstream.name, backend.name(), self.workers))
+                })
+                .collect(),
+            name: upstream.name,
+        });
+        GatewayView {
+            version: VERSION,
+            uptime: self.started.elapsed(),
+            draining: gateway.is_some_and(lb_http::GatewayView::is_draining),
+            default_strategy: self.default_strategy.clone(),
+            strategies: strategy::ALL
+                .iter()
+                .map(|row| StrategyView { name: row.name, summary: row.summary })
+                .collect(),
+            rules: self.rules.clone(),
+            upstreams: upstreams.collect(),
+            features: Features { traffic_dump: false, health_check: false, sample_rate: 0.0 },
+        }
+    }
+}
+
+/// The strategy that `/ping` shows for the whole: the one of the first upstream.
+fn default_strategy(config: &GatewayConfig) -> String {
+    let name = config.upstreams.first().map_or("round_robin", |upstream| upstream.strategy.name.as_str());
+    canonical(name)
+}
+
+/// The row's name for any accepted spelling.
+fn canonical(name: &str) -> String {
+    strategy::find(name).map_or_else(|_| name.to_owned(), |row| row.name.to_owned())
+}
+
+fn rule_view(rule: &RuleConfig, config: &GatewayConfig) -> RuleView {
+    let upstream = config.upstreams.get(rule.upstream);
+    let route = &rule.route;
+    RuleView {
+        name: route.name.clone(),
+        host: (!route.hosts.is_empty()).then(|| route.hosts.join(", ")),
+        path: match &route.path {
+            PathConfig::Any => "/*".to_owned(),
+            PathConfig::Exact(path) | PathConfig::Template(path) => path.clone(),
+            PathConfig::Prefix(prefix) => format!("{}/*", prefix.trim_end_matches('/')),
+            PathConfig::Regex(regex) => format!("~ {regex}"),
+        },
+        methods: route.methods.iter().map(ToString::to_string).collect(),
+        upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),
+        strategy: upstream.map(|upstream| canonical(&upstream.strategy.name)).unwrap_or_default(),
+    }
+}
+
+fn backend_view(backend: &Backend, stats: Arc<lb_observe::BackendStats>) -> BackendView {
+    let state = if !backend.is_healthy() {
+        BackendState::Unhealthy
+    } else if backend.is_draining() || backend.weight().is_zero() {
+        BackendState::Draining
+    } else {
+        BackendState::Healthy
+    };
+    BackendView {
+        stats,
+        weight: backend.weight().get(),
+        backup: backend.priority() > 0,
+        healthy: backend.is_healthy(),
+        state,
+        active_connections: u64::from(backend.active()),
+        max_connections: backend.max_connections().map(std::num::NonZeroU32::get),
+        circuit: Circuit::Closed,
+        ejected_until: None,
+        last_probe: None,
+        error: None,
+    }
+}
+
+/// The pages as the engine and the admin address ask for them.
+pub(crate) struct Pages(pub(crate) StatusPages);
+
+impl LocalPages for Pages {
+    fn respond(&self, head: &request::Parts, path: &str, query: Option<&str>) -> Option<Response<Bytes>> {
+        let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        self.0.respond(&head.method, path, query, accept)
+    }
+}

@@ -1,0 +1,105 @@
+//! Puts the pieces together: figures, log, pages, engine, admin address.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lb_admin::StatusPages;
+use lb_config::{Diagnostic, Loaded};
+use lb_http::{Attachments, Gateway};
+use lb_observe::control::ControlMetrics;
+use lb_observe::{AccessLog, Figures, Recorder, Registry};
+
+use crate::admin::Admin;
+use crate::exit::{self, Failure};
+use crate::status::{LiveStatus, Pages};
+use crate::{access, status};
+
+/// What stands at `/` of listeners with status endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// Whatever the rules say.
+    Plain,
+    /// The demo page.
+    Demo,
+}
+
+/// How long the last log lines may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// A gateway with everything around it.
+pub(crate) struct Running {
+    gateway: Gateway,
+    log: Option<Arc<AccessLog>>,
+    shutdown_timeout: Duration,
+    _admin: Option<Admin>,
+}
+
+impl Running {
+    /// Starts all of it, or nothing.
+    pub(crate) async fn start(loaded: Loaded, home: Home) -> Result<Self, Failure> {
+        let started = Instant::now();
+        warn(&loaded.warnings);
+        let Loaded { config, admin, access_log, .. } = loaded;
+        let registry = Arc::new(Registry::default());
+        let control = ControlMetrics::install().ok().map(Arc::new);
+        let log = access::start(&access_log)?;
+
+        let live = Arc::new(LiveStatus::new(&config, Arc::clone(&registry)));
+        let pages = |with_home: fn(StatusPages) -> StatusPages| {
+            let pages = StatusPages::new(Arc::clone(&live) as Arc<_>, Arc::clone(&registry));
+            let pages = match &control {
+                Some(control) => pages.with_control(Arc::clone(control)),
+                None => pages,
+            };
+            Arc::new(Pages(with_home(pages)))
+        };
+        let on_listeners = match home {
+            Home::Plain => pages(|pages| pages),
+            Home::Demo => pages(StatusPages::with_demo),
+        };
+        let mut recorders: Vec<Arc<dyn Recorder>> =
+            vec![Arc::new(Figures::new(&registry, config.workers.get()))];
+        recorders.extend(log.iter().map(|log| Arc::clone(log) as Arc<dyn Recorder>));
+
+        let admin = match &admin {
+            Some(admin) => Some(Admin::bind(admin, pages(StatusPages::with_dashboard)).await?),
+            None => None,
+        };
+        let attachments = Attachments { recorders, pages: Some(on_listeners) };
+        let gateway = Gateway::start(&config, &registry, attachments).await?;
+        live.connect(gateway.view());
+        for (name, address) in gateway.addresses() {
+            tracing::info!(listener = %name, %address, workers = config.workers, "listening");
+        }
+        if let Some(admin) = &admin {
+            tracing::info!(address = %admin.address(), "admin address");
+        }
+        tracing::info!(version = status::VERSION, startup = ?started.elapsed(), "gatewayd is up");
+        Ok(Self { gateway, log, shutdown_timeout: config.shutdown_timeout, _admin: admin })
+    }
+
+    pub(crate) fn addresses(&self) -> &[(String, std::net::SocketAddr)] {
+        self.gateway.addresses()
+    }
+
+    pub(crate) fn shutdown_timeout(&self) -> Duration {
+        self.shutdown_timeout
+    }
+
+    /// Drains; true where every request in flight finished in time.
+    pub(crate) async fn shut_down(self) -> bool {
+        let drained = self.gateway.shut_down(self.shutdown_timeout).await;
+        if let Some(log) = self.log {
+            log.flush(LAST_LINES);
+        }
+        drained
+    }
+}
+
+/// Shows what was noticed at load, for the person who started it.
+fn warn(warnings: &[Diagnostic]) {
+    use std::io::IsTerminal;
+    for warning in warnings {
+        exit::say(warning.render(std::io::stderr().is_terminal()).trim_end());
+    }
+}

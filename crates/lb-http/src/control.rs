@@ -1,0 +1,161 @@
+//! A small HTTP server for the control side: the admin address and the echo backends of demo and trials.
+//!
+//! Not the data path: it runs on the control runtime, one task a connection, and favours plain code over speed.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, request};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Connections served at once on one address.
+const MAX_CONNECTIONS: usize = 4096;
+/// From the first byte of a head to its last.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long accepting rests when no descriptor is left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The most of a request body that a handler is shown; the rest is read and counted.
+const MAX_KEPT_BODY: usize = 1 << 20;
+
+/// A request with its body read.
+#[derive(Debug)]
+pub struct ControlRequest {
+    /// The head.
+    pub head: request::Parts,
+    /// The first mebibyte of the body.
+    pub body: Bytes,
+    /// How long the body was.
+    pub body_bytes: u64,
+    /// Who sent it.
+    pub peer: SocketAddr,
+}
+
+/// A response body: what is there, or a number of filler bytes that need no memory.
+#[derive(Debug)]
+pub enum ControlBody {
+    /// These bytes.
+    Full(Bytes),
+    /// So many bytes of filler.
+    Filler(u64),
+}
+
+impl From<Bytes> for ControlBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Full(bytes)
+    }
+}
+
+/// Serves an address until the future is dropped.
+pub async fn serve<H, F>(listener: TcpListener, handler: H)
+where
+    H: Fn(ControlRequest) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<ControlBody>> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let handler = Arc::clone(&handler);
+                tokio::spawn(async move {
+                    connection(stream, peer, handler).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept a control connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection<H, F>(stream: TcpStream, peer: SocketAddr, handler: Arc<H>)
+where
+    H: Fn(ControlRequest) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<ControlBody>> + Send + 'static,
+{
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let handler = Arc::clone(&handler);
+        async move { Ok::<_, Infallible>(answer(&*handler, request, peer).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = served.await {
+        tracing::debug!(%peer, %error, "control connection ended");
+    }
+}
+
+async fn answer<H, F>(handler: &H, request: Request<Incoming>, peer: SocketAddr) -> Response<ControlBody>
+where
+    H: Fn(ControlRequest) -> F,
+    F: Future<Output = Response<ControlBody>>,
+{
+    let (head, mut incoming) = request.into_parts();
+    let (mut kept, mut body_bytes) = (Vec::new(), 0);
+    while let Some(Ok(frame)) = incoming.frame().await {
+        if let Some(piece) = frame.data_ref() {
+            body_bytes += piece.len() as u64;
+            let room = MAX_KEPT_BODY - kept.len();
+            kept.extend(piece.iter().take(room));
+        }
+    }
+    handler(ControlRequest { head, body: Bytes::from(kept), body_bytes, peer }).await
+}
+
+impl Body for ControlBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        static FILLER: [u8; 64 << 10] = [b'x'; 64 << 10];
+        let piece = match &mut *self {
+            Self::Full(bytes) => std::mem::take(bytes),
+            Self::Filler(left) => {
+                let size = (*left).min(FILLER.len() as u64);
+                *left -= size;
+                Bytes::from_static(
+                    FILLER.get(..usize::try_from(size).unwrap_or_default()).unwrap_or_default(),
+                )
+            }
+        };
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left())
+    }
+}
+
+impl ControlBody {
+    fn left(&self) -> u64 {
+        match self {
+            Self::Full(bytes) => bytes.len() as u64,
+            Self::Filler(left) => *left,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A running gateway: started whole or not at all, drained on request.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{Response, request};
+use lb_core::Backend;
+use lb_observe::{Recorder, Registry};
+use tokio::sync::{mpsc, watch};
+
+use crate::config::GatewayConfig;
+use crate::listen::{self, ListenError};
+use crate::resolve;
+use crate::snapshot::{BuildError, Snapshot};
+use crate::worker::{self, HANDOVER_QUEUE, Shared, WorkerParts};
+
+/// How long the start waits for names to resolve before it goes on without them.
+const RESOLVE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Pages that a listener serves itself, ahead of every rule.
+pub trait LocalPages: Send + Sync {
+    /// The page at this normalised path; `None` where it is none of these pages. Called for every request of a
+    /// listener with `status_endpoints`, so a path that is no page must be turned down quickly.
+    fn respond(&self, head: &request::Parts, path: &str, query: Option<&str>) -> Option<Response<Bytes>>;
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A thread cannot be started.
+    #[error("cannot start a worker: {0}")]
+    Worker(io::Error),
+}
+
+/// What a gateway is given beside its configuration.
+#[derive(Default)]
+pub struct Attachments {
+    /// Told of every exchange.
+    pub recorders: Vec<Arc<dyn Recorder>>,
+    /// Served where a listener has `status_endpoints`.
+    pub pages: Option<Arc<dyn LocalPages>>,
+}
+
+/// A gateway that accepts connections.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    addresses: Vec<(String, SocketAddr)>,
+    stop: watch::Sender<bool>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Opens every listener, then starts the workers. On an error nothing is left behind.
+    ///
+    /// Must be called within a tokio runtime: the control side's, where names are looked up.
+    ///
+    /// # Errors
+    /// [`StartError`], each with what to do about it.
+    pub async fn start(
+        config: &GatewayConfig,
+        registry: &Registry,
+        attachments: Attachments,
+    ) -> Result<Self, StartError> {
+        let workers = config.workers.get();
+        let snapshot = Snapshot::build(config, registry)?;
+        let mut sockets = Vec::new();
+        let mut addresses = Vec::new();
+        for listener in &config.listeners {
+            let opened = listen::open(&listener.name, listener.address, workers)?;
+            let local = opened.first().and_then(|socket| socket.local_addr().ok());
+            addresses.push((listener.name.clone(), local.unwrap_or(listener.address)));
+            sockets.push(opened.into_iter());
+        }
+        start_resolving(&snapshot).await;
+
+        let shared = Arc::new(Shared {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            version: AtomicU64::new(1),
+            recorders: attachments.recorders,
+            pages: attachments.pages,
+            loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            draining: AtomicBool::new(false),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVER_QUEUE)).unzip();
+        let mut threads = Vec::new();
+        for (index, inbox) in inboxes.into_iter().enumerate() {
+            let own = sockets.iter_mut().zip(&config.listeners).filter_map(|(sockets, listener)| {
+                let stats = registry.listener(&listener.name, workers);
+                Some((sockets.next()?, listener.clone(), stats))
+            });
+            let parts = WorkerParts {
+                index,
+                shared: Arc::clone(&shared),
+                pool: config.pool,
+                listeners: own.collect(),
+                peers: peers.clone(),
+                inbox,
+                stop: stopped.clone(),
+            };
+            let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                if let Err(error) = worker::run(parts) {
+                    tracing::error!(worker = index, %error, "worker ended");
+                }
+            });
+            threads.push(thread.map_err(StartError::Worker)?);
+        }
+        Ok(Self { shared, addresses, stop, workers: threads })
+    }
+
+    /// The listeners' names and the addresses they really have.
+    #[must_use]
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Whether the gateway has begun to shut down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// A view of what is configured and how it fares, for status pages.
+    #[must_use]
+    pub fn view(&self) -> GatewayView {
+        GatewayView { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Stops accepting, lets requests in flight finish, and returns when they have or when time is up. True where
+    /// all of them did.
+    pub async fn shut_down(self, timeout: Duration) -> bool {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.stop.send_replace(true);
+        let deadline = Instant::now() + timeout;
+        while self.workers.iter().any(|worker| !worker.is_finished()) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+}
+
+/// Looks names up before the first request, but not for long; then keeps them fresh.
+async fn start_resolving(snapshot: &Snapshot) {
+    let targets = snapshot.upstreams.iter().flat_map(|upstream| &upstream.targets);
+    let endpoints: Vec<_> = targets.map(|target| Arc::clone(&target.endpoint)).collect();
+    let _ = tokio::time::timeout(RESOLVE_PATIENCE, resolve::resolve_all(&endpoints)).await;
+    tokio::spawn(resolve::keep_resolving(endpoints));
+}
+
+/// What status pages may see of a running gateway.
+#[derive(Clone)]
+pub struct GatewayView {
+    shared: Arc<Shared>,
+}
+
+impl GatewayView {
+    /// Whether the gateway has begun to shut down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Each upstream's name, its strategy's name, and its backends in their order.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<UpstreamView> {
+        let snapshot = self.shared.snapshot.load();
+        let upstreams = snapshot.upstreams.iter().map(|upstream| UpstreamView {
+            name: upstream.name.clone(),
+            strategy: upstream.strategy,
+            backends: upstream.targets.iter().map(|target| Arc::clone(&target.backend)).collect(),
+        });
+        upstreams.collect()
+    }
+}
+
+/// An upstream as status pages see it.
+pub struct UpstreamView {
+    /// Its name.
+    pub name: String,
+    /// Its strategy's name.
+    pub strategy: &'static str,
+    /// Its backends, live.
+    pub backends: Vec<Arc<Backend>>,
+}
+
+/// Builds everything a configuration asks for and throws it away: what [`Gateway::start`] would refuse before it
+/// opens a listener is refused here.
+///
+/// # Errors
+/// [`StartError::Build`].
+pub fn validate(config: &GatewayConfig, registry: &Registry) -> Result<(), StartError> {
+    Snapshot::build(config, registry)?;
+    Ok(())
+}

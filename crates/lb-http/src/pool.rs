@@ -1,0 +1,113 @@
+//! One worker's idle upstream connections: a stack for each backend, so that the warmest is taken first.
+//!
+//! No lock and no key to hash: a backend's connections stand at its index. Bounds hold for the process: each
+//! worker keeps its share of them.
+
+use std::cell::{Cell, RefCell};
+use std::time::Instant;
+
+use crate::config::PoolConfig;
+use crate::upstream::Connection;
+
+/// Where a backend's connections stand; given out once for each address ever configured.
+pub(crate) type Slot = usize;
+
+/// The idle connections of one worker.
+pub(crate) struct Pool {
+    config: Cell<PoolConfig>,
+    idle: RefCell<Vec<Vec<Idle>>>,
+    count: Cell<usize>,
+}
+
+struct Idle {
+    connection: Box<Connection>,
+    since: Instant,
+}
+
+impl Pool {
+    /// A pool with this worker's share of the bounds.
+    pub(crate) fn new(config: PoolConfig, workers: usize) -> Self {
+        Self { config: Cell::new(share(config, workers)), idle: RefCell::default(), count: Cell::new(0) }
+    }
+
+    /// The most recently used connection that is still alive; dead ones found on the way are dropped.
+    pub(crate) fn take(&self, slot: Slot) -> Option<Box<Connection>> {
+        let mut idle = self.idle.borrow_mut();
+        let stack = idle.get_mut(slot)?;
+        while let Some(mut entry) = stack.pop() {
+            self.count.set(self.count.get().saturating_sub(1));
+            if entry.connection.is_alive() {
+                return Some(entry.connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request, or closes it where a bound says so. Where the backend's share is
+    /// full, the connection that has been idle longest makes room.
+    pub(crate) fn put(&self, slot: Slot, mut connection: Box<Connection>, now: Instant) {
+        let config = self.config.get();
+        let worn = config.max_requests_per_connection.is_some_and(|max| connection.requests() >= max.get())
+            || config.max_connection_age.is_some_and(|max| now.duration_since(connection.created()) >= max);
+        if worn || !connection.is_reusable() || config.max_idle_per_backend == 0 {
+            return;
+        }
+        connection.mark_reused();
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() <= slot {
+            idle.resize_with(slot + 1, Vec::new);
+        }
+        let Some(stack) = idle.get_mut(slot) else { return };
+        if stack.len() >= config.max_idle_per_backend {
+            stack.remove(0);
+        } else if self.count.get() >= config.max_idle {
+            return;
+        } else {
+            self.count.set(self.count.get() + 1);
+        }
+        stack.push(Idle { connection, since: now });
+    }
+
+    /// Closes connections that have been idle too long or that their backend has closed. Called once a second.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let config = self.config.get();
+        let mut kept = 0;
+        for stack in self.idle.borrow_mut().iter_mut() {
+            stack.retain_mut(|entry| {
+                now.duration_since(entry.since) < config.idle_timeout && entry.connection.is_alive()
+            });
+            kept += stack.len();
+        }
+        self.count.set(kept);
+    }
+
+    /// Closes everything.
+    pub(crate) fn clear(&self) {
+        self.idle.borrow_mut().clear();
+        self.count.set(0);
+    }
+}
+
+/// A worker's part of bounds that hold for the whole process; at least one connection a backend.
+fn share(config: PoolConfig, workers: usize) -> PoolConfig {
+    let part = |bound: usize| if bound == 0 { 0 } else { (bound / workers.max(1)).max(1) };
+    PoolConfig {
+        max_idle: part(config.max_idle),
+        max_idle_per_backend: part(config.max_idle_per_backend),
+        ..config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_shared_out_and_zero_stays_zero() {
+        let config = PoolConfig { max_idle: 10, max_idle_per_backend: 1, ..PoolConfig::default() };
+        let part = share(config, 4);
+        assert_eq!((part.max_idle, part.max_idle_per_backend), (2, 1));
+        let none = share(PoolConfig { max_idle_per_backend: 0, ..config }, 4);
+        assert_eq!(none.max_idle_per_backend, 0);
+    }
+}

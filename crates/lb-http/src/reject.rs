@@ -1,0 +1,220 @@
+//! Every way in which an exchange ends without a backend's answer, and the one place that makes an answer of it:
+//! a problem document (RFC 9457) whose `detail` a person can act on and which never names a backend.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Response, StatusCode, response};
+use lb_policy::Refusal;
+
+use crate::upstream::{ConnectError, SendError};
+
+/// Why there is no answer of a backend.
+#[derive(Debug)]
+pub(crate) enum Reject {
+    /// The request breaks a rule of HTTP; the sentence says which.
+    BadRequest(Cow<'static, str>),
+    /// A transfer coding other than `chunked`.
+    NotImplemented,
+    /// An `Expect` other than `100-continue`.
+    ExpectationFailed,
+    /// The body did not come within its deadline.
+    RequestTimeout,
+    /// No rule takes the request.
+    NoRule,
+    /// A rule would, with another method; these are allowed.
+    MethodNotAllowed(HeaderValue),
+    /// A policy turned it away.
+    Refused(Box<Refusal>),
+    /// No backend of the upstream is eligible.
+    NoBackend,
+    /// Every backend is at its limit.
+    Overloaded,
+    /// No connection to a backend could be made.
+    Connect(ConnectError),
+    /// A backend took the request and gave no usable answer.
+    Send(SendError),
+    /// No response head within the deadline.
+    UpstreamTimeout,
+    /// The client left first; nobody will read the answer.
+    ClientGone,
+}
+
+/// What the client is told, in the contract's words.
+struct Row {
+    status: StatusCode,
+    code: &'static str,
+    detail: Cow<'static, str>,
+}
+
+impl Reject {
+    pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::BadRequest(detail.into())
+    }
+
+    /// The `code` of the problem document.
+    pub(crate) fn code(&self) -> &'static str {
+        self.row().code
+    }
+
+    /// Whether the connection's framing or trust is lost, so that nothing more may be read from it.
+    pub(crate) fn closes(&self) -> bool {
+        matches!(
+            self,
+            Self::BadRequest(_)
+                | Self::NotImplemented
+                | Self::ExpectationFailed
+                | Self::RequestTimeout
+                | Self::ClientGone
+        )
+    }
+
+    /// What the operator reads, where it says more than the code does.
+    pub(crate) fn reason(&self) -> Option<String> {
+        match self {
+            Self::Connect(error) => Some(error.to_string()),
+            Self::Send(error) => Some(error.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The answer.
+    pub(crate) fn response(&self, request_id: &HeaderValue) -> Response<Bytes> {
+        let Row { status, code, detail } = self.row();
+        let title = status.canonical_reason().unwrap_or("Error");
+        let document = serde_json::json!({
+            "type": "about:blank",
+            "title": title,
+            "status": status.as_u16(),
+            "detail": detail,
+            "code": code,
+            "request_id": request_id.to_str().unwrap_or_default(),
+        });
+        let mut response = Response::new(Bytes::from(document.to_string()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match self {
+            Self::MethodNotAllowed(allow) => drop(headers.insert(header::ALLOW, allow.clone())),
+            Self::NoBackend | Self::Overloaded => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Refused(refusal) => headers.extend(refusal.headers.clone()),
+            _ => {}
+        }
+        if self.closes() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// The one table from causes to statuses.
+    fn row(&self) -> Row {
+        let row = |status, code, detail| Row { status, code, detail: Cow::Borrowed(detail) };
+        match self {
+            Self::BadRequest(detail) => {
+                Row { status: StatusCode::BAD_REQUEST, code: "bad_request", detail: detail.clone() }
+            }
+            Self::NotImplemented => row(
+                StatusCode::NOT_IMPLEMENTED,
+                "not_implemented",
+                "the only transfer coding understood here is chunked",
+            ),
+            Self::ExpectationFailed => row(
+                StatusCode::EXPECTATION_FAILED,
+                "expectation_failed",
+                "the only expectation understood here is 100-continue",
+            ),
+            Self::RequestTimeout => {
+                row(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request did not arrive in time")
+            }
+            Self::NoRule => row(StatusCode::NOT_FOUND, "no_rule", "no rule matches this request"),
+            Self::MethodNotAllowed(_) => row(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this method is not allowed here; Allow lists those that are",
+            ),
+            Self::Refused(refusal) => {
+                Row { status: refusal.status, code: refusal.code, detail: Cow::Owned(refusal.detail.clone()) }
+            }
+            Self::NoBackend => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no_backend",
+                "no server behind this gateway can take the request now",
+            ),
+            Self::Overloaded => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "every server behind this gateway is at its limit of requests",
+            ),
+            Self::Connect(ConnectError::Timeout { .. }) => row(
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream_timeout",
+                "the server behind this gateway did not accept a connection in time",
+            ),
+            Self::Connect(ConnectError::Unresolved { .. }) => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no_backend",
+                "no server behind this gateway can be found now",
+            ),
+            Self::Connect(ConnectError::Io { .. }) => row(
+                StatusCode::BAD_GATEWAY,
+                "connect_failed",
+                "the server behind this gateway refused the connection",
+            ),
+            Self::Send(_) => row(
+                StatusCode::BAD_GATEWAY,
+                "upstream_reset",
+                "the server behind this gateway gave no valid answer",
+            ),
+            Self::UpstreamTimeout => row(
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream_timeout",
+                "the server behind this gateway did not answer in time",
+            ),
+            Self::ClientGone => row(client_closed_request(), "client_gone", "the client left first"),
+        }
+    }
+}
+
+/// 499, nginx's status for a client that left before it was answered: for logs and metrics alone.
+pub(crate) fn client_closed_request() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+/// Marks a head as the last of its connection.
+pub(crate) fn close(head: &mut response::Parts) {
+    const CLOSE: HeaderValue = HeaderValue::from_static("close");
+    const CONNECTION: HeaderName = header::CONNECTION;
+    head.headers.insert(CONNECTION, CLOSE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_document_survives_any_request_id_and_names_no_backend() {
+        let id = HeaderValue::from_static(r#"a"b\c"#);
+        let error = ConnectError::Io {
+            backend: "http://10.0.0.1:80".into(),
+            source: std::io::Error::from(std::io::ErrorKind::ConnectionRefused),
+        };
+        let response = Reject::Connect(error).response(&id);
+        assert_eq!(response.status(), 502);
+        assert!(!response.body().windows(8).any(|window| window == b"10.0.0.1"));
+        let document: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(document["code"], "connect_failed");
+        assert_eq!(document["request_id"], r#"a"b\c"#);
+        assert_eq!(document["status"], 502);
+    }
+
+    #[test]
+    fn what_is_over_for_now_says_when_to_come_back() {
+        let response = Reject::NoBackend.response(&HeaderValue::from_static("x"));
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+}

@@ -1,0 +1,109 @@
+//! Where a backend's name leads at present. Looked up off the request path; a name without an answer keeps its
+//! last good one and never holds up the start.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+/// How often names are looked up anew.
+const REFRESH: Duration = Duration::from_secs(30);
+/// The same, while some name has never had an answer.
+const REFRESH_UNRESOLVED: Duration = Duration::from_secs(2);
+/// How long one look-up may take.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most addresses that are kept of one name.
+const MAX_ADDRESSES: usize = 32;
+
+/// A host and port, and the addresses they stand for.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    host: String,
+    port: u16,
+    is_name: bool,
+    addresses: ArcSwap<Vec<SocketAddr>>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(host: &str, port: u16) -> Self {
+        let literal = host.parse::<IpAddr>().ok();
+        let addresses = literal.map(|address| SocketAddr::new(address, port)).into_iter().collect();
+        Self {
+            host: host.to_owned(),
+            port,
+            is_name: literal.is_none(),
+            addresses: ArcSwap::from_pointee(addresses),
+        }
+    }
+
+    /// The addresses to try, in order; empty while the name has none.
+    pub(crate) fn addresses(&self) -> Arc<Vec<SocketAddr>> {
+        self.addresses.load_full()
+    }
+
+    async fn resolve(&self) {
+        let lookup = tokio::net::lookup_host((self.host.as_str(), self.port));
+        match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
+            Ok(Ok(found)) => {
+                let mut found: Vec<SocketAddr> = found.collect();
+                found.dedup();
+                found.truncate(MAX_ADDRESSES);
+                if !found.is_empty() && **self.addresses.load() != found {
+                    tracing::debug!(host = %self.host, addresses = ?found, "name resolved");
+                    self.addresses.store(Arc::new(found));
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(host = %self.host, %error, "name cannot be resolved"),
+            Err(_) => tracing::warn!(host = %self.host, "name could not be resolved in time"),
+        }
+    }
+
+    fn is_unresolved(&self) -> bool {
+        self.addresses.load().is_empty()
+    }
+}
+
+/// Looks every name up once, side by side.
+pub(crate) async fn resolve_all(endpoints: &[Arc<Endpoint>]) {
+    let mut lookups = tokio::task::JoinSet::new();
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.is_name) {
+        let endpoint = Arc::clone(endpoint);
+        lookups.spawn(async move { endpoint.resolve().await });
+    }
+    while lookups.join_next().await.is_some() {}
+}
+
+/// Keeps looking for as long as it is polled.
+pub(crate) async fn keep_resolving(endpoints: Vec<Arc<Endpoint>>) {
+    let names: Vec<Arc<Endpoint>> = endpoints.into_iter().filter(|endpoint| endpoint.is_name).collect();
+    if names.is_empty() {
+        return;
+    }
+    loop {
+        let unresolved = names.iter().any(|name| name.is_unresolved());
+        tokio::time::sleep(if unresolved { REFRESH_UNRESOLVED } else { REFRESH }).await;
+        resolve_all(&names).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_needs_no_look_up_and_a_bad_name_has_none() {
+        let address = Endpoint::new("127.0.0.1", 81);
+        assert_eq!(*address.addresses(), ["127.0.0.1:81".parse().unwrap()]);
+        let name = Arc::new(Endpoint::new("no-such-name.invalid", 81));
+        resolve_all(&[Arc::clone(&name)]).await;
+        assert!(name.is_unresolved());
+    }
+
+    #[tokio::test]
+    async fn localhost_resolves() {
+        let name = Arc::new(Endpoint::new("localhost", 81));
+        resolve_all(&[Arc::clone(&name)]).await;
+        assert!(!name.is_unresolved());
+    }
+}

@@ -1,0 +1,215 @@
+//! One configuration, put in force whole: a request sees exactly one of them from its first byte to its last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::uri::Authority;
+use ipnet::IpNet;
+use lb_core::{Backend, BackendOptions, Balancer, KeySource, StrategyError, Weight, WeightError};
+use lb_observe::{BackendStats, Registry, RuleStats, UpstreamStats};
+use lb_policy::Policy;
+use lb_router::{RouteError, Router};
+
+use crate::config::{BackendConfig, GatewayConfig, HostHeader, RuleConfig, Timeouts, UpstreamConfig};
+use crate::pool::Slot;
+use crate::resolve::Endpoint;
+
+/// Why a configuration cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The rules contradict themselves.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Routes(Vec<RouteError>),
+    /// An upstream's strategy is unknown or is given options that it does not take.
+    #[error("upstream {upstream}: {source}")]
+    Strategy {
+        /// The upstream's name.
+        upstream: String,
+        /// What is wrong.
+        source: StrategyError,
+    },
+    /// A weight is not a finite number of at least 0.
+    #[error("upstream {upstream}, backend {backend}: {source}")]
+    Weight {
+        /// The upstream's name.
+        upstream: String,
+        /// The backend's URL.
+        backend: String,
+        /// What is wrong.
+        source: WeightError,
+    },
+    /// A backend's host cannot stand in a Host field.
+    #[error("backend {0}: its host and port are no valid authority")]
+    Authority(String),
+    /// A rule names an upstream that is not there.
+    #[error("rule {0} leads to no upstream")]
+    NoUpstream(String),
+}
+
+/// Everything a request needs to know.
+pub(crate) struct Snapshot {
+    pub(crate) router: Router,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) underscores_in_headers: bool,
+    pub(crate) merge_slashes: bool,
+}
+
+/// A rule in force.
+pub(crate) struct Rule {
+    pub(crate) upstream: usize,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) host_header: HostHeader,
+    pub(crate) retry_attempts: u32,
+    pub(crate) policies: Vec<Box<dyn Policy>>,
+    pub(crate) stats: Arc<RuleStats>,
+}
+
+/// An upstream in force.
+pub(crate) struct Upstream {
+    pub(crate) name: String,
+    pub(crate) strategy: &'static str,
+    pub(crate) key: KeySource,
+    pub(crate) balancer: Balancer,
+    /// In the balancer's order, so that a lease's position leads here.
+    pub(crate) targets: Vec<Target>,
+    pub(crate) stats: Arc<UpstreamStats>,
+}
+
+/// A backend as the data path sees it.
+pub(crate) struct Target {
+    pub(crate) url: Arc<str>,
+    pub(crate) authority: HeaderValue,
+    pub(crate) base_path: String,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) slot: Slot,
+    pub(crate) stats: Arc<BackendStats>,
+    pub(crate) backend: Arc<Backend>,
+}
+
+impl Snapshot {
+    /// Builds everything a configuration asks for. Opens no socket and resolves no name.
+    pub(crate) fn build(config: &GatewayConfig, registry: &Registry) -> Result<Self, BuildError> {
+        let workers = config.workers.get();
+        let routes = config.rules.iter().map(|rule| rule.route.clone()).collect();
+        let router = Router::new(routes).map_err(BuildError::Routes)?;
+        let mut slots = 0..;
+        let upstreams = config
+            .upstreams
+            .iter()
+            .map(|upstream| Upstream::build(upstream, registry, workers, &mut slots))
+            .collect::<Result<Vec<_>, _>>()?;
+        let rules = config.rules.iter().map(|rule| Rule::build(rule, registry, workers)).collect::<Vec<_>>();
+        if let Some(rule) = config.rules.iter().find(|rule| rule.upstream >= upstreams.len()) {
+            return Err(BuildError::NoUpstream(rule.route.name.clone()));
+        }
+        Ok(Self {
+            router,
+            rules,
+            upstreams,
+            trusted_proxies: config.trusted_proxies.clone(),
+            underscores_in_headers: config.underscores_in_headers,
+            merge_slashes: config.merge_slashes,
+        })
+    }
+}
+
+impl Rule {
+    fn build(config: &RuleConfig, registry: &Registry, workers: usize) -> Self {
+        Self {
+            upstream: config.upstream,
+            timeouts: config.timeouts,
+            host_header: config.host_header.clone(),
+            retry_attempts: config.retry_attempts,
+            policies: config.policies.iter().map(lb_policy::PolicyConfig::build).collect(),
+            stats: registry.rule(&config.route.name, workers),
+        }
+    }
+}
+
+impl Upstream {
+    fn build(
+        config: &UpstreamConfig,
+        registry: &Registry,
+        workers: usize,
+        slots: &mut impl Iterator<Item = Slot>,
+    ) -> Result<Self, BuildError> {
+        let strategy_error = |source| BuildError::Strategy { upstream: config.name.clone(), source };
+        let targets = config
+            .backends
+            .iter()
+            .zip(slots)
+            .map(|(backend, slot)| Target::build(&config.name, backend, registry, workers, slot))
+            .collect::<Result<Vec<_>, _>>()?;
+        let info = lb_core::strategy::validate(&config.strategy).map_err(strategy_error)?;
+        let backends = targets.iter().map(|target| Arc::clone(&target.backend)).collect();
+        let balancer = Balancer::new(config.strategy.clone(), backends).map_err(strategy_error)?;
+        Ok(Self {
+            name: config.name.clone(),
+            strategy: info.name,
+            key: balancer.key_source().clone(),
+            balancer,
+            targets,
+            stats: registry.upstream(&config.name, workers),
+        })
+    }
+}
+
+impl Target {
+    fn build(
+        upstream: &str,
+        config: &BackendConfig,
+        registry: &Registry,
+        workers: usize,
+        slot: Slot,
+    ) -> Result<Self, BuildError> {
+        let weight = Weight::try_from(config.weight).map_err(|source| BuildError::Weight {
+            upstream: upstream.to_owned(),
+            backend: config.url.clone(),
+            source,
+        })?;
+        let backend = Backend::new(BackendOptions {
+            name: config.url.clone(),
+            weight,
+            max_connections: config.max_connections,
+            priority: u8::from(config.backup),
+        });
+        let bad_authority = || BuildError::Authority(config.url.clone());
+        Ok(Self {
+            url: Arc::from(config.url.as_str()),
+            authority: authority(&config.host, config.port).ok_or_else(bad_authority)?,
+            base_path: config.base_path.clone(),
+            timeout: config.timeout,
+            endpoint: Arc::new(Endpoint::new(&config.host, config.port)),
+            slot,
+            stats: registry.backend(upstream, &config.url, workers),
+            backend: Arc::new(backend),
+        })
+    }
+}
+
+/// `host:port` as a Host field has it: IPv6 in brackets, port 80 left out.
+fn authority(host: &str, port: u16) -> Option<HeaderValue> {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let text = if port == 80 { host } else { format!("{host}:{port}") };
+    text.parse::<Authority>().ok()?;
+    HeaderValue::from_str(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_written_as_clients_write_it() {
+        for (host, port, text) in
+            [("a.example", 80, "a.example"), ("a.example", 8080, "a.example:8080"), ("::1", 81, "[::1]:81")]
+        {
+            assert_eq!(authority(host, port).unwrap(), text);
+        }
+        assert_eq!(authority("a b", 80), None);
+    }
+}

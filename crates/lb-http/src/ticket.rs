@@ -1,0 +1,249 @@
+//! What is known of an exchange while it lasts, and its record when it ends.
+//!
+//! The ticket travels from the request to the response body and is recorded when it is dropped: exactly once,
+//! however the exchange ends.
+
+use std::any::Any;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method, StatusCode, Uri, header, request};
+use lb_core::{Lease, Outcome};
+use lb_observe::{Exchange, FailureKind};
+
+use crate::client::Client;
+use crate::fields::{REQUEST_ID, Seen};
+use crate::forwarded;
+use crate::reject::{Reject, client_closed_request};
+use crate::request_id;
+use crate::snapshot::{Rule, Snapshot, Target, Upstream};
+use crate::worker::Pinned;
+
+/// One exchange.
+pub(crate) struct Ticket {
+    client: Rc<Client>,
+    snapshot: Pinned,
+    started: Instant,
+    request_id: HeaderValue,
+    address: IpAddr,
+    trusted_peer: bool,
+    method: Method,
+    uri: Uri,
+    host: Option<HeaderValue>,
+    rule: Option<usize>,
+    backend: Option<(usize, usize)>,
+    lease: Option<Lease>,
+    backend_active: u32,
+    backend_healthy: bool,
+    attempts: u32,
+    upstream_latency: Option<Duration>,
+    status: StatusCode,
+    code: Option<&'static str>,
+    error: Option<String>,
+    bytes_out: u64,
+    complete: bool,
+    held: Vec<Box<dyn Any>>,
+}
+
+impl Ticket {
+    /// Opens the record of a request that has just come: its id, and who sent it.
+    pub(crate) fn open(client: &Rc<Client>, head: &request::Parts, seen: Seen) -> Self {
+        let snapshot = client.worker.snapshot();
+        let trusted_peer = forwarded::is_trusted(client.peer, &snapshot.trusted_proxies);
+        let address = match trusted_peer {
+            true => forwarded::client_behind(client.peer, &head.headers, &snapshot.trusted_proxies),
+            false => client.peer,
+        };
+        let kept = seen.request_id.then(|| head.headers.get(REQUEST_ID)).flatten();
+        let request_id = match kept.filter(|id| request_id::is_acceptable(id)) {
+            Some(id) => id.clone(),
+            None => client.worker.request_ids.next(),
+        };
+        Self {
+            client: Rc::clone(client),
+            snapshot,
+            started: Instant::now(),
+            request_id,
+            address,
+            trusted_peer,
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            host: head.headers.get(header::HOST).cloned(),
+            rule: None,
+            backend: None,
+            lease: None,
+            backend_active: 0,
+            backend_healthy: false,
+            attempts: 0,
+            upstream_latency: None,
+            status: client_closed_request(),
+            code: None,
+            error: None,
+            bytes_out: 0,
+            complete: false,
+            held: Vec::new(),
+        }
+    }
+
+    pub(crate) fn client(&self) -> &Rc<Client> {
+        &self.client
+    }
+
+    pub(crate) fn snapshot(&self) -> Pinned {
+        Rc::clone(&self.snapshot)
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(crate) fn request_id(&self) -> &HeaderValue {
+        &self.request_id
+    }
+
+    /// The client's address, the peer's own unless that is a trusted proxy.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    pub(crate) fn trusted_peer(&self) -> bool {
+        self.trusted_peer
+    }
+
+    /// A rule takes the request.
+    pub(crate) fn ruled(&mut self, rule: usize) {
+        self.rule = Some(rule);
+    }
+
+    /// The rule that takes the request.
+    pub(crate) fn rule_index(&self) -> Option<usize> {
+        self.rule
+    }
+
+    /// Keeps what a policy wants kept until the end.
+    pub(crate) fn hold(&mut self, permit: Box<dyn Any>) {
+        self.held.push(permit);
+    }
+
+    /// Another attempt begins, at this backend.
+    pub(crate) fn attempt(&mut self, upstream: usize, lease: Lease) {
+        self.attempts += 1;
+        self.backend = Some((upstream, lease.position()));
+        self.backend_active = lease.backend().active();
+        self.backend_healthy = lease.backend().is_healthy();
+        self.lease = Some(lease);
+    }
+
+    /// The attempt failed and another one is to follow.
+    pub(crate) fn attempt_failed(&mut self, reject: &Reject) {
+        self.feed_back(false, None);
+        self.lease = None;
+        let (Some((_, _, target)), Some(kind)) = (self.target(), FailureKind::of_code(reject.code())) else {
+            return;
+        };
+        let worker = &self.client.worker;
+        target.stats.record_retried(worker.index, kind, worker.wall_clock(Instant::now()));
+        tracing::debug!(backend = %target.url, reason = ?reject.reason(), "attempt failed, trying elsewhere");
+    }
+
+    /// The response head has come from the backend.
+    pub(crate) fn answered(&mut self, status: StatusCode, sent_at: Instant, now: Instant) {
+        let latency = now.saturating_duration_since(sent_at);
+        self.status = status;
+        self.upstream_latency = Some(latency);
+        self.feed_back(!status.is_server_error(), Some(latency));
+    }
+
+    /// The gateway answers by itself.
+    pub(crate) fn answered_here(&mut self, status: StatusCode) {
+        self.status = status;
+    }
+
+    /// The gateway answers by itself, since something is wrong.
+    pub(crate) fn rejected(&mut self, reject: &Reject, status: StatusCode) {
+        if matches!(reject, Reject::Connect(_) | Reject::Send(_) | Reject::UpstreamTimeout) {
+            self.feed_back(false, None);
+        }
+        self.status = status;
+        self.code = Some(reject.code());
+        self.error = reject.reason();
+        self.release_backend();
+    }
+
+    /// A body broke off after its head had been sent.
+    pub(crate) fn broke(&mut self, code: &'static str, error: String) {
+        self.feed_back(false, None);
+        self.code = Some(code);
+        self.error = Some(error);
+    }
+
+    /// Some of the response body has been handed over.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+    }
+
+    /// The backend has done its part.
+    pub(crate) fn release_backend(&mut self) {
+        self.lease = None;
+    }
+
+    /// The whole response has been handed over.
+    pub(crate) fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    fn feed_back(&self, ok: bool, latency: Option<Duration>) {
+        if let Some(lease) = &self.lease {
+            lease.record(Outcome { latency, ok });
+        }
+    }
+
+    fn target(&self) -> Option<(&Snapshot, &Upstream, &Target)> {
+        let (upstream, position) = self.backend?;
+        let upstream = self.snapshot.upstreams.get(upstream)?;
+        Some((&self.snapshot, upstream, upstream.targets.get(position)?))
+    }
+
+    fn rule(&self) -> Option<&Rule> {
+        self.snapshot.rules.get(self.rule?)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let client = &self.client;
+        client.begin_idle(now);
+        let worker = &client.worker;
+        let rule = self.rule();
+        let target = self.target();
+        let exchange = Exchange {
+            rule: rule.map(|rule| &*rule.stats),
+            upstream: target.map(|(_, upstream, _)| &*upstream.name),
+            backend: target.map(|(_, _, target)| &*target.stats),
+            strategy: target.map(|(_, upstream, _)| upstream.strategy),
+            method: self.method.as_str(),
+            path: self.uri.path(),
+            host: self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
+            status: self.status,
+            code: self.code,
+            error: self.error.as_deref(),
+            request_id: self.request_id.to_str().unwrap_or_default(),
+            client_ip: self.address,
+            bytes_in: client.upload.bytes(),
+            bytes_out: self.bytes_out,
+            attempts: self.attempts,
+            ended_at: worker.wall_clock(now),
+            duration: now.saturating_duration_since(self.started),
+            upstream_latency: self.upstream_latency,
+            backend_active: self.backend_active,
+            backend_healthy: self.backend_healthy,
+            aborted: !self.complete,
+            ..Exchange::new(worker.index)
+        };
+        for recorder in worker.recorders() {
+            recorder.record(&exchange);
+        }
+    }
+}

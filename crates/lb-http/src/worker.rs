@@ -1,0 +1,318 @@
+//! A worker: one thread with a runtime, sockets and a pool of its own. Workers share configuration and counters,
+//! and nothing that a request would have to wait for.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{Response, request};
+use lb_observe::{ListenerStats, Recorder};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+
+use crate::client::{Client, Listener};
+use crate::config::{ListenerConfig, PoolConfig};
+use crate::gateway::LocalPages;
+use crate::pool::Pool;
+use crate::request::Target;
+use crate::request_id::RequestIds;
+use crate::serve;
+use crate::snapshot::Snapshot;
+
+/// How often a worker looks after its pool and its clock.
+const TICK: Duration = Duration::from_secs(1);
+/// How long accepting rests when the process has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections by which a worker may lead the idlest before it hands new ones over.
+const HANDOVER_LEAD: usize = 8;
+/// Accepted connections that may wait for another worker.
+pub(crate) const HANDOVER_QUEUE: usize = 256;
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) version: AtomicU64,
+    pub(crate) recorders: Vec<Arc<dyn Recorder>>,
+    pub(crate) pages: Option<Arc<dyn LocalPages>>,
+    /// Connections of each worker.
+    pub(crate) loads: Box<[AtomicUsize]>,
+    pub(crate) draining: AtomicBool,
+}
+
+/// A snapshot held by one worker's exchanges; counted without atomics.
+pub(crate) type Pinned = Rc<PinnedSnapshot>;
+
+/// A snapshot and its version.
+pub(crate) struct PinnedSnapshot {
+    version: u64,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Deref for PinnedSnapshot {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.snapshot
+    }
+}
+
+/// One worker's own things.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) pool: Pool,
+    pub(crate) request_ids: RequestIds,
+    shared: Arc<Shared>,
+    pinned: RefCell<Pinned>,
+    draining: Cell<bool>,
+    drain: Notify,
+    clock: Cell<(Instant, SystemTime)>,
+}
+
+/// An accepted connection on its way to another worker.
+pub(crate) struct Handover {
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    listener: usize,
+}
+
+/// What a worker starts with.
+pub(crate) struct WorkerParts {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: PoolConfig,
+    pub(crate) listeners: Vec<(std::net::TcpListener, ListenerConfig, Arc<ListenerStats>)>,
+    pub(crate) peers: Vec<mpsc::Sender<Handover>>,
+    pub(crate) inbox: mpsc::Receiver<Handover>,
+    pub(crate) stop: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Worker {
+    /// The configuration in force.
+    pub(crate) fn snapshot(&self) -> Pinned {
+        let version = self.shared.version.load(Ordering::Acquire);
+        let mut pinned = self.pinned.borrow_mut();
+        if pinned.version != version {
+            *pinned = pin(&self.shared, version);
+        }
+        Rc::clone(&pinned)
+    }
+
+    pub(crate) fn recorders(&self) -> &[Arc<dyn Recorder>] {
+        &self.shared.recorders
+    }
+
+    /// A status page, where the path is one's.
+    pub(crate) fn page(&self, head: &request::Parts, target: &Target<'_>) -> Option<Response<Bytes>> {
+        self.shared.pages.as_ref()?.respond(head, &target.path, target.query)
+    }
+
+    /// Wall-clock time without asking the system: counted from a reading no older than a second.
+    pub(crate) fn wall_clock(&self, now: Instant) -> SystemTime {
+        let (then, wall) = self.clock.get();
+        wall + now.saturating_duration_since(then)
+    }
+
+    /// Ready once the worker drains.
+    pub(crate) async fn drain_started(&self) {
+        let notified = self.drain.notified();
+        if !self.draining.get() {
+            notified.await;
+        }
+    }
+
+    /// A client connection has ended.
+    pub(crate) fn closed(&self) {
+        if let Some(load) = self.shared.loads.get(self.index) {
+            load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn tick(&self) {
+        let now = Instant::now();
+        self.clock.set((now, SystemTime::now()));
+        self.pool.sweep(now);
+    }
+
+    /// The worker that a new connection should go to: this one, unless another has clearly fewer.
+    fn idlest(&self) -> usize {
+        let loads = self.shared.loads.iter().map(|load| load.load(Ordering::Relaxed));
+        let own = loads.clone().nth(self.index).unwrap_or(0);
+        match loads.enumerate().min_by_key(|(_, load)| *load) {
+            Some((index, load)) if own >= load + HANDOVER_LEAD + load / 8 => index,
+            _ => self.index,
+        }
+    }
+}
+
+fn pin(shared: &Shared, version: u64) -> Pinned {
+    Rc::new(PinnedSnapshot { version, snapshot: shared.snapshot.load_full() })
+}
+
+/// Runs a worker until it has drained. To be called on a thread of its own.
+pub(crate) fn run(parts: WorkerParts) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(work(parts))
+}
+
+async fn work(parts: WorkerParts) -> io::Result<()> {
+    let WorkerParts { index, shared, pool, listeners, peers, mut inbox, mut stop } = parts;
+    let version = shared.version.load(Ordering::Acquire);
+    let worker = Rc::new(Worker {
+        index,
+        pool: Pool::new(pool, shared.loads.len()),
+        request_ids: RequestIds::new(),
+        pinned: RefCell::new(pin(&shared, version)),
+        shared,
+        draining: Cell::new(false),
+        drain: Notify::new(),
+        clock: Cell::new((Instant::now(), SystemTime::now())),
+    });
+    let mut sockets = Vec::new();
+    let mut served = Vec::new();
+    for (socket, config, stats) in listeners {
+        sockets.push(TcpListener::from_std(socket)?);
+        served.push(Rc::new(Listener { config, stats }));
+    }
+    let connections = Rc::new(RefCell::new(JoinSet::new()));
+    let admit = Admit { worker: Rc::clone(&worker), listeners: Rc::new(served), connections, peers };
+
+    let mut accepting = JoinSet::new();
+    for (listener, socket) in sockets.into_iter().enumerate() {
+        accepting.spawn_local(admit.clone().accept(listener, socket));
+    }
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {
+                worker.tick();
+                admit.reap();
+            }
+            Some(handover) = inbox.recv() => admit.take_over(handover),
+            // An error means that the gateway itself is gone.
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    // Drain: no new connections; those there are finish what they carry.
+    accepting.shutdown().await;
+    inbox.close();
+    while let Some(handover) = inbox.recv().await {
+        admit.take_over(handover);
+    }
+    worker.draining.set(true);
+    worker.drain.notify_waiters();
+    admit.finish().await;
+    worker.pool.clear();
+    Ok(())
+}
+
+/// Takes new connections in.
+#[derive(Clone)]
+struct Admit {
+    worker: Rc<Worker>,
+    listeners: Rc<Vec<Rc<Listener>>>,
+    connections: Rc<RefCell<JoinSet<()>>>,
+    peers: Vec<mpsc::Sender<Handover>>,
+}
+
+impl Admit {
+    async fn accept(self, listener: usize, socket: TcpListener) {
+        loop {
+            match socket.accept().await {
+                Ok((stream, peer)) => self.place(stream, peer, listener),
+                Err(error) if is_one_connections(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept connections; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Keeps a connection, or hands it to a worker that has clearly fewer.
+    fn place(&self, stream: TcpStream, peer: SocketAddr, listener: usize) {
+        let _ = stream.set_nodelay(true);
+        let idlest = self.worker.idlest();
+        if idlest != self.worker.index
+            && let Some(sender) = self.peers.get(idlest)
+            && let Ok(permit) = sender.try_reserve()
+        {
+            self.count(idlest);
+            match stream.into_std() {
+                Ok(stream) => permit.send(Handover { stream, peer, listener }),
+                Err(error) => tracing::error!(%error, "a connection was lost on its way between workers"),
+            }
+            return;
+        }
+        self.count(self.worker.index);
+        self.serve(stream, peer, listener);
+    }
+
+    fn count(&self, worker: usize) {
+        if let Some(load) = self.worker.shared.loads.get(worker) {
+            load.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn take_over(&self, handover: Handover) {
+        match TcpStream::from_std(handover.stream) {
+            Ok(stream) => self.serve(stream, handover.peer, handover.listener),
+            Err(error) => {
+                self.worker.closed();
+                tracing::error!(%error, "a connection was lost on its way between workers");
+            }
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, listener: usize) {
+        let Some(listener) = self.listeners.get(listener) else { return };
+        let client = Client::new(Rc::clone(&self.worker), Rc::clone(listener), peer.ip());
+        self.connections.borrow_mut().spawn_local(serve::connection(stream, client));
+    }
+
+    /// Forgets connections that have ended.
+    fn reap(&self) {
+        let mut connections = self.connections.borrow_mut();
+        while let Some(ended) = connections.try_join_next() {
+            report(&ended);
+        }
+    }
+
+    /// Waits for every connection to end.
+    fn finish(&self) -> impl Future<Output = ()> {
+        let mut connections = self.connections.take();
+        async move {
+            while let Some(ended) = connections.join_next().await {
+                report(&ended);
+            }
+        }
+    }
+}
+
+/// A panic costs the connection it happened on, and is said.
+fn report(ended: &Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection's task panicked; please report this");
+    }
+}
+
+/// Whether an accept error concerns the one connection that was to be accepted (accept(2)).
+fn is_one_connections(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
