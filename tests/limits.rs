@@ -133,12 +133,12 @@ fn a_stream_outlives_the_deadline_to_its_head() {
         conn.request();
         conn.try_send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").ok();
         for _ in 0..6 {
-            std::thread::sleep(Duration::from_millis(300));
+            std::thread::sleep(Duration::from_millis(500));
             conn.try_send("5\r\nevent\r\n").ok();
         }
         conn.reply("0\r\n\r\n");
     });
-    let gateway = gateway(&rule("timeout = \"500ms\"", &[&backend]));
+    let gateway = gateway(&rule("timeout = \"1500ms\"", &[&backend]));
     assert_eq!(gateway.get("/").text(), "event".repeat(6));
 }
 

@@ -1,6 +1,5 @@
 //! Servers and clients that others wrote: nginx and Python behind the gateway, curl, wrk and h2load in front of it.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,11 +24,8 @@ impl Origin {
         let (port, directory) = (Port::free(), TempDir::new().unwrap());
         std::fs::write(directory.path().join("index.html"), format!("{name}\n")).unwrap();
         std::fs::write(directory.path().join("health"), "{\"status\": \"healthy\"}").unwrap();
-        let mut large = std::fs::File::create(directory.path().join("large")).unwrap();
-        for number in 0..100_000 {
-            writeln!(large, "{name} line {number}").unwrap();
-        }
-        drop(large);
+        let large: String = (0..100_000).map(|number| format!("{name} line {number}\n")).collect();
+        std::fs::write(directory.path().join("large"), large).unwrap();
         let process = Process::spawn(&mut command(directory.path(), port.address().port()));
         let origin = Self { port, process, _directory: directory };
         eventually("the origin listens", PATIENCE, || {

@@ -6,6 +6,7 @@ mod test;
 mod tidy;
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -27,14 +28,24 @@ enum Command {
     Bench(bench::Args),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
     // Every command works from the workspace's root, wherever it was called.
     if let Some(root) = Path::new(env!("CARGO_MANIFEST_DIR")).parent() {
         std::env::set_current_dir(root)?;
     }
-    match Cli::parse().command {
-        Command::Test(args) => test::run(&args),
-        Command::Tidy(args) => tidy::run(&args),
-        Command::Bench(args) => bench::run(&args),
+    match command {
+        Command::Test(args) => test::run(args),
+        Command::Tidy(args) => tidy::run(args),
+        Command::Bench(args) => bench::run(args),
     }
 }

@@ -25,7 +25,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("h2load", "nghttp2-client"),
     ("jq", "jq"),
-    ("nginx", "nginx-light"),
+    ("nginx", "nginx"),
     ("python3", "python3"),
     ("wrk", "wrk"),
 ];
