@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 
 use super::field::Field;
-use super::json::{Line, clipped};
+use super::json::{Clock, Line, clipped};
 use crate::{Exchange, FailureKind};
 
 /// No text is kept longer than this, so that the queue's memory is bounded whatever clients send.
@@ -89,9 +89,9 @@ impl Entry {
     }
 
     /// Appends the line, with its newline.
-    pub(super) fn write_line(&self, fields: &[Field], out: &mut Vec<u8>) {
+    pub(super) fn write_line(&self, fields: &[Field], clock: &mut Clock, out: &mut Vec<u8>) {
         let mut line = Line::open(out);
-        line.time("time", self.ended_at);
+        line.time("time", self.ended_at, clock);
         line.text("level", self.level());
         line.text("msg", "proxy request");
         line.text("component", "proxy");
@@ -113,25 +113,25 @@ impl Entry {
             Field::LoadBalancing if self.has_text(Text::Strategy) => {
                 line.text(key, self.text(Text::Strategy));
             }
-            Field::BackendHealthy if self.has_backend => line.plain(key, self.backend_healthy),
+            Field::BackendHealthy if self.has_backend => line.literal(key, Some(self.backend_healthy)),
             Field::Rule | Field::Backend | Field::Upstream | Field::LoadBalancing | Field::BackendHealthy => {
-                line.plain(key, "null");
+                line.literal(key, None);
             }
             Field::Method => line.text(key, self.text(Text::Method)),
             Field::Path => line.text(key, self.text(Text::Path)),
             Field::Host => line.text(key, self.text(Text::Host)),
             Field::RequestId => line.text(key, self.text(Text::RequestId)),
-            Field::StatusCode => line.plain(key, self.status.as_u16()),
+            Field::StatusCode => line.number(key, self.status.as_u16().into()),
             Field::DurationMs => line.milliseconds(key, self.duration),
             Field::UpstreamMs => match self.upstream_latency {
                 Some(latency) => line.milliseconds(key, latency),
-                None => line.plain(key, "null"),
+                None => line.literal(key, None),
             },
-            Field::BackendConnections => line.plain(key, self.backend_active),
-            Field::ClientIp => line.plain(key, format_args!("\"{}\"", self.client_ip)),
-            Field::BytesIn => line.plain(key, self.bytes_in),
-            Field::BytesOut => line.plain(key, self.bytes_out),
-            Field::Attempts => line.plain(key, self.attempts),
+            Field::BackendConnections => line.number(key, self.backend_active.into()),
+            Field::ClientIp => line.safe_text(key, self.client_ip),
+            Field::BytesIn => line.number(key, self.bytes_in),
+            Field::BytesOut => line.number(key, self.bytes_out),
+            Field::Attempts => line.number(key, self.attempts.into()),
         }
     }
 

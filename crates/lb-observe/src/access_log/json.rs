@@ -26,36 +26,83 @@ impl<'a> Line<'a> {
         push_string(self.out, value);
     }
 
-    /// A number, a boolean or anything else that stands for itself in JSON.
-    pub(super) fn plain(&mut self, key: &str, value: impl Display) {
+    /// A string of which it is known that nothing in it has to be escaped.
+    pub(super) fn safe_text(&mut self, key: &str, value: impl Display) {
         self.key(key);
-        push(self.out, value);
+        let _never_fails = write!(self.out, "\"{value}\"");
+    }
+
+    /// `null`, `true` or `false`.
+    pub(super) fn literal(&mut self, key: &str, value: Option<bool>) {
+        self.key(key);
+        self.out.extend_from_slice(match value {
+            None => b"null",
+            Some(true) => b"true",
+            Some(false) => b"false",
+        });
+    }
+
+    pub(super) fn number(&mut self, key: &str, value: u64) {
+        self.key(key);
+        push_number(self.out, value);
     }
 
     /// A duration in milliseconds, to the microsecond.
     pub(super) fn milliseconds(&mut self, key: &str, duration: Duration) {
-        let micros = duration.as_micros();
-        self.plain(key, format_args!("{}.{:03}", micros / 1_000, micros % 1_000));
+        self.number(key, duration.as_secs() * 1_000 + u64::from(duration.subsec_millis()));
+        self.out.push(b'.');
+        push_thousandths(self.out, duration.subsec_micros() % 1_000);
     }
 
     /// A moment as RFC 3339 has it, UTC, to the millisecond.
-    pub(super) fn time(&mut self, key: &str, time: SystemTime) {
-        let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        self.plain(key, format_args!("\"{time:.3}\""));
+    pub(super) fn time(&mut self, key: &str, time: SystemTime, clock: &mut Clock) {
+        self.key(key);
+        clock.write(self.out, time);
     }
 
     fn key(&mut self, key: &str) {
-        if !self.empty {
-            self.out.push(b',');
-        }
+        self.out.extend_from_slice(if self.empty { b"\"" } else { b",\"" });
         self.empty = false;
         // Keys are our own names: nothing in them to escape.
-        push(self.out, format_args!("\"{key}\":"));
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
     }
 }
 
-fn push(out: &mut Vec<u8>, value: impl Display) {
-    let _never_fails = write!(out, "{value}");
+/// Writes moments, and works out the calendar only once a second.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    second: u64,
+    written: String,
+}
+
+impl Clock {
+    fn write(&mut self, out: &mut Vec<u8>, time: SystemTime) {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        if self.second != since.as_secs() || self.written.is_empty() {
+            self.second = since.as_secs();
+            let second = i64::try_from(self.second).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+            // "2023-12-07T10:30:45Z" without its last letter.
+            self.written = second.unwrap_or_default().to_string();
+            self.written.pop();
+        }
+        out.push(b'"');
+        out.extend_from_slice(self.written.as_bytes());
+        out.push(b'.');
+        push_thousandths(out, since.subsec_millis());
+        out.extend_from_slice(b"Z\"");
+    }
+}
+
+fn push_number(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Three digits.
+fn push_thousandths(out: &mut Vec<u8>, value: u32) {
+    for digit in [value / 100 % 10, value / 10 % 10, value % 10] {
+        out.extend(char::from_digit(digit, 10).map(|digit| digit as u8));
+    }
 }
 
 /// Appends a JSON string.
@@ -64,6 +111,15 @@ fn push(out: &mut Vec<u8>, value: impl Display) {
 /// and the line separators that some readers of logs take for the end of a line.
 fn push_string(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
+    if value.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\') {
+        out.extend_from_slice(value.as_bytes());
+    } else {
+        push_escaped(out, value);
+    }
+    out.push(b'"');
+}
+
+fn push_escaped(out: &mut Vec<u8>, value: &str) {
     let mut plain_from = 0;
     for (index, character) in value.char_indices() {
         let escape = match character {
@@ -74,11 +130,10 @@ fn push_string(out: &mut Vec<u8>, value: &str) {
             _ => continue,
         };
         out.extend_from_slice(value.get(plain_from..index).unwrap_or("").as_bytes());
-        push(out, escape);
+        let _never_fails = write!(out, "{escape}");
         plain_from = index + character.len_utf8();
     }
     out.extend_from_slice(value.get(plain_from..).unwrap_or("").as_bytes());
-    out.push(b'"');
 }
 
 /// The longest part of a text, from its start, that takes at most so many bytes.
@@ -109,6 +164,22 @@ mod tests {
     fn clipping_never_cuts_a_character() {
         assert_eq!(clipped("aé", 2), "a");
         assert_eq!(clipped("aé", 3), "aé");
+    }
+
+    #[test]
+    fn moments_are_written_right_within_and_across_seconds() {
+        let mut clock = Clock::default();
+        for (ms, written) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (7, "1970-01-01T00:00:00.007Z"),
+            (1_701_945_045_999, "2023-12-07T10:30:45.999Z"),
+            (1_701_945_046_000, "2023-12-07T10:30:46.000Z"),
+            (951_782_400_050, "2000-02-29T00:00:00.050Z"),
+        ] {
+            let mut out = Vec::new();
+            clock.write(&mut out, SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
+            assert_eq!(String::from_utf8(out).unwrap(), format!("\"{written}\""));
+        }
     }
 
     proptest! {

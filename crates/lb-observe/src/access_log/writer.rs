@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::field::Field;
+use super::json::Clock;
 use super::{Dropped, Message};
 
 /// How long the thread sleeps between two looks into the queue while there is traffic.
@@ -21,6 +22,7 @@ pub(super) struct Writer<W> {
     fields: Vec<Field>,
     output: W,
     dropped: Dropped,
+    clock: Clock,
     batch: Vec<u8>,
     batched: u64,
     flushes: Vec<SyncSender<()>>,
@@ -29,28 +31,37 @@ pub(super) struct Writer<W> {
 impl<W: Write> Writer<W> {
     pub(super) fn new(entries: Receiver<Message>, fields: Vec<Field>, output: W, dropped: Dropped) -> Self {
         let batch = Vec::with_capacity(BATCH_BYTES);
-        Self { entries, fields, output, dropped, batch, batched: 0, flushes: Vec::new() }
+        Self {
+            entries,
+            fields,
+            output,
+            dropped,
+            clock: Clock::default(),
+            batch,
+            batched: 0,
+            flushes: Vec::new(),
+        }
     }
 
     /// Runs until the log has gone and everything in the queue is written.
     pub(super) fn run(mut self) {
-        let mut last_entry = Instant::now();
+        let mut idle_since = None;
         loop {
             match self.entries.try_recv() {
                 Ok(message) => {
                     self.take(message);
-                    last_entry = Instant::now();
+                    idle_since = None;
                 }
                 Err(TryRecvError::Disconnected) => return self.write(),
                 Err(TryRecvError::Empty) => {
                     self.write();
-                    if last_entry.elapsed() < IDLE_AFTER {
+                    if idle_since.get_or_insert_with(Instant::now).elapsed() < IDLE_AFTER {
                         std::thread::sleep(BREATH);
                         continue;
                     }
                     let Ok(message) = self.entries.recv() else { return };
                     self.take(message);
-                    last_entry = Instant::now();
+                    idle_since = None;
                 }
             }
         }
@@ -59,7 +70,7 @@ impl<W: Write> Writer<W> {
     fn take(&mut self, message: Message) {
         match message {
             Message::Entry(entry) => {
-                entry.write_line(&self.fields, &mut self.batch);
+                entry.write_line(&self.fields, &mut self.clock, &mut self.batch);
                 self.batched += 1;
             }
             Message::Flush(done) => self.flushes.push(done),
