@@ -96,7 +96,7 @@ fn check_manifest(file: &str, manifest: &toml::Table) -> Vec<String> {
     let used = dependencies(manifest);
     match OURS.iter().find(|(crate_name, _)| *crate_name == name) {
         None => {
-            breaches.push(format!("{file}: {name} is not in the table of crates (xtask/src/tidy/crates.rs)"))
+            breaches.push(format!("{file}: {name} is not in the table of crates (xtask/src/tidy/crates.rs)"));
         }
         Some((_, allowed)) => {
             for edge in used.iter().filter(|used| OURS.iter().any(|(ours, _)| ours == *used)) {
