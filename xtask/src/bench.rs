@@ -8,16 +8,21 @@ mod chart;
 mod check;
 mod compare;
 mod congestion;
+mod extra;
+mod idle_memory;
 mod install;
 mod interrupt;
 mod machine;
 mod measure;
+mod open_loop;
 mod origin;
 mod peer;
 mod ports;
 mod process;
 mod report;
+mod resident;
 mod scenario;
+mod slow_readers;
 mod stats;
 mod syscalls;
 mod wrk;
@@ -32,7 +37,8 @@ pub(crate) struct Args {
     /// The benchmark.
     #[arg(value_enum, default_value_t = Benchmark::Proxy)]
     benchmark: Benchmark,
-    /// Only this scenario (repeatable): a row of the table in xtask/src/bench/scenario.rs.
+    /// Only this scenario (repeatable): a row of the tables in
+    /// xtask/src/bench/scenario.rs and extra.rs.
     #[arg(long, value_name = "NAME")]
     scenario: Vec<String>,
     /// Only this proxy beside nginx (repeatable).

@@ -21,7 +21,7 @@ pub(crate) fn draw(measured: &[Measured]) -> String {
     let groups: Vec<(&str, Vec<Row>)> = measured
         .iter()
         .map(|measured| {
-            let row = scenario::ALL.iter().find(|row| row.name == measured.scenario);
+            let row = scenario::find(measured.scenario);
             let rows =
                 stats::rows(measured).into_iter().filter(|row| row.proxy != CONTROL && row.errors == 0);
             (row.map_or(measured.scenario, |row| row.summary), rows.collect())

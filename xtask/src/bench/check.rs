@@ -2,19 +2,29 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+
+use super::interrupt::Interrupt;
 
 /// Fields that every proxy is to give the origin.
 const FORWARDED: &[&str] =
     &["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "x-request-id"];
 
-/// Ask the origin what arrived; gives back what is missing, nothing being right.
-pub(crate) fn missing_work(port: u16) -> Result<Vec<String>> {
-    let answer = get(port, "/work").context("it does not forward")?;
-    ensure!(answer.starts_with("HTTP/1.1 200"), "it answers {:?}", answer.lines().next().unwrap_or_default());
-    Ok(missing_in(&answer))
+/// Ask the origin what arrived; gives back what is missing, nothing being right. Some proxies listen before they know their rules,
+/// so they have five seconds until they forward.
+pub(crate) fn missing_work(port: u16, interrupt: &Interrupt) -> Result<Vec<String>> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let answer = get(port, "/work").context("it does not forward")?;
+        if answer.starts_with("HTTP/1.1 200") {
+            return Ok(missing_in(&answer));
+        }
+        let status = answer.lines().next().unwrap_or_default();
+        ensure!(Instant::now() < deadline, "it answers {status:?}");
+        interrupt.sleep(Duration::from_millis(50))?;
+    }
 }
 
 fn missing_in(answer: &str) -> Vec<String> {
@@ -37,7 +47,8 @@ fn missing_in(answer: &str) -> Vec<String> {
 pub(crate) fn get(port: u16, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Zoned;
 
 use super::congestion::Congestion;
+use super::extra::{ExtraInfo, Outcome};
 use super::interrupt::Interrupt;
 use super::machine::Machine;
 use super::measure::{Bench, Measured};
@@ -22,10 +23,21 @@ use super::{Args, Benchmark, install, stats};
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(args.rounds > 0 && args.seconds > 0, "--rounds and --seconds are at least 1");
     let only_first = args.benchmark == Benchmark::Proxy;
-    let scenarios = scenario::select(&args.scenario, only_first)?;
+    let (scenarios, extras) = scenario::select(&args.scenario, only_first)?;
     let infos = peer::select(&args.peer, only_first)?;
-    for (tool, package) in [("nginx", "nginx-light"), ("wrk", "wrk"), ("setpriv", "util-linux")] {
-        ensure!(install::find(tool).is_some(), "no `{tool}` here: `apt-get install {package}`");
+    for (tool, package) in [
+        ("nginx", "nginx-light"),
+        ("wrk", "wrk"),
+        ("setpriv", "util-linux"),
+        ("h2load", "nghttp2-client"),
+        ("strace", "strace"),
+    ] {
+        let wanted = match tool {
+            "h2load" => extras.iter().any(|extra| extra.name == "open-loop"),
+            "strace" => args.strace,
+            _ => true,
+        };
+        ensure!(!wanted || install::find(tool).is_some(), "no `{tool}` here: `apt-get install {package}`");
     }
     if args.install_peers {
         install::install()?;
@@ -49,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let congestion = Congestion::cubic();
     let machine = Machine::look_up(congestion.now.clone())?;
-    let measured = measure(args, &scenarios, &peers, &interrupt)?;
+    let (measured, outcomes) = measure(args, &scenarios, &extras, &peers, &interrupt)?;
     let run = Run {
         benchmark: args.benchmark.name(),
         date: Zoned::now().strftime("%Y-%m-%d").to_string(),
@@ -62,6 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .collect(),
         left_out,
         measured,
+        outcomes,
     };
     println!("\n{}", run.summary());
     let folder = run.write(&args.out, args.json.as_deref())?;
@@ -81,9 +94,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn measure(
     args: &Args,
     scenarios: &[&'static Scenario],
+    extras: &[&'static ExtraInfo],
     peers: &[Peer],
     interrupt: &Interrupt,
-) -> Result<Vec<Measured>> {
+) -> Result<(Vec<Measured>, Vec<Outcome>)> {
     let directory = tempfile::Builder::new().prefix("gatewayd-bench-").tempdir()?;
     let mut ports = Ports::new();
     let origins = Origins::start(directory.path(), &mut ports, interrupt)?;
@@ -108,10 +122,14 @@ fn measure(
     );
     let mut measured = Vec::new();
     for scenario in scenarios {
-        measured.push(bench.measure(scenario, &mut ports)?);
+        measured.push(bench.measure(scenario, &mut ports).with_context(|| scenario.name)?);
+    }
+    let mut outcomes = Vec::new();
+    for extra in extras {
+        outcomes.push((extra.run)(&bench, &mut ports).with_context(|| extra.name)?);
     }
     eprintln!("measured in {} s", started.elapsed().as_secs());
-    Ok(measured)
+    Ok((measured, outcomes))
 }
 
 /// Build the release and ask cargo where it put the program.

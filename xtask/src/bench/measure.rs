@@ -9,7 +9,7 @@ use super::interrupt::Interrupt;
 use super::origin::Origins;
 use super::peer::{CONTROL, NGINX, Peer, Proxy};
 use super::ports::Ports;
-use super::scenario::Scenario;
+use super::scenario::{self, Scenario};
 use super::{check, stats, syscalls, wrk};
 
 /// What all scenarios of a run share.
@@ -52,9 +52,9 @@ pub(crate) struct Measured {
     pub(crate) scenario: &'static str,
     pub(crate) rounds: Vec<Round>,
     /// Proxies that could not be measured, and why.
-    pub(crate) failed: Vec<(String, String)>,
+    pub(crate) failed: Vec<(&'static str, String)>,
     /// Work that a proxy does not do, by proxy.
-    pub(crate) missing_work: Vec<(String, Vec<String>)>,
+    pub(crate) missing_work: Vec<(&'static str, Vec<String>)>,
     pub(crate) system_calls: Vec<syscalls::SystemCalls>,
 }
 
@@ -73,9 +73,15 @@ impl Bench<'_> {
         };
         let mut proxies = Vec::new();
         for peer in self.peers {
-            match self.start(peer, scenario, ports, &mut measured) {
-                Ok(proxy) => proxies.push(proxy),
-                Err(error) => self.give_up(peer.info.name, &error, &mut measured)?,
+            let name = peer.info.name;
+            match self.start(peer, scenario, ports) {
+                Ok((proxy, missing)) => {
+                    proxies.push(proxy);
+                    if !missing.is_empty() {
+                        measured.missing_work.push((name, missing));
+                    }
+                }
+                Err(error) => measured.failed.push((name, self.forgive(name, error)?)),
             }
         }
         while measured.rounds.iter().filter(|round| round.kept).count() < self.rounds as usize
@@ -106,20 +112,26 @@ impl Bench<'_> {
         (self.rounds + self.rounds / 3) as usize
     }
 
-    fn start(
-        &self,
-        peer: &Peer,
-        scenario: &Scenario,
-        ports: &mut Ports,
-        measured: &mut Measured,
-    ) -> Result<Proxy> {
-        let proxy = peer.start(self.directory, self.origins.ports, ports, self.interrupt)?;
-        let missing = check::missing_work(proxy.port)?;
-        if !missing.is_empty() {
-            measured.missing_work.push((proxy.name.to_owned(), missing));
+    /// Start every proxy but the control for an extra measurement, warmed up; with what is to be said of those that failed.
+    pub(crate) fn start_all(&self, ports: &mut Ports) -> Result<(Vec<Proxy>, Vec<String>)> {
+        let mut proxies = Vec::new();
+        let mut notes = Vec::new();
+        for peer in self.peers.iter().filter(|peer| peer.info.name != CONTROL) {
+            let name = peer.info.name;
+            match self.start(peer, &scenario::BASE, ports) {
+                Ok((proxy, _)) => proxies.push(proxy),
+                Err(error) => notes.push(format!("Failed: {name}: {}.", self.forgive(name, error)?)),
+            }
         }
+        Ok((proxies, notes))
+    }
+
+    /// A proxy that forwards, warmed up, and the work that it does not do.
+    fn start(&self, peer: &Peer, scenario: &Scenario, ports: &mut Ports) -> Result<(Proxy, Vec<String>)> {
+        let proxy = peer.start(self.directory, self.origins.ports, ports, self.interrupt)?;
+        let missing = check::missing_work(proxy.port, self.interrupt)?;
         wrk::run(scenario, proxy.port, 1, self.directory, self.interrupt).context("warming up")?;
-        Ok(proxy)
+        Ok((proxy, missing))
     }
 
     fn round(&self, scenario: &Scenario, proxies: &mut Vec<Proxy>, measured: &mut Measured) -> Result<Round> {
@@ -130,7 +142,7 @@ impl Bench<'_> {
             match self.sample(scenario, proxy) {
                 Ok(sample) => samples.push(sample),
                 Err(error) => {
-                    self.give_up(proxy.name, &error, measured)?;
+                    measured.failed.push((proxy.name, self.forgive(proxy.name, error)?));
                     failed.push(proxy.name);
                 }
             }
@@ -157,14 +169,12 @@ impl Bench<'_> {
         })
     }
 
-    /// nginx and the gateway are what a run is for; the others may be missing from a table.
-    fn give_up(&self, name: &str, error: &anyhow::Error, measured: &mut Measured) -> Result<()> {
+    /// nginx and the gateway are what a run is for; of the others the reason is enough.
+    fn forgive(&self, name: &str, error: anyhow::Error) -> Result<String> {
         self.interrupt.check()?;
-        let reason = format!("{error:#}");
         if [NGINX, CONTROL, "gatewayd"].contains(&name) {
-            bail!("{name}, {}: {reason}", measured.scenario);
+            return Err(error.context(name.to_owned()));
         }
-        measured.failed.push((name.to_owned(), reason));
-        Ok(())
+        Ok(format!("{error:#}"))
     }
 }

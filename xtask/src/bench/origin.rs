@@ -19,12 +19,13 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
-    /// Start them with files of 64 KiB and 1 MiB.
+    /// Start them with files of 64 KiB, 1 MiB and 16 MiB.
     pub(crate) fn start(directory: &Path, ports: &mut Ports, interrupt: &Interrupt) -> Result<Self> {
         let www = directory.join("www");
         fs::create_dir_all(&www)?;
         fs::write(www.join("64k"), "x".repeat(64 * 1024))?;
         fs::write(www.join("1m"), "x".repeat(1024 * 1024))?;
+        fs::write(www.join("16m"), "x".repeat(16 * 1024 * 1024))?;
         // Never sent: the static module answers 405 to a POST only where the file exists.
         fs::write(www.join("upload"), "")?;
 

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::chart;
+use super::extra::{self, Outcome};
 use super::machine::Machine;
 use super::measure::Measured;
 use super::peer::CONTROL;
@@ -26,6 +27,8 @@ pub(crate) struct Run {
     /// Proxies that were not there, and why.
     pub(crate) left_out: Vec<(&'static str, String)>,
     pub(crate) measured: Vec<Measured>,
+    /// Latency and memory.
+    pub(crate) outcomes: Vec<Outcome>,
 }
 
 impl Run {
@@ -47,9 +50,12 @@ impl Run {
     pub(crate) fn summary(&self) -> String {
         let mut text = String::new();
         for measured in &self.measured {
-            if let Some(scenario) = scenario::ALL.iter().find(|row| row.name == measured.scenario) {
+            if let Some(scenario) = scenario::find(measured.scenario) {
                 write_scenario(&mut text, scenario, measured);
             }
+        }
+        for outcome in &self.outcomes {
+            write_outcome(&mut text, outcome);
         }
         for (name, reason) in &self.left_out {
             _ = writeln!(text, "Left out: {name}: {reason}.");
@@ -91,19 +97,7 @@ fn write_scenario(text: &mut String, scenario: &Scenario, measured: &Measured) {
     if rows.is_empty() {
         _ = writeln!(text, "**No result**: the two nginx differed by more than 10 % in every round.\n");
     } else {
-        let mut cells = vec![
-            [
-                "proxy",
-                "CPU µs/request",
-                "÷ nginx",
-                "spread",
-                "goal",
-                "requests/s",
-                "origin conns/1000",
-                "RSS MiB",
-            ]
-            .map(str::to_owned),
-        ];
+        let mut cells: Vec<Vec<String>> = vec![COLUMNS.iter().map(|&heading| heading.to_owned()).collect()];
         cells.extend(rows.iter().map(|row| cells_of(row, scenario)));
         write_table(text, &cells);
     }
@@ -122,7 +116,7 @@ fn write_scenario(text: &mut String, scenario: &Scenario, measured: &Measured) {
             row.proxy, row.errors
         );
     }
-    for (name, missing) in measured.missing_work.iter().filter(|(name, _)| name != CONTROL) {
+    for (name, missing) in measured.missing_work.iter().filter(|(name, _)| *name != CONTROL) {
         _ = writeln!(text, "{name} does less: no {}.", missing.join(", no "));
     }
     for (name, reason) in &measured.failed {
@@ -142,12 +136,15 @@ fn write_scenario(text: &mut String, scenario: &Scenario, measured: &Measured) {
     text.push('\n');
 }
 
-fn cells_of(row: &Row, scenario: &Scenario) -> [String; 8] {
+const COLUMNS: &[&str] =
+    &["proxy", "CPU µs/request", "÷ nginx", "spread", "goal", "requests/s", "origin conns/1000", "RSS MiB"];
+
+fn cells_of(row: &Row, scenario: &Scenario) -> Vec<String> {
     let goal = match scenario.goal {
         Some(goal) if row.proxy == "gatewayd" => format!("≤ {goal:.2}"),
         _ => String::new(),
     };
-    [
+    vec![
         row.proxy.to_owned(),
         format!("{:.2}", row.nanoseconds.median / 1000.0),
         if row.errors > 0 { "not valid".to_owned() } else { format!("{:.2}", row.ratio.median) },
@@ -159,9 +156,22 @@ fn cells_of(row: &Row, scenario: &Scenario) -> [String; 8] {
     ]
 }
 
+fn write_outcome(text: &mut String, outcome: &Outcome) {
+    let summary = extra::find(outcome.scenario).map_or("", |info| info.summary);
+    _ = writeln!(text, "## {}: {summary}\n", outcome.scenario);
+    let mut cells: Vec<Vec<String>> =
+        vec![outcome.columns.iter().map(|&heading| heading.to_owned()).collect()];
+    cells.extend_from_slice(&outcome.rows);
+    write_table(text, &cells);
+    for note in &outcome.notes {
+        _ = writeln!(text, "{note}");
+    }
+    text.push('\n');
+}
+
 /// A Markdown table that is aligned in a terminal too: the first column to the left, figures to the right.
-fn write_table<const N: usize>(text: &mut String, rows: &[[String; N]]) {
-    let widths: Vec<usize> = (0..N)
+fn write_table(text: &mut String, rows: &[Vec<String>]) {
+    let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len))
         .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max())
         .map(|width| width.unwrap_or(0).max(3))
         .collect();
@@ -205,7 +215,7 @@ mod tests {
     #[test]
     fn a_table_is_aligned_by_characters_not_bytes() {
         let mut text = String::new();
-        write_table(&mut text, &[["a".into(), "µs".into()], ["long".into(), "10.5".into()]]);
+        write_table(&mut text, &[vec!["a".into(), "µs".into()], vec!["long".into(), "10.5".into()]]);
         assert_eq!(text, "| a    |   µs |\n|------|-----:|\n| long | 10.5 |\n\n");
     }
 }

@@ -2,6 +2,8 @@
 
 use anyhow::{Result, bail};
 
+use super::extra::{self, ExtraInfo};
+
 /// One kind of load.
 pub(crate) struct Scenario {
     /// As given to `--scenario`.
@@ -38,7 +40,7 @@ pub(crate) enum Upload {
 const KIB: u32 = 1024;
 
 /// What the others are changed from: a bare GET for 1 KiB on 64 kept connections.
-const BASE: Scenario = Scenario {
+pub(crate) const BASE: Scenario = Scenario {
     name: "1k",
     summary: "1 KiB, keep-alive",
     path: "/1k",
@@ -128,21 +130,27 @@ const fn upload(upload: Upload) -> Scenario {
     Scenario { path: "/upload", upload, answer_bytes: 1, first: false, ..BASE }
 }
 
-/// The named scenarios, or those of the benchmark where none is named.
-pub(crate) fn select(names: &[String], only_first: bool) -> Result<Vec<&'static Scenario>> {
+/// The row of a name.
+pub(crate) fn find(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().find(|scenario| scenario.name == name)
+}
+
+/// The named scenarios and extra measurements, or those of the benchmark where none is named.
+pub(crate) fn select(
+    names: &[String],
+    only_first: bool,
+) -> Result<(Vec<&'static Scenario>, Vec<&'static ExtraInfo>)> {
     if names.is_empty() {
-        return Ok(ALL.iter().filter(|scenario| scenario.first || !only_first).collect());
+        let scenarios = ALL.iter().filter(|scenario| scenario.first || !only_first).collect();
+        let extras = extra::ALL.iter().filter(|extra| extra.usual && !only_first).collect();
+        return Ok((scenarios, extras));
     }
-    names
-        .iter()
-        .map(|name| match ALL.iter().find(|scenario| scenario.name == name) {
-            Some(scenario) => Ok(scenario),
-            None => {
-                let known: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
-                bail!("no scenario `{name}`; there are {}", known.join(", "))
-            }
-        })
-        .collect()
+    if let Some(name) = names.iter().find(|name| find(name).is_none() && extra::find(name).is_none()) {
+        let known = ALL.iter().map(|scenario| scenario.name).chain(extra::ALL.iter().map(|extra| extra.name));
+        bail!("no scenario `{name}`; there are {}", known.collect::<Vec<_>>().join(", "));
+    }
+    let scenarios = names.iter().filter_map(|name| find(name)).collect();
+    Ok((scenarios, names.iter().filter_map(|name| extra::find(name)).collect()))
 }
 
 #[cfg(test)]
@@ -151,9 +159,10 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        for (index, scenario) in ALL.iter().enumerate() {
-            assert!(ALL[..index].iter().all(|other| other.name != scenario.name), "{}", scenario.name);
-        }
+        let mut names: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
+        names.extend(extra::ALL.iter().map(|extra| extra.name));
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
     }
 
     #[test]

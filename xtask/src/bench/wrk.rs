@@ -39,6 +39,11 @@ pub(crate) fn run(
     directory: &Path,
     interrupt: &Interrupt,
 ) -> Result<Count> {
+    finish(start(scenario, port, seconds, directory)?, scenario, seconds, interrupt)
+}
+
+/// Start what [`finish`] waits for.
+pub(crate) fn start(scenario: &Scenario, port: u16, seconds: u64, directory: &Path) -> Result<Running> {
     let file = directory.join(format!("{}.lua", scenario.name));
     fs::write(&file, script(scenario, port))?;
     let arguments = [
@@ -49,9 +54,17 @@ pub(crate) fn run(
         format!("-s{}", file.display()),
         format!("http://127.0.0.1:{port}{}", scenario.path),
     ];
-    let limit = Duration::from_secs(seconds + 15);
-    let wrk = Running::start("wrk", Core::Load, Path::new("wrk"), &arguments, &[], directory)?;
-    let output = wrk.output(limit, interrupt)?;
+    Running::start("wrk", Core::Load, Path::new("wrk"), &arguments, &[], directory)
+}
+
+/// Wait for wrk and read what it counted.
+pub(crate) fn finish(
+    wrk: Running,
+    scenario: &Scenario,
+    seconds: u64,
+    interrupt: &Interrupt,
+) -> Result<Count> {
+    let output = wrk.output(Duration::from_secs(seconds + 15), interrupt)?;
     let line = output.lines().find_map(|line| line.strip_prefix("count "));
     let count: Count = serde_json::from_str(line.context("wrk has not printed its count")?)?;
     ensure!(count.requests > 0, "wrk completed no request in {seconds} s");

@@ -1,0 +1,66 @@
+//! Measurements that are not processor time a request: latency, memory, slow clients. Each is a row with a function, and gives a
+//! table of its own form.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::measure::Bench;
+use super::ports::Ports;
+use super::{idle_memory, open_loop, resident, slow_readers};
+
+/// One such measurement.
+pub(crate) struct ExtraInfo {
+    /// As given to `--scenario`.
+    pub(crate) name: &'static str,
+    /// One line for tables.
+    pub(crate) summary: &'static str,
+    /// Whether `cargo xtask bench peers` runs it unasked.
+    pub(crate) usual: bool,
+    /// Measures all proxies.
+    pub(crate) run: fn(&Bench<'_>, &mut Ports) -> Result<Outcome>,
+}
+
+/// Every such measurement, in the order of tables.
+pub(crate) const ALL: &[ExtraInfo] = &[
+    ExtraInfo {
+        name: "open-loop",
+        summary: "latency of 1 KiB requests at 70 % of the slower of nginx's and HAProxy's capacity, in µs",
+        usual: true,
+        run: open_loop::run,
+    },
+    ExtraInfo {
+        name: "idle-memory",
+        summary: "memory of an idle keep-alive connection",
+        usual: true,
+        run: idle_memory::run,
+    },
+    ExtraInfo {
+        name: "slow-readers",
+        summary: "50 clients that read 16 MiB answers slowly: their memory, and the p99 of 8 quick clients, in µs",
+        usual: true,
+        run: slow_readers::run,
+    },
+    ExtraInfo {
+        name: "rss-over-time",
+        summary: "resident memory after a tenth of `--seconds` of load and at its end",
+        usual: false,
+        run: resident::run,
+    },
+];
+
+/// A table, and what stands behind it.
+#[derive(Serialize)]
+pub(crate) struct Outcome {
+    pub(crate) scenario: &'static str,
+    /// Headings; the first is for the proxies.
+    pub(crate) columns: Vec<&'static str>,
+    pub(crate) rows: Vec<Vec<String>>,
+    /// Sentences under the table.
+    pub(crate) notes: Vec<String>,
+    pub(crate) raw: serde_json::Value,
+}
+
+/// The row of a name.
+pub(crate) fn find(name: &str) -> Option<&'static ExtraInfo> {
+    ALL.iter().find(|info| info.name == name)
+}
