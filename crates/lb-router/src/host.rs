@@ -50,19 +50,23 @@ impl HostPattern {
 
     /// `host` is as the request has it, in any letter case, without port.
     pub(crate) fn matches(&self, host: Option<&str>) -> bool {
-        let host = host.map(without_trailing_dot);
-        match (self, host) {
+        match (self, host.and_then(name)) {
             (Self::Any, _) => true,
             (_, None) => false,
             (Self::Exact(name), Some(host)) => name.eq_ignore_ascii_case(host),
             (Self::Below(suffix), Some(host)) => host
                 .len()
                 .checked_sub(suffix.len())
-                .filter(|&start| start > 0)
                 .and_then(|start| host.as_bytes().get(start..))
                 .is_some_and(|end| end.eq_ignore_ascii_case(suffix.as_bytes())),
         }
     }
+}
+
+/// The host as it is matched, but for its letter case; none where it is empty or begins with a dot, which
+/// [`parse_host`] refuses: every rule for what is below a name may count on a label in front.
+pub(crate) fn name(host: &str) -> Option<&str> {
+    Some(without_trailing_dot(host)).filter(|host| !host.is_empty() && !host.starts_with('.'))
 }
 
 #[cfg(test)]

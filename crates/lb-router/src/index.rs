@@ -1,54 +1,73 @@
-//! Finds the few rules whose host and path could match, among any number of rules.
+//! Finds the few rules whose host and path match, among any number of rules.
 //!
 //! Hosts are looked up by hash: the name itself, then what follows each of its dots. Each host has a tree of
-//! path segments; a rule stands where the segments that it asks for end. What the index gives is a superset:
-//! each rule it names is still asked all its conditions, so the index can be wrong only by leaving one out.
+//! path segments; a rule stands where the segments that it asks for end. So a rule that the index names needs
+//! only be asked its other conditions; but a regex stands where its literal beginning ends, and is asked too.
 //!
-//! Cost: one hash for each host level that some wildcard has, one for each segment that some rule names.
+//! Cost: one hash for each host level that some wildcard has, one for each path segment while rules go on. Keys
+//! come from the configuration alone, so the hash need not withstand clients; nothing is allocated for a host in
+//! lower case.
 
-use ahash::AHashMap;
+use hashbrown::{DefaultHashBuilder, Equivalent, HashMap};
+use smallvec::SmallVec;
 
-use crate::authority::without_trailing_dot;
-use crate::host::HostPattern;
+use crate::host::{HostPattern, name};
 use crate::rule::Rule;
 use crate::shape::Shape;
 use crate::template::Segment;
 
 /// Where the path tree of the rules for every host begins.
-const EVERY_HOST: usize = 0;
+const EVERY_HOST: u32 = 0;
 
 /// An index over the hosts and paths of a list of rules.
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
     nodes: Vec<Node>,
-    /// Roots in `nodes` by host, in lower case.
-    exact: AHashMap<Box<str>, usize>,
-    /// Roots in `nodes` by what follows the star, dot included.
-    below: AHashMap<Box<str>, usize>,
-    /// The most dots that any key of `below` has: a longer host is not looked up more often.
+    /// The literal segments of all trees.
+    edges: HashMap<Edge<Box<str>>, u32>,
+    /// Roots by host in lower case, or by what follows a star, which begins with a dot as no host does.
+    hosts: HashMap<Box<str>, u32>,
+    /// The most dots in any wildcard: a longer host is not looked up more often.
     levels: usize,
 }
 
-/// A place in a tree of path segments. Rules are in listed order.
+/// A place in a tree of path segments, of one cache line.
 #[derive(Debug, Clone, Default)]
 struct Node {
-    literals: AHashMap<Box<str>, usize>,
-    parameter: Option<usize>,
-    /// Rules whose path may end here.
-    here: Vec<usize>,
-    /// Rules whose path may end here or anywhere below.
-    beneath: Vec<usize>,
+    /// Whether any edge leads on from here.
+    has_literals: bool,
+    parameter: Option<u32>,
+    /// Rules whose path ends here.
+    here: Places,
+    /// Rules whose path ends here or anywhere below.
+    beneath: Places,
+}
+
+/// Places of rules in their list, in that order.
+type Places = SmallVec<[u32; 4]>;
+
+/// One literal segment, which leads on from a node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Edge<S> {
+    from: u32,
+    segment: S,
+}
+
+impl Equivalent<Edge<Box<str>>> for Edge<&str> {
+    fn equivalent(&self, key: &Edge<Box<str>>) -> bool {
+        self.from == key.from && *self.segment == *key.segment
+    }
 }
 
 impl Index {
     pub(crate) fn new(rules: &[Rule]) -> Self {
         let mut index = Self {
             nodes: vec![Node::default()],
-            exact: AHashMap::default(),
-            below: AHashMap::default(),
+            edges: HashMap::with_hasher(DefaultHashBuilder::default()),
+            hosts: HashMap::with_hasher(DefaultHashBuilder::default()),
             levels: 0,
         };
-        for (place, rule) in rules.iter().enumerate() {
+        for (place, rule) in (0..).zip(rules) {
             let shape = Shape::of(&rule.path);
             if rule.hosts.is_empty() {
                 index.file(EVERY_HOST, &shape, place);
@@ -62,24 +81,24 @@ impl Index {
     }
 
     /// The root for this pattern, made where there is none yet.
-    fn root(&mut self, host: &HostPattern) -> usize {
-        let (roots, name) = match host {
+    fn root(&mut self, host: &HostPattern) -> u32 {
+        let name = match host {
             HostPattern::Any => return EVERY_HOST,
-            HostPattern::Exact(name) => (&mut self.exact, name),
+            HostPattern::Exact(name) => name,
             HostPattern::Below(suffix) => {
                 self.levels = self.levels.max(suffix.matches('.').count());
-                (&mut self.below, suffix)
+                suffix
             }
         };
-        *roots.entry(name.clone()).or_insert_with(|| add(&mut self.nodes))
+        *self.hosts.entry(name.clone()).or_insert_with(|| add(&mut self.nodes))
     }
 
-    fn file(&mut self, root: usize, shape: &Shape, place: usize) {
+    fn file(&mut self, root: u32, shape: &Shape, place: u32) {
         let mut at = root;
         for segment in &shape.segments {
             at = self.child(at, segment);
         }
-        let Some(node) = self.nodes.get_mut(at) else { return };
+        let Some(node) = self.nodes.get_mut(at as usize) else { return };
         let list = if shape.open { &mut node.beneath } else { &mut node.here };
         // A rule may name one host twice.
         if list.last() != Some(&place) {
@@ -87,65 +106,81 @@ impl Index {
         }
     }
 
-    fn child(&mut self, parent: usize, segment: &Segment) -> usize {
-        let next = self.nodes.len();
-        let Some(node) = self.nodes.get_mut(parent) else { return parent };
-        let child = match segment {
-            Segment::Literal(text) => *node.literals.entry(text.clone()).or_insert(next),
-            Segment::Parameter => *node.parameter.get_or_insert(next),
-        };
-        if child == next { add(&mut self.nodes) } else { child }
+    fn child(&mut self, parent: u32, segment: &Segment) -> u32 {
+        let nodes = &mut self.nodes;
+        match segment {
+            Segment::Literal(text) => {
+                let edge = Edge { from: parent, segment: text.clone() };
+                *self.edges.entry(edge).or_insert_with(|| {
+                    let child = add(nodes);
+                    if let Some(node) = nodes.get_mut(parent as usize) {
+                        node.has_literals = true;
+                    }
+                    child
+                })
+            }
+            Segment::Parameter => {
+                if let Some(child) = nodes.get(parent as usize).and_then(|node| node.parameter) {
+                    return child;
+                }
+                let child = add(nodes);
+                if let Some(node) = nodes.get_mut(parent as usize) {
+                    node.parameter = Some(child);
+                }
+                child
+            }
+        }
     }
 
-    /// Shows every list of rules that could match, each in listed order; a rule may be in several.
-    pub(crate) fn candidates(&self, host: Option<&str>, path: &str, mut visit: impl FnMut(&[usize])) {
+    /// The node that a literal segment leads to.
+    fn literal(&self, from: u32, node: &Node, segment: &str) -> Option<u32> {
+        if node.has_literals { self.edges.get(&Edge { from, segment }).copied() } else { None }
+    }
+
+    /// Shows every list of rules whose host and path match, each in listed order; a rule may be in several.
+    /// Rules with a regex are among them where it could match.
+    pub(crate) fn candidates(&self, host: Option<&str>, path: &str, mut visit: impl FnMut(&[u32])) {
         let relative = path.strip_prefix('/');
-        self.roots(host, |root| self.walk(root, relative, &mut visit));
+        self.roots(host.and_then(name), |root| self.walk(root, relative, &mut visit));
     }
 
     /// Shows every list of rules that could take all that a rule for `host` and `shape` could.
-    pub(crate) fn covering(
-        &self,
-        host: Option<&HostPattern>,
-        shape: &Shape,
-        mut visit: impl FnMut(&[usize]),
-    ) {
-        let name = match host {
+    pub(crate) fn covering(&self, host: Option<&HostPattern>, shape: &Shape, mut visit: impl FnMut(&[u32])) {
+        let host = match host {
             None | Some(HostPattern::Any) => None,
             Some(HostPattern::Exact(name) | HostPattern::Below(name)) => Some(&**name),
         };
-        self.roots(name, |root| self.walk_shape(root, &shape.segments, shape.open, &mut visit));
+        self.roots(host, |root| self.walk_shape(root, &shape.segments, shape.open, &mut visit));
     }
 
-    fn roots(&self, host: Option<&str>, mut visit: impl FnMut(usize)) {
+    fn roots(&self, host: Option<&str>, mut visit: impl FnMut(u32)) {
         visit(EVERY_HOST);
         let Some(host) = host else { return };
-        if self.exact.is_empty() && self.below.is_empty() {
+        if self.hosts.is_empty() {
             return;
         }
-        let host = without_trailing_dot(host);
         let lowered = host.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| host.to_ascii_lowercase());
         let host = lowered.as_deref().unwrap_or(host);
-        if let Some(&root) = self.exact.get(host) {
+        if let Some(&root) = self.hosts.get(host) {
             visit(root);
         }
         for (dot, _) in host.rmatch_indices('.').take(self.levels) {
-            if let Some(&root) = host.get(dot..).and_then(|suffix| self.below.get(suffix)) {
+            if let Some(&root) = host.get(dot..).and_then(|suffix| self.hosts.get(suffix)) {
                 visit(root);
             }
         }
     }
 
     /// `rest` is what of the path lies below this node; none where it ends here.
-    fn walk(&self, at: usize, rest: Option<&str>, visit: &mut impl FnMut(&[usize])) {
-        let Some(node) = self.nodes.get(at) else { return };
+    fn walk(&self, at: u32, rest: Option<&str>, visit: &mut impl FnMut(&[u32])) {
+        let Some(node) = self.nodes.get(at as usize) else { return };
         visit(&node.beneath);
         let Some(rest) = rest else { return visit(&node.here) };
         let (head, next) = match rest.split_once('/') {
             Some((head, next)) => (head, Some(next)),
             None => (rest, None),
         };
-        if let Some(&child) = node.literals.get(head) {
+        if let Some(child) = self.literal(at, node, head) {
             self.walk(child, next, visit);
         }
         if let Some(child) = node.parameter
@@ -155,8 +190,8 @@ impl Index {
         }
     }
 
-    fn walk_shape(&self, at: usize, segments: &[Segment], open: bool, visit: &mut impl FnMut(&[usize])) {
-        let Some(node) = self.nodes.get(at) else { return };
+    fn walk_shape(&self, at: u32, segments: &[Segment], open: bool, visit: &mut impl FnMut(&[u32])) {
+        let Some(node) = self.nodes.get(at as usize) else { return };
         visit(&node.beneath);
         let Some((segment, rest)) = segments.split_first() else {
             if !open {
@@ -165,7 +200,7 @@ impl Index {
             return;
         };
         if let Segment::Literal(text) = segment
-            && let Some(&child) = node.literals.get(text)
+            && let Some(child) = self.literal(at, node, text)
         {
             self.walk_shape(child, rest, open, visit);
         }
@@ -175,7 +210,8 @@ impl Index {
     }
 }
 
-fn add(nodes: &mut Vec<Node>) -> usize {
+/// Four thousand million nodes would take more memory than there is, so a place always fits.
+fn add(nodes: &mut Vec<Node>) -> u32 {
     nodes.push(Node::default());
-    nodes.len() - 1
+    u32::try_from(nodes.len() - 1).unwrap_or(EVERY_HOST)
 }

@@ -52,6 +52,11 @@ mod shape;
 pub mod target;
 mod template;
 
+/// The example of the README must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use self::config::{PathConfig, RewriteConfig, RouteConfig};
 pub use self::error::{RouteError, RouteField, RouteProblem, TemplateFault};
 pub use self::explain::{Explanation, Outcome};

@@ -141,12 +141,13 @@ impl Router {
         let mut best: Option<RuleMatch<'_>> = None;
         let mut allowed = MethodSet::default();
         self.index.candidates(request.host, request.path, |places| {
-            for &index in places {
+            for &place in places {
+                let index = place as usize;
                 if best.is_some_and(|best| best.index <= index) {
                     break;
                 }
                 let Some(rule) = self.rules.get(index) else { break };
-                let answer = rule.check(request, method);
+                let answer = rule.check_indexed(request, method);
                 tracer.asked(index, answer);
                 match answer {
                     Ok(()) => best = Some(RuleMatch { index, rule }),

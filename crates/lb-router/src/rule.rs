@@ -92,6 +92,18 @@ impl Rule {
         if !self.path.matches(request.path) {
             return Err(Miss::Path);
         }
+        self.check_rest(request, method)
+    }
+
+    /// The same for a rule that the index names: its host and path match, but for a regex.
+    pub(crate) fn check_indexed(&self, request: &RequestView<'_>, method: MethodSet) -> Result<(), Miss> {
+        match &self.path {
+            PathPattern::Regex { regex, .. } if !regex.is_match(request.path) => Err(Miss::Path),
+            _ => self.check_rest(request, method),
+        }
+    }
+
+    fn check_rest(&self, request: &RequestView<'_>, method: MethodSet) -> Result<(), Miss> {
         for (place, (name, value)) in self.headers.iter().enumerate() {
             if !request.headers.get_all(name).iter().any(|present| present == value) {
                 return Err(Miss::Header(place));

@@ -29,6 +29,7 @@ pub(crate) fn shadowed(rules: &[Rule], index: &Index) -> Vec<Shadowed> {
         // Whatever covers the rule covers the first of its hosts.
         index.covering(rule.hosts.first(), &shape, |list| {
             for &earlier in list {
+                let earlier = earlier as usize;
                 if earlier >= by || compared >= MAX_COMPARED {
                     break;
                 }
