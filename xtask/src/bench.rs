@@ -11,12 +11,14 @@ mod congestion;
 mod extra;
 mod idle_memory;
 mod install;
+mod instructions;
 mod interrupt;
 mod machine;
 mod measure;
 mod open_loop;
 mod origin;
 mod peer;
+mod pick;
 mod ports;
 mod process;
 mod report;
@@ -25,6 +27,7 @@ mod scenario;
 mod slow_readers;
 mod stats;
 mod syscalls;
+mod table;
 mod wrk;
 
 use std::path::PathBuf;
@@ -65,6 +68,9 @@ pub(crate) struct Args {
     /// Also count system calls a request with strace.
     #[arg(long)]
     strace: bool,
+    /// Also count instructions a request with callgrind.
+    #[arg(long)]
+    callgrind: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -97,7 +103,7 @@ impl Benchmark {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match args.benchmark {
         Benchmark::Proxy | Benchmark::Peers => compare::run(args),
-        Benchmark::Pick => bail!("not there yet: lb-core has no benchmark of its strategies so far"),
+        Benchmark::Pick => pick::run(args),
         Benchmark::LbQuality => bail!("not there yet: the simulator of balancing quality"),
         Benchmark::Faults => bail!("not there yet: scenarios with slow and failing backends"),
     }

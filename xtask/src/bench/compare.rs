@@ -31,10 +31,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ("setpriv", "util-linux"),
         ("h2load", "nghttp2-client"),
         ("strace", "strace"),
+        ("valgrind", "valgrind"),
     ] {
         let wanted = match tool {
             "h2load" => extras.iter().any(|extra| extra.name == "open-loop"),
             "strace" => args.strace,
+            "valgrind" => args.callgrind,
             _ => true,
         };
         ensure!(!wanted || install::find(tool).is_some(), "no `{tool}` here: `apt-get install {package}`");
@@ -109,6 +111,7 @@ fn measure(
         rounds: args.rounds,
         seconds: args.seconds,
         strace: args.strace,
+        callgrind: args.callgrind,
     };
     let started = Instant::now();
     let samples = scenarios.len() * peers.len() * bench.most_rounds();
@@ -159,8 +162,8 @@ fn command(args: &Args) -> String {
         text.push_str(&format!(" --peer {name}"));
     }
     text.push_str(&format!(" --rounds {} --seconds {}", args.rounds, args.seconds));
-    if args.strace {
-        text.push_str(" --strace");
+    for (flag, given) in [(" --strace", args.strace), (" --callgrind", args.callgrind)] {
+        text.push_str(if given { flag } else { "" });
     }
     text
 }

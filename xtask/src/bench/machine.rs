@@ -40,6 +40,21 @@ impl Machine {
             commit: if changes { format!("{commit}+changes") } else { commit },
         })
     }
+
+    /// A Markdown table of two columns, open to more rows.
+    pub(crate) fn table(&self) -> String {
+        let rows = [
+            ("processor", format!("{}, {} cores", self.processor, self.cores)),
+            ("memory", format!("{} MiB", self.memory_mib)),
+            ("kernel", self.kernel.clone()),
+            ("congestion control", self.congestion_control.clone()),
+            ("load", self.load_generator.clone()),
+            ("compiler", self.rustc.clone()),
+            ("commit", self.commit.clone()),
+        ];
+        let rows: String = rows.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
+        format!("| | |\n|---|---|\n{rows}")
+    }
 }
 
 /// The value of the first `name : value` line of a file.

@@ -10,7 +10,7 @@ use super::origin::Origins;
 use super::peer::{CONTROL, NGINX, Peer, Proxy};
 use super::ports::Ports;
 use super::scenario::{self, Scenario};
-use super::{check, stats, syscalls, wrk};
+use super::{check, instructions, stats, syscalls, wrk};
 
 /// What all scenarios of a run share.
 pub(crate) struct Bench<'a> {
@@ -21,6 +21,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) rounds: u32,
     pub(crate) seconds: u64,
     pub(crate) strace: bool,
+    pub(crate) callgrind: bool,
 }
 
 /// One proxy under one load.
@@ -56,6 +57,7 @@ pub(crate) struct Measured {
     /// Work that a proxy does not do, by proxy.
     pub(crate) missing_work: Vec<(&'static str, Vec<String>)>,
     pub(crate) system_calls: Vec<syscalls::SystemCalls>,
+    pub(crate) instructions: Vec<instructions::Instructions>,
 }
 
 /// A round is kept where the two nginx differ by no more than this.
@@ -70,6 +72,7 @@ impl Bench<'_> {
             failed: Vec::new(),
             missing_work: Vec::new(),
             system_calls: Vec::new(),
+            instructions: Vec::new(),
         };
         let mut proxies = Vec::new();
         for peer in self.peers {
@@ -102,6 +105,19 @@ impl Bench<'_> {
                 let calls = syscalls::count(proxy, scenario, self.directory, self.interrupt)
                     .with_context(|| format!("system calls of {}", proxy.name))?;
                 measured.system_calls.push(calls);
+            }
+        }
+        drop(proxies);
+        if self.callgrind {
+            for peer in self.peers.iter().filter(|peer| peer.info.name != CONTROL) {
+                let name = peer.info.name;
+                match instructions::count(self, peer, scenario, ports) {
+                    Ok(instructions) => measured.instructions.push(instructions),
+                    Err(error) => {
+                        self.interrupt.check()?;
+                        measured.failed.push((name, format!("under callgrind: {error:#}")));
+                    }
+                }
             }
         }
         Ok(measured)

@@ -127,18 +127,33 @@ impl Peer {
         ports: &mut Ports,
         interrupt: &Interrupt,
     ) -> Result<Proxy> {
+        self.start_under(&[], directory, origins, ports, interrupt)
+    }
+
+    /// As [`start`](Self::start), run by the program and arguments of `wrapper`.
+    pub(crate) fn start_under(
+        &self,
+        wrapper: &[String],
+        directory: &Path,
+        origins: [u16; 3],
+        ports: &mut Ports,
+        interrupt: &Interrupt,
+    ) -> Result<Proxy> {
         let directory = directory.join(self.info.name.replace(' ', "-"));
         fs::create_dir_all(&directory)?;
         let values = Values { directory: &directory, port: ports.take()?, admin: ports.take()?, origins };
         for template in self.info.templates {
             render(template, &values)?;
         }
-        let arguments: Vec<String> = self.info.arguments.iter().map(|text| values.fill_in(text)).collect();
+        let program = self.program.display().to_string();
+        let arguments = self.info.arguments.iter().map(|text| values.fill_in(text));
+        let mut words = wrapper.iter().cloned().chain([program]).chain(arguments);
+        let program = words.next().map(PathBuf::from).unwrap_or_default();
         let mut running = Running::start(
             self.info.program(),
             Core::Proxy,
-            &self.program,
-            &arguments,
+            &program,
+            &words.collect::<Vec<_>>(),
             self.info.environment,
             &directory,
         )?;

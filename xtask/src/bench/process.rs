@@ -113,6 +113,19 @@ impl Running {
         }
     }
 
+    /// Ask the whole group to end and wait until it has, for programs that write something then.
+    pub(crate) fn end(self, limit: Duration, interrupt: &Interrupt) -> Result<()> {
+        kill_process_group(self.group(), Signal::TERM)?;
+        let deadline = Instant::now() + limit;
+        while !self.members().is_empty() {
+            if Instant::now() > deadline {
+                bail!("{} has not ended {} s after SIGTERM", self.name, limit.as_secs());
+            }
+            interrupt.sleep(Duration::from_millis(20))?;
+        }
+        Ok(())
+    }
+
     /// Ask the program to end, as Ctrl-C would; strace prints its table then.
     pub(crate) fn interrupt(&self) -> io::Result<()> {
         Ok(kill_process_group(self.group(), Signal::INT)?)

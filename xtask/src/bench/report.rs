@@ -14,6 +14,7 @@ use super::measure::Measured;
 use super::peer::CONTROL;
 use super::scenario::{self, Scenario};
 use super::stats::{self, Row, Spread};
+use super::table;
 
 /// A whole run, as `raw.json` has it.
 #[derive(Serialize)]
@@ -34,7 +35,7 @@ pub(crate) struct Run {
 impl Run {
     /// Write everything into a new folder `<date>-<benchmark>` under `out`; gives back its path.
     pub(crate) fn write(&self, out: &Path, json: Option<&Path>) -> Result<PathBuf> {
-        let folder = new_folder(out, &format!("{}-{}", self.date, self.benchmark))?;
+        let folder = table::new_folder(out, &format!("{}-{}", self.date, self.benchmark))?;
         let raw = serde_json::to_string_pretty(self)?;
         fs::write(folder.join("raw.json"), &raw)?;
         fs::write(folder.join("summary.md"), self.summary())?;
@@ -64,8 +65,6 @@ impl Run {
     }
 
     fn readme(&self) -> String {
-        let Machine { processor, cores, memory_mib, kernel, .. } = &self.machine;
-        let Machine { congestion_control, load_generator, rustc, commit, .. } = &self.machine;
         let mut text = format!(
             "# {} of {}\n\n```sh\n{}\n```\n\n{}\n\n![processor time a request, as a ratio to nginx](chart.svg)\n\n",
             self.benchmark,
@@ -74,11 +73,7 @@ impl Run {
             "Tables: [summary.md](summary.md); every sample: [raw.json](raw.json); \
             method and settings: [benches/README.md](../../README.md)."
         );
-        _ = write!(
-            text,
-            "| | |\n|---|---|\n| processor | {processor}, {cores} cores |\n| memory | {memory_mib} MiB |\n| kernel | {kernel} |\n\
-             | congestion control | {congestion_control} |\n| load | {load_generator} |\n| compiler | {rustc} |\n| commit | {commit} |\n"
-        );
+        text.push_str(&self.machine.table());
         for (name, version) in &self.versions {
             _ = writeln!(text, "| {name} | {version} |");
         }
@@ -99,7 +94,7 @@ fn write_scenario(text: &mut String, scenario: &Scenario, measured: &Measured) {
     } else {
         let mut cells: Vec<Vec<String>> = vec![COLUMNS.iter().map(|&heading| heading.to_owned()).collect()];
         cells.extend(rows.iter().map(|row| cells_of(row, scenario)));
-        write_table(text, &cells);
+        table::write(text, &cells);
     }
     if let Some(control) = control {
         let rounds = measured.rounds.len();
@@ -121,6 +116,13 @@ fn write_scenario(text: &mut String, scenario: &Scenario, measured: &Measured) {
     }
     for (name, reason) in &measured.failed {
         _ = writeln!(text, "Failed: {name}: {reason}.");
+    }
+    for it in &measured.instructions {
+        _ = writeln!(
+            text,
+            "Instructions a request, {}: {:.0} (without the kernel's).",
+            it.proxy, it.per_request
+        );
     }
     for calls in &measured.system_calls {
         let by_call: Vec<String> =
@@ -162,60 +164,9 @@ fn write_outcome(text: &mut String, outcome: &Outcome) {
     let mut cells: Vec<Vec<String>> =
         vec![outcome.columns.iter().map(|&heading| heading.to_owned()).collect()];
     cells.extend_from_slice(&outcome.rows);
-    write_table(text, &cells);
+    table::write(text, &cells);
     for note in &outcome.notes {
         _ = writeln!(text, "{note}");
     }
     text.push('\n');
-}
-
-/// A Markdown table that is aligned in a terminal too: the first column to the left, figures to the right.
-fn write_table(text: &mut String, rows: &[Vec<String>]) {
-    let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len))
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max())
-        .map(|width| width.unwrap_or(0).max(3))
-        .collect();
-    for (line, row) in rows.iter().enumerate() {
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            _ = if column == 0 {
-                write!(text, "| {cell:<width$} ")
-            } else {
-                write!(text, "| {cell:>width$} ")
-            };
-        }
-        text.push_str("|\n");
-        if line == 0 {
-            for (column, width) in widths.iter().enumerate() {
-                let dashes = "-".repeat(width + 1);
-                _ = if column == 0 { write!(text, "|{dashes}-") } else { write!(text, "|{dashes}:") };
-            }
-            text.push_str("|\n");
-        }
-    }
-    text.push('\n');
-}
-
-/// The folder, numbered where the day has one of that name already.
-fn new_folder(out: &Path, name: &str) -> Result<PathBuf> {
-    fs::create_dir_all(out)?;
-    for number in 1..1000 {
-        let folder = if number == 1 { out.join(name) } else { out.join(format!("{name}-{number}")) };
-        if !folder.exists() {
-            fs::create_dir(&folder)?;
-            return Ok(folder);
-        }
-    }
-    anyhow::bail!("{} holds a thousand runs of one day", out.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_is_aligned_by_characters_not_bytes() {
-        let mut text = String::new();
-        write_table(&mut text, &[vec!["a".into(), "µs".into()], vec!["long".into(), "10.5".into()]]);
-        assert_eq!(text, "| a    |   µs |\n|------|-----:|\n| long | 10.5 |\n\n");
-    }
 }

@@ -147,6 +147,7 @@ mod tests {
             failed: Vec::new(),
             missing_work: Vec::new(),
             system_calls: Vec::new(),
+            instructions: Vec::new(),
         };
         let rows = rows(&measured);
         let haproxy = rows.iter().find(|row| row.proxy == "haproxy").unwrap();

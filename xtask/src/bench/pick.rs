@@ -1,0 +1,149 @@
+//! `bench pick`: what one choice costs. The times are those of lb-core's own criterion benchmark, read from its files; allocations
+//! are counted by `benches/allocations.rs`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Zoned;
+use serde::{Deserialize, Serialize};
+
+use super::machine::Machine;
+use super::{Args, table};
+
+/// One figure, as `--json` writes it.
+#[derive(Serialize)]
+struct Row {
+    strategy: String,
+    backends: u32,
+    threads: u32,
+    /// Median nanoseconds: of the strategy's pick alone on one thread, of acquire and drop on several at once.
+    ns: f64,
+    /// Allocations from acquire to drop.
+    allocs: f64,
+}
+
+/// What `benches/allocations.rs` prints.
+#[derive(Deserialize)]
+struct Allocations {
+    strategy: String,
+    backends: u32,
+    allocs: f64,
+}
+
+/// Backends of the benchmark on several threads.
+const BACKENDS_OF_THREADS: u32 = 100;
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let allocations = allocations()?;
+    let status = cargo(&["-p", "lb-core", "--bench", "pick", "--", "--noplot", "^(pick|threads)/"])
+        .env("CRITERION_HOME", directory.path())
+        .stdout(Stdio::null())
+        .status()?;
+    ensure!(status.success(), "lb-core's benchmark failed ({status})");
+    let rows = read(directory.path(), &allocations)?;
+    ensure!(!rows.is_empty(), "criterion left no figures");
+
+    let mut text = String::new();
+    let mut cells =
+        vec![["strategy", "backends", "threads", "ns", "allocations"].map(str::to_owned).to_vec()];
+    cells.extend(rows.iter().map(|row| {
+        let Row { strategy, backends, threads, ns, allocs } = row;
+        vec![
+            strategy.clone(),
+            backends.to_string(),
+            threads.to_string(),
+            format!("{ns:.1}"),
+            format!("{allocs}"),
+        ]
+    }));
+    table::write(&mut text, &cells);
+    text.push_str("One thread: the strategy's pick, processor time. Several: acquire to drop on each at once, wall clock.\n");
+    println!("{text}");
+
+    let json = serde_json::to_string_pretty(&rows)?;
+    if let Some(file) = &args.json {
+        fs::write(file, &json).with_context(|| format!("{}", file.display()))?;
+    }
+    write_folder(&args.out, &text, &json)
+}
+
+fn write_folder(out: &Path, summary: &str, json: &str) -> Result<()> {
+    let date = Zoned::now().strftime("%Y-%m-%d").to_string();
+    let folder = table::new_folder(out, &format!("{date}-pick"))?;
+    let machine = Machine::look_up("not used".to_owned())?.table();
+    let readme = format!(
+        "# pick of {date}\n\n```sh\ncargo xtask bench pick\n```\n\nTable: [summary.md](summary.md); as data: [raw.json](raw.json).\n\n{machine}"
+    );
+    fs::write(folder.join("README.md"), readme)?;
+    fs::write(folder.join("summary.md"), summary)?;
+    fs::write(folder.join("raw.json"), json)?;
+    eprintln!("written to {}", folder.display());
+    Ok(())
+}
+
+/// Counts do not depend on the profile, and the development one is already built.
+fn allocations() -> Result<HashMap<(String, u32), f64>> {
+    let output = cargo(&["-p", "xtask", "--bench", "allocations", "--profile", "dev"]).output()?;
+    ensure!(output.status.success(), "benches/allocations.rs failed ({})", output.status);
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| {
+            let Allocations { strategy, backends, allocs } = serde_json::from_str(line)?;
+            Ok(((strategy, backends), allocs))
+        })
+        .collect()
+}
+
+/// Criterion keeps one folder a figure: `<group>/<parameter>/new/{benchmark,estimates}.json`.
+fn read(directory: &Path, allocations: &HashMap<(String, u32), f64>) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for parameter in
+        folders(directory)?.iter().map(|group| folders(group)).collect::<Result<Vec<_>>>()?.concat()
+    {
+        let Some((name, value)) = json(&parameter, "benchmark.json").and_then(|it| name_of(&it)) else {
+            continue;
+        };
+        let estimates = json(&parameter, "estimates.json").context("a figure without estimates")?;
+        let ns = estimates.pointer("/median/point_estimate").and_then(serde_json::Value::as_f64);
+        let Some((kind, strategy)) = name.split_once('/') else { continue };
+        let (backends, threads) = if kind == "pick" { (value, 1) } else { (BACKENDS_OF_THREADS, value) };
+        if kind == "threads" && threads == 1 {
+            continue;
+        }
+        let strategy = strategy.to_owned();
+        let allocs = allocations.get(&(strategy.clone(), backends)).copied();
+        rows.push(Row {
+            ns: ns.context("a figure without a median")?,
+            allocs: allocs.with_context(|| format!("no allocations counted for {strategy}"))?,
+            strategy,
+            backends,
+            threads,
+        });
+    }
+    rows.sort_by(|a, b| (&a.strategy, a.threads, a.backends).cmp(&(&b.strategy, b.threads, b.backends)));
+    Ok(rows)
+}
+
+fn name_of(benchmark: &serde_json::Value) -> Option<(String, u32)> {
+    let name = benchmark.get("group_id")?.as_str()?.to_owned();
+    Some((name, benchmark.get("value_str")?.as_str()?.parse().ok()?))
+}
+
+fn json(parameter: &Path, file: &str) -> Option<serde_json::Value> {
+    serde_json::from_str(&fs::read_to_string(parameter.join("new").join(file)).ok()?).ok()
+}
+
+fn folders(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory)?.flatten().map(|entry| entry.path());
+    Ok(entries.filter(|path| path.is_dir()).collect())
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(["bench", "--quiet"]).args(arguments).stderr(Stdio::inherit());
+    command
+}
