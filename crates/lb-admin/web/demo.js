@@ -29,6 +29,8 @@ class Card {
     this.strategy = element.dataset.card;
     this.prefix = element.dataset.prefix;
     this.many = Number(element.dataset.many);
+    // The ports of the tutorial: its backends answer by these names, wherever they really listen.
+    this.names = element.dataset.ports.split(" ").map((port) => `localhost:${port}`);
     this.backends = [];
     this.busy = false;
     this.trail = element.querySelector(".trail ol");
@@ -41,23 +43,23 @@ class Card {
 
   /** Takes over what /proxy-status says; counts stay. */
   configure(listed) {
-    const known = new Set(this.backends.map((backend) => backend.key));
-    for (const { url, weight, healthy } of listed) {
-      const key = keyOf(url);
-      if (!known.has(key)) this.backends.push({ key, count: 0 });
-      const backend = this.backends.find((backend) => backend.key === key);
-      Object.assign(backend, { weight, healthy });
-    }
-    if (this.backends.length !== known.size || !this.fan.firstChild) this.draw();
+    const isNew = listed.filter(({ url }) => !this.backends.some((backend) => backend.key === keyOf(url)));
+    for (const { url } of isNew) this.backends.push({ key: keyOf(url), count: 0 });
+    listed.forEach(({ url, weight, healthy }, index) => {
+      const backend = this.backends.find((backend) => backend.key === keyOf(url));
+      const name = listed.length === this.names.length ? this.names[index] : keyOf(url);
+      Object.assign(backend, { name, url, weight, healthy });
+    });
+    if (isNew.length > 0) this.draw();
     this.refresh();
   }
 
   /** The backend that an answer names. */
   backendNamed(name) {
     const key = keyOf(name);
-    let backend = this.backends.find((backend) => backend.key === key);
+    let backend = this.backends.find((backend) => backend.key === key || backend.name === key);
     if (!backend) {
-      backend = { key, count: 0, weight: 1, healthy: true };
+      backend = { key, name: key, url: name, count: 0, weight: 1, healthy: true };
       this.backends.push(backend);
       this.draw();
     }
@@ -221,7 +223,7 @@ function log(answer) {
     node("span", "target", `GET ${path}`),
     node("span", "status", status ?? "–"),
     node("span", "took", milliseconds(took)),
-    node("span", "who", backend ? `${clock(answer.at)}  answered by ${backend.key}` : `${clock(answer.at)}  ${error}`),
+    node("span", "who", backend ? `${clock(answer.at)}  answered by ${backend.name}` : `${clock(answer.at)}  ${error}`),
   );
   append(line);
 }
@@ -303,16 +305,16 @@ async function copy(button) {
 
 function rowOf(backend) {
   const element = node("li", `row ${backend.hue}`);
-  const [label, name, weight] = [node("div"), node("div", "name", backend.key), node("i")];
+  const [label, name, weight] = [node("div"), node("div", "name", backend.name), node("i")];
   const [bar, fill, due] = [node("div", "bar"), node("div", "fill"), node("div", "due")];
   const [count, share] = [node("span", "count"), node("span", "share")];
-  name.title = backend.key;
+  name.title = backend.url;
   due.title = "Its share by weight";
   name.append(weight);
   bar.append(fill, due);
   label.append(name, bar);
   element.append(chipOf(backend), label, count, share);
-  element.dataset.backend = backend.key;
+  element.dataset.backend = backend.name;
   return { element, weight, fill, due, count, share };
 }
 
