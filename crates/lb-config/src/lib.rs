@@ -1,1 +1,44 @@
-//! Files and environment to a typed configuration, with every diagnostic at its place.
+//! Files, environment and flags to a typed configuration, with every diagnostic at its place.
+//!
+//! A load runs through these steps, one module each:
+//!
+//! 1. [`parse`]: TOML, YAML or JSON into one tree of values that know where they stand ([`node`]);
+//! 2. [`servex`]: a `proxy:` table is lifted to the root;
+//! 3. [`layers`]: flags over [`environment`] over file, through figment;
+//! 4. [`expand`]: `${NAME}` and `file:` give way to what they stand for;
+//! 5. [`read`]: the tree into the typed [`written`] form, unknown keys and wrong types reported all at once;
+//! 6. [`availability`]: what this version does not do yet is refused or warned about;
+//! 7. [`lower`]: what was written into what it means, with every check that needs more than one value.
+//!
+//! Architecture invariant: no port is bound, no name resolved, and nothing panics on any input.
+
+#![expect(rustdoc::private_intra_doc_links, reason = "the steps are for readers of the source")]
+
+mod availability;
+mod de;
+mod diagnostic;
+mod environment;
+mod expand;
+mod layers;
+mod loaded;
+mod loader;
+mod lower;
+mod mask;
+mod node;
+mod parse;
+mod read;
+mod render;
+mod servex;
+mod source;
+mod suggest;
+mod tree;
+#[expect(
+    dead_code,
+    reason = "keys are read and checked before what they ask for is there, see `availability`"
+)]
+mod written;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use loaded::{ACCESS_LOG_FIELDS, AccessLogConfig, AdminConfig, Loaded, Provenance, Secret};
+pub use loader::{Sources, find_config, find_config_in, load, load_str, process_environment};
+pub use parse::Format;

@@ -1,0 +1,133 @@
+//! Keys that are read and checked, but whose feature this version does not have.
+//!
+//! Where leaving such a key out of account would weaken a protection, or change who sees data, the configuration is
+//! refused; elsewhere it is taken with one warning a key. A feature that arrives deletes its rows here.
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::source::SourceMap;
+use crate::tree::{Kind, NodeId, Tree};
+
+/// What happens to a key whose feature is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// The configuration is refused.
+    Refused,
+    /// It is taken, with a warning.
+    NotInForce,
+}
+
+use Answer::{NotInForce, Refused};
+
+/// Which values of a key are meant.
+#[derive(Debug, Clone, Copy)]
+enum Meant {
+    /// All but `false` and a table with `enabled = false`.
+    Any,
+    /// This word.
+    Word(&'static str),
+    /// Text that begins so.
+    Prefix(&'static str),
+}
+
+use Meant::{Any, Prefix, Word};
+
+/// A path ends so (`[]` is an item of a list, `*` a name), and what it means, in words.
+struct Row(&'static [&'static str], Meant, Answer, &'static str);
+
+const ROWS: &[Row] = &[
+    Row(&["listeners", "[]", "tls"], Any, Refused, "TLS termination"),
+    Row(&["listeners", "[]", "protocol"], Word("tcp"), Refused, "TCP listeners"),
+    Row(&["backends", "[]", "tls"], Any, Refused, "TLS to backends"),
+    Row(&["backends", "[]", "url"], Prefix("https:"), Refused, "TLS to backends"),
+    Row(&["backends", "[]"], Prefix("https:"), Refused, "TLS to backends"),
+    Row(&["rules", "[]", "split"], Any, Refused, "splitting a rule between upstreams"),
+    Row(&["rate_limit"], Any, Refused, "rate limiting"),
+    Row(&["filter"], Any, Refused, "request filtering"),
+    Row(&["security"], Any, Refused, "security headers"),
+    Row(&["cors"], Any, Refused, "CORS"),
+    Row(&["auth"], Any, Refused, "authentication"),
+    Row(&["request_limits"], Any, Refused, "request limits"),
+    Row(&["insecure_skip_verify"], Any, NotInForce, "TLS to backends"),
+    Row(&["min_rate"], Any, NotInForce, "the minimum rate of bodies"),
+    Row(&["server", "state_file"], Any, NotInForce, "health state across restarts"),
+    Row(&["health_check"], Any, NotInForce, "active health checking"),
+    Row(&["health_check_path"], Any, NotInForce, "active health checking"),
+    Row(&["health_check_interval"], Any, NotInForce, "active health checking"),
+    Row(&["passive"], Any, NotInForce, "passive health checking"),
+    Row(&["circuit_breaker"], Any, NotInForce, "circuit breaking"),
+    Row(&["retries", "on"], Any, NotInForce, "the choice of what is retried"),
+    Row(&["retries", "budget"], Any, NotInForce, "the retry budget"),
+    Row(&["retries", "attempt_timeout"], Any, NotInForce, "a deadline for each attempt"),
+    Row(&["queue"], Any, NotInForce, "queueing for a free slot"),
+    Row(&["panic_threshold"], Any, NotInForce, "the panic threshold"),
+    Row(&["slow_start"], Any, NotInForce, "slow start"),
+    Row(&["traffic_dump"], Any, NotInForce, "traffic dumping"),
+    Row(&["tracing"], Any, NotInForce, "tracing"),
+    Row(&["compression"], Any, NotInForce, "compression"),
+    Row(&["cache"], Any, NotInForce, "cache headers"),
+];
+
+/// Tables whose keys are the user's own words and never ours.
+const FREE_NAMES: &[&str] = &["headers", "query", "set", "add", "rename", "load_balancing"];
+
+/// Reports every key of the tree that has a row: refused ones each, the others once.
+pub(crate) fn check(tree: &Tree, sources: &SourceMap, problems: &mut Diagnostics) {
+    let mut inert: Vec<(&Row, Vec<NodeId>)> = Vec::new();
+    for id in tree.ids().filter(|id| !tree.is_removed(*id)) {
+        let Some(row) = row(tree, id) else { continue };
+        if row.2 == Refused {
+            problems.push(report(tree, sources, row, &[id]));
+        } else if let Some((_, places)) = inert.iter_mut().find(|(known, _)| std::ptr::eq(*known, row)) {
+            places.push(id);
+        } else {
+            inert.push((row, vec![id]));
+        }
+    }
+    problems.extend(inert.iter().map(|(row, places)| report(tree, sources, row, places)));
+}
+
+fn row(tree: &Tree, id: NodeId) -> Option<&'static Row> {
+    let path = tree.pattern(id);
+    let (_, parents) = path.split_last()?;
+    if parents.iter().any(|step| FREE_NAMES.contains(step)) {
+        return None;
+    }
+    ROWS.iter().find(|Row(end, meant, ..)| path.ends_with(end) && is_meant(tree, id, *meant))
+}
+
+fn is_meant(tree: &Tree, id: NodeId, meant: Meant) -> bool {
+    match (meant, tree.kind(id)) {
+        (_, Kind::Null) | (Any, Kind::Bool(false)) => false,
+        (Any, Kind::Loose { text, .. }) => text.trim() != "false",
+        (Any, Kind::Table(_)) => tree.child(id, "enabled").is_none_or(|enabled| is_meant(tree, enabled, Any)),
+        (Any, _) => true,
+        (Word(word), Kind::String(text) | Kind::Loose { text, .. }) => text == word,
+        (Prefix(start), Kind::String(text) | Kind::Loose { text, .. }) => {
+            text.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+        }
+        _ => false,
+    }
+}
+
+fn report(tree: &Tree, sources: &SourceMap, row: &Row, places: &[NodeId]) -> Diagnostic {
+    let Row(_, meant, answer, feature) = row;
+    let first = places.first().copied().unwrap_or_default();
+    let span = if matches!(meant, Any) { tree.key_span(first) } else { tree.value_span(first) };
+    let excerpt = span.and_then(|span| sources.excerpt(span));
+    let key = tree.name(first);
+    let more = match places.len() {
+        0 | 1 => String::new(),
+        2 => " (and at one more place)".to_owned(),
+        count => format!(" (and at {} more places)", count - 1),
+    };
+    match answer {
+        Refused => Diagnostic::error(format!("{feature}: not available in this version"))
+            .at(excerpt, "not available")
+            .help("it is refused rather than ignored, as it protects something: remove it to run without"),
+        NotInForce => Diagnostic::warning(format!(
+            "`{key}` is accepted, but {feature} is not in force in this version{more}"
+        ))
+        .at(excerpt, "no effect yet"),
+    }
+    .path(tree.path(first))
+}

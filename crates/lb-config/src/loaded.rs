@@ -1,0 +1,107 @@
+//! What a load yields.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use lb_http::config::GatewayConfig;
+
+use crate::diagnostic::Diagnostic;
+
+/// A configuration that can run.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the engine is told.
+    pub config: GatewayConfig,
+    /// The address for operators; none where no `[admin]` table is written.
+    pub admin: Option<AdminConfig>,
+    /// One line a request.
+    pub access_log: AccessLogConfig,
+    /// Whether per-backend statistics are kept (`LB_STATS_ENABLED`).
+    pub statistics: bool,
+    /// What was noticed without refusing anything.
+    pub warnings: Vec<Diagnostic>,
+    /// Where each value came from, in the order of the file.
+    pub provenance: Vec<Provenance>,
+}
+
+/// Where operators connect.
+#[derive(Debug, Clone)]
+pub struct AdminConfig {
+    /// The address to bind.
+    pub address: SocketAddr,
+    /// What writes must carry; without one they are taken from loopback only.
+    pub token: Option<Secret>,
+}
+
+/// The access log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccessLogConfig {
+    /// Whether it is written.
+    pub enabled: bool,
+    /// The fields of a line, in this order; none for all of them.
+    pub fields: Option<Vec<String>>,
+    /// The share of requests that are logged, from 0 to 1.
+    pub sample: f64,
+}
+
+impl Default for AccessLogConfig {
+    fn default() -> Self {
+        Self { enabled: false, fields: None, sample: 1.0 }
+    }
+}
+
+/// Fields that a line of the access log can have.
+pub const ACCESS_LOG_FIELDS: &[&str] = &[
+    "level",
+    "msg",
+    "component",
+    "rule",
+    "backend",
+    "method",
+    "path",
+    "status_code",
+    "duration_ms",
+    "backend_connections",
+    "backend_healthy",
+    "load_balancing",
+    "request_id",
+    "client_ip",
+    "bytes_in",
+    "bytes_out",
+    "attempts",
+];
+
+/// One value and its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// `rules[0].backends[1].weight`
+    pub path: String,
+    /// As written; what a placeholder stands for, and secrets, are not shown.
+    pub value: String,
+    /// `gatewayd.toml:3:5`, `environment variable LB_STRATEGY`, `flag --strategy`
+    pub place: String,
+}
+
+/// Text that must not be printed: `Debug` hides it, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for comparing.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

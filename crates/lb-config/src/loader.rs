@@ -1,0 +1,238 @@
+//! One load from its sources to a configuration that can run, or to everything that is wrong with it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::layers::{self, Layers};
+use crate::loaded::{Loaded, Provenance};
+use crate::lower::{self, Context};
+use crate::node::{Node, Value};
+use crate::parse::{self, Format};
+use crate::read;
+use crate::source::{SourceKind, SourceMap, Span};
+use crate::tree::{Kind, Tree};
+use crate::written::root::Root;
+use crate::{availability, environment, expand, servex};
+
+/// Bytes of a configuration file at most.
+const LARGEST_FILE: u64 = 64 << 20;
+
+/// Where the file's text comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Input {
+    /// No file: environment and flags alone.
+    #[default]
+    None,
+    File(PathBuf),
+    Text {
+        name: String,
+        format: Format,
+        text: String,
+    },
+}
+
+/// Everything a configuration is read from. The force of each: flags, environment, file.
+///
+/// ```
+/// use lb_config::{Format, Sources};
+///
+/// let sources = Sources::text("minimal.toml", Format::Toml, "[[rules]]\nbackends = ['127.0.0.1:8081']")
+///     .environment([("LB_STRATEGY".to_owned(), "random".to_owned())])
+///     .flag("--workers", "server.workers", "3");
+/// let loaded = lb_config::load(&sources)?;
+/// assert_eq!(loaded.config.workers.get(), 3);
+/// assert_eq!(loaded.config.upstreams[0].strategy.name, "random");
+/// # Ok::<(), lb_config::Diagnostics>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    input: Input,
+    environment: Vec<(String, String)>,
+    /// Flag, key, value.
+    flags: Vec<(String, String, String)>,
+}
+
+impl Sources {
+    /// A file, whose ending says its format.
+    #[must_use]
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self { input: Input::File(path.into()), ..Self::default() }
+    }
+
+    /// A text in place of a file; `name` is what messages call it.
+    #[must_use]
+    pub fn text(name: impl Into<String>, format: Format, text: impl Into<String>) -> Self {
+        Self { input: Input::Text { name: name.into(), format, text: text.into() }, ..Self::default() }
+    }
+
+    /// Adds variables: `GATEWAYD_…`, `LB_…`, and those that `${…}` names. See [`process_environment`].
+    #[must_use]
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment.extend(variables);
+        self
+    }
+
+    /// Adds a flag's value for a key: `("--workers", "server.workers", "2")`.
+    #[must_use]
+    pub fn flag(mut self, flag: impl Into<String>, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.flags.push((flag.into(), key.into(), value.into()));
+        self
+    }
+
+    /// Adds `--strategy NAME`, if it was given.
+    #[must_use]
+    pub fn strategy(self, name: Option<&str>) -> Self {
+        match name {
+            Some(name) => self.flag("--strategy", "load_balancing", name),
+            None => self,
+        }
+    }
+}
+
+/// This process's variables; those that are not UTF-8 are left out.
+pub fn process_environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// The first of `gatewayd.toml`, `.yaml`, `.yml` and `.json` that is there, in the working directory or else in
+/// `/etc/gatewayd`. No other name is looked for, so that no foreign file is taken up.
+#[must_use]
+pub fn find_config() -> Option<PathBuf> {
+    find_config_in(&[Path::new("."), Path::new("/etc/gatewayd")])
+}
+
+/// As [`find_config`], in these directories.
+#[must_use]
+pub fn find_config_in(directories: &[&Path]) -> Option<PathBuf> {
+    let names = ["gatewayd.toml", "gatewayd.yaml", "gatewayd.yml", "gatewayd.json"];
+    let candidates = directories.iter().flat_map(|directory| names.map(|name| directory.join(name)));
+    let mut found = candidates.filter(|path| path.is_file());
+    found.next().map(|path| path.strip_prefix(".").map(Path::to_path_buf).unwrap_or(path))
+}
+
+/// Loads a text of one format and nothing else.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_str(name: &str, format: Format, text: &str) -> Result<Loaded, Diagnostics> {
+    load(&Sources::text(name, format, text))
+}
+
+/// Loads a configuration: reads, merges, checks. Binds no port and resolves no name.
+///
+/// # Errors
+/// Every problem found, warnings among them, in the order of the file.
+pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
+    let mut map = SourceMap::default();
+    let mut problems = Diagnostics::default();
+    let (file, directory) = file(&sources.input, &mut map)?;
+    let mut root = file;
+    problems.extend(servex::lift(&mut root, &map));
+    let environment = environment::read(&sources.environment, Some(&root), &mut map, &mut problems);
+    let mut flags = Node::new(Value::Table(Vec::new()), environment.layer.span.clone());
+    for (flag, key, value) in &sources.flags {
+        environment::flag(&mut flags, flag, key, value, &mut map);
+    }
+    let mut merged = layers::merge(Layers {
+        fallback: &environment.fallback,
+        file: &root,
+        environment: &environment.layer,
+        flags: &flags,
+    });
+    let variables: HashMap<&str, &str> =
+        sources.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    expand::expand(&mut merged, &variables, &map, &mut problems);
+    let mut tree = Tree::new(merged, &mut map);
+    let written: Option<Root> = read::read(&mut tree, &map, &mut problems);
+    availability::check(&tree, &map, &mut problems);
+    let lowered = written.and_then(|written| {
+        let mut context =
+            Context { tree: &tree, sources: &map, problems: &mut problems, directory: &directory };
+        lower::lower(&mut context, &written)
+    });
+    problems.sort();
+    match lowered {
+        Some(lowered) if problems.errors() == 0 => Ok(Loaded {
+            config: lowered.config,
+            admin: lowered.admin,
+            access_log: lowered.access_log,
+            statistics: environment.statistics,
+            warnings: problems.into_vec(),
+            provenance: provenance(&tree, &map),
+        }),
+        _ => Err(problems),
+    }
+}
+
+/// Reads and parses the file; its root and the directory it names other files from.
+fn file(input: &Input, map: &mut SourceMap) -> Result<(Node, PathBuf), Diagnostics> {
+    let (name, format, text, directory) = match input {
+        Input::None => {
+            let source = map.add(SourceKind::File, "no configuration file", "");
+            return Ok((Node::new(Value::Table(Vec::new()), Span { source, range: 0..0 }), PathBuf::new()));
+        }
+        Input::Text { name, format, text } => (name.clone(), *format, text.clone(), PathBuf::new()),
+        Input::File(path) => {
+            let name = path.display().to_string();
+            let Some(format) = Format::from_path(path) else {
+                return Err(Diagnostic::error("the format of a configuration is told by its file's ending")
+                    .in_file(name)
+                    .help("name it .toml, .yaml, .yml or .json")
+                    .into());
+            };
+            let text = decode(&name, contents(&name, path)?, map)?;
+            (name, format, text, path.parent().map(Path::to_path_buf).unwrap_or_default())
+        }
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let source = map.add(SourceKind::File, name, text);
+    let root = parse::document(format, source, map).map_err(|found| {
+        let mut problems = Diagnostics::default();
+        problems.extend(found);
+        problems
+    })?;
+    Ok((root, directory))
+}
+
+fn contents(name: &str, path: &Path) -> Result<Vec<u8>, Box<Diagnostic>> {
+    let refused = |reason: String| {
+        Box::new(Diagnostic::error(format!("cannot read the configuration: {reason}")).in_file(name))
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| refused(expand::reason(&error)))?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(refused(format!("it is larger than {} MiB", LARGEST_FILE >> 20)));
+    }
+    Ok(bytes)
+}
+
+fn decode(name: &str, bytes: Vec<u8>, map: &mut SourceMap) -> Result<String, Box<Diagnostic>> {
+    String::from_utf8(bytes).map_err(|error| {
+        let start = error.utf8_error().valid_up_to();
+        let bytes = error.into_bytes();
+        if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+            return Diagnostic::error("this file is UTF-16").in_file(name).help("save it as UTF-8").into();
+        }
+        let source = map.add(SourceKind::File, name, String::from_utf8_lossy(&bytes));
+        Diagnostic::error("this file is not UTF-8 text")
+            .at(map.excerpt(&Span { source, range: start..start + 1 }), "not UTF-8")
+            .help("save it as UTF-8")
+            .into()
+    })
+}
+
+fn provenance(tree: &Tree, map: &SourceMap) -> Vec<Provenance> {
+    tree.ids()
+        .filter(|id| !matches!(tree.kind(*id), Kind::Table(_) | Kind::List(_) | Kind::Null))
+        .filter_map(|id| {
+            let place = map.place(tree.value_span(id)?);
+            Some(Provenance { path: tree.path(id), value: tree.quote(id), place })
+        })
+        .collect()
+}

@@ -1,0 +1,95 @@
+//! From what was written to what it means: the engine's plain configuration, with every check that needs more than
+//! one value. Nothing here binds a port, resolves a name or opens more than the certificates that are named.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use lb_http::config::{GatewayConfig, PoolConfig};
+
+use crate::loaded::{AccessLogConfig, AdminConfig};
+use crate::written::root::Root;
+
+mod backend;
+mod balance;
+mod clash;
+mod context;
+mod health;
+mod listener;
+mod matching;
+mod observe;
+mod policy;
+mod route;
+mod rule;
+mod upstream;
+mod url;
+
+pub(crate) use context::Context;
+
+/// Everything a configuration means.
+#[derive(Debug)]
+pub(crate) struct Lowered {
+    pub(crate) config: GatewayConfig,
+    pub(crate) admin: Option<AdminConfig>,
+    pub(crate) access_log: AccessLogConfig,
+}
+
+/// How long requests in flight may take after SIGTERM, unless `shutdown_timeout` says so.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Lowers the whole; what is wrong is in the context's problems, and then the result is of no use.
+pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
+    let (listeners, listener_places) = listener::listeners(context, root.listeners.as_ref());
+    let admin = root.admin.as_ref().map(|admin| listener::admin(context, admin));
+    let mut upstreams = upstream::Upstreams::named(context, root);
+    let rules = rule::rules(context, root, &mut upstreams);
+    let trusted_proxies = listener::trusted_proxies(context, root.trusted_proxies.as_ref());
+    let access_log = observe::access_log(context, root.access_log.as_ref());
+    observe::check(context, root);
+    health::check_switch(context, root.health_check.as_ref());
+    clash::check(context, &listener_places, admin.as_ref(), &upstreams);
+    rule::check_any(context, root);
+    let server = root.server.as_ref();
+    let workers = server.and_then(|server| server.workers.as_ref()).and_then(|workers| {
+        let count = NonZeroUsize::new(workers.value as usize);
+        if count.is_none() {
+            context
+                .error(workers.id, "`workers` must be at least 1", "no worker")
+                .help("leave the key out to have one worker for each processor that this process may use");
+        }
+        count
+    });
+    let pool = pool(context, root);
+    let config = GatewayConfig {
+        workers: workers.unwrap_or_else(processors),
+        shutdown_timeout: server
+            .and_then(|server| server.shutdown_timeout)
+            .map_or(SHUTDOWN_TIMEOUT, |time| time.0),
+        listeners,
+        trusted_proxies,
+        pool,
+        underscores_in_headers: root.underscores_in_headers.unwrap_or(false),
+        merge_slashes: root.merge_slashes.unwrap_or(true),
+        upstreams: upstreams.finish(),
+        rules,
+    };
+    Some(Lowered { config, admin: admin.map(|(config, _)| config), access_log })
+}
+
+fn pool(context: &mut Context<'_>, root: &Root) -> PoolConfig {
+    let default = PoolConfig::default();
+    PoolConfig {
+        max_idle: root.max_idle_conns.unwrap_or(default.max_idle),
+        max_idle_per_backend: root.max_idle_conns_per_host.unwrap_or(default.max_idle_per_backend),
+        idle_timeout: root.idle_conn_timeout.map_or(default.idle_timeout, |time| time.0),
+        max_requests_per_connection: root
+            .max_requests_per_conn
+            .as_ref()
+            .map_or(default.max_requests_per_connection, |count| context.at_least_one(count)),
+        max_connection_age: root.max_conn_age.map(|time| time.0).or(default.max_connection_age),
+    }
+}
+
+/// The processors this process may use, by affinity and control group.
+fn processors() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}

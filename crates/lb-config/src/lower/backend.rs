@@ -1,0 +1,89 @@
+//! One member of an upstream.
+
+use lb_http::config::BackendConfig;
+
+use super::url::{self, BackendUrl};
+use super::{Context, health};
+use crate::tree::NodeId;
+use crate::written::upstream::{Backend, BackendTls};
+use crate::written::values::{At, WordOr};
+
+/// A backend with what later checks need: its place and its parsed URL.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) place: NodeId,
+    pub(super) url: BackendUrl,
+    pub(super) config: BackendConfig,
+}
+
+pub(super) fn member(context: &mut Context<'_>, written: &At<WordOr<Backend>>) -> Option<Member> {
+    let shorthand = Backend::default();
+    let (url, table) = match &written.value {
+        WordOr::Word(url) => (At { id: written.id, value: url.clone() }, &shorthand),
+        WordOr::Table(table) => {
+            check(context, table);
+            match &table.url {
+                Some(url) => (url.clone(), table),
+                None => {
+                    if !context.tree.has(written.id, "url") {
+                        context
+                            .error(written.id, "a backend has no `url`", "no `url`")
+                            .help("add `url = \"http://10.0.0.1:8080\"`");
+                    }
+                    return None;
+                }
+            }
+        }
+    };
+    let weight = weight(context, table.weight.as_ref());
+    let max_connections = table.max_connections.as_ref().map(|limit| context.at_least_one(limit));
+    let parsed = parse_url(context, &url)?;
+    let config = BackendConfig {
+        url: url.value.clone(),
+        host: parsed.host.clone(),
+        port: parsed.port,
+        base_path: parsed.base_path.clone(),
+        weight: weight?,
+        max_connections: match max_connections {
+            Some(limit) => Some(limit?),
+            None => None,
+        },
+        timeout: table.timeout.map(|time| time.0),
+        backup: table.backup.unwrap_or(false),
+    };
+    Some(Member { place: url.id, url: parsed, config })
+}
+
+fn parse_url(context: &mut Context<'_>, url: &At<String>) -> Option<BackendUrl> {
+    url::parse(&url.value)
+        .map_err(|error| {
+            let excerpt = context.part_place(url.id, error.range);
+            context
+                .error_in(url.id, excerpt, format!("{}: {}", error.message, context.quote(url.id)), "here")
+                .help(error.help);
+        })
+        .ok()
+}
+
+/// Zero is allowed: no new requests.
+pub(super) fn weight(context: &mut Context<'_>, written: Option<&At<f64>>) -> Option<f64> {
+    let Some(weight) = written else { return Some(1.0) };
+    if weight.value.is_finite() && weight.value >= 0.0 {
+        return Some(weight.value);
+    }
+    let message = format!("a weight cannot be {}", context.quote(weight.id));
+    context
+        .error(weight.id, message, "not a weight")
+        .help("weights are numbers from 0; 0 means no new requests, and 2 twice the share of 1");
+    None
+}
+
+fn check(context: &mut Context<'_>, table: &Backend) {
+    health::check_path(context, table.health_check_path.as_ref());
+    if let Some(tls) = &table.tls {
+        let BackendTls { ca, cert, key, .. } = &tls.value;
+        for file in [ca, cert, key].into_iter().flatten() {
+            context.check_readable(file);
+        }
+    }
+}

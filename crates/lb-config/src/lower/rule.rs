@@ -1,0 +1,206 @@
+//! Rules: where each leads, its deadlines, its header for the backend.
+
+use lb_http::config::{HostHeader, RuleConfig, Timeouts};
+use lb_router::RouteConfig;
+
+use super::matching::{self, Route};
+use super::upstream::{self, Upstreams};
+use super::{Context, backend, balance, health, observe, policy, route};
+use crate::suggest;
+use crate::tree::{NodeId, Tree};
+use crate::written::listener::Protocol;
+use crate::written::root::Root;
+use crate::written::rule::Rule;
+use crate::written::values::{At, List};
+
+/// Extra tries of a rule that does not say how many.
+const RETRY_ATTEMPTS: u32 = 2;
+
+pub(super) fn rules(context: &mut Context<'_>, root: &Root, upstreams: &mut Upstreams) -> Vec<RuleConfig> {
+    let mut names = Vec::new();
+    let mut routes = Vec::new();
+    let mut rules = Vec::new();
+    for (index, written) in root.rules.iter().flat_map(List::numbered) {
+        let (name, place) = match &written.value.name {
+            Some(name) => (name.value.clone(), name.id),
+            None => (format!("rule-{}", index + 1), written.id),
+        };
+        context.check_name("a rule", &name, place);
+        let route = matching::route(context, &name, written);
+        let rule = rule(context, root, upstreams, written, &name, place, &route);
+        names.push((name, place));
+        routes.push(route);
+        rules.extend(rule);
+    }
+    context.unique("rule", names.iter().map(|(name, place)| (name.as_str(), *place)));
+    route::check(context, &routes);
+    rules
+}
+
+fn rule(
+    context: &mut Context<'_>,
+    root: &Root,
+    upstreams: &mut Upstreams,
+    written: &At<Rule>,
+    name: &str,
+    name_place: NodeId,
+    route: &Route,
+) -> Option<RuleConfig> {
+    let rule = &written.value;
+    observe::dump(context, rule.traffic_dump.as_ref());
+    health::check_switch(context, rule.health_check.as_ref());
+    health::check_passive(context, rule.passive.as_ref());
+    health::check_breaker(context, rule.circuit_breaker.as_ref());
+    health::check_retries(context, rule.retries.as_ref());
+    if let Some(threshold) = &rule.panic_threshold {
+        context.fraction(threshold);
+    }
+    let policies = policy::policies(context, rule);
+    let host_header = host_header(context, rule.host_header.as_ref().or(root.host_header.as_ref()));
+    let target = target(context, root, upstreams, written, name, name_place)?;
+    let retries = rule.retries.as_ref().and_then(|retries| health::attempts(&retries.value));
+    let of_upstream = upstreams.entries.get(target).and_then(|entry| entry.retry_attempts);
+    Some(RuleConfig {
+        route: RouteConfig::clone(&route.config),
+        upstream: target,
+        timeouts: timeouts(root, rule),
+        host_header,
+        retry_attempts: retries.or(of_upstream).unwrap_or(RETRY_ATTEMPTS),
+        policies,
+    })
+}
+
+fn timeouts(root: &Root, rule: &Rule) -> Timeouts {
+    let default = Timeouts::default();
+    Timeouts {
+        response_head: rule.timeout.or(root.global_timeout).map_or(default.response_head, |time| time.0),
+        connect: rule.connect_timeout.or(root.connect_timeout).map_or(default.connect, |time| time.0),
+        idle: rule.idle_timeout.or(root.idle_timeout).map_or(default.idle, |time| time.0),
+    }
+}
+
+/// The upstream a rule leads to: a named one, or one of its own backends.
+fn target(
+    context: &mut Context<'_>,
+    root: &Root,
+    upstreams: &mut Upstreams,
+    written: &At<Rule>,
+    name: &str,
+    name_place: NodeId,
+) -> Option<usize> {
+    let rule = &written.value;
+    let ways = [
+        ("upstream", rule.upstream.as_ref().map(|at| at.id)),
+        ("backends", rule.backends.as_ref().map(|at| at.id)),
+        ("split", rule.split.as_ref().map(|at| at.id)),
+    ];
+    let mut given = ways.into_iter().filter_map(|(key, id)| id.map(|id| (key, id)));
+    let Some((first, first_id)) = given.next() else {
+        // A target that could not be read is not missing.
+        if ways.iter().all(|(key, _)| !context.tree.has(written.id, key)) {
+            let label = "neither `upstream` nor `backends`";
+            context
+                .error(written.id, format!("rule `{name}` leads nowhere"), label)
+                .help("add `backends = [\"http://10.0.0.1:8080\"]`, or `upstream = \"NAME\"`");
+        }
+        return None;
+    };
+    for (other, id) in given {
+        let place = context.key_place(first_id);
+        context
+            .error_at_key(id, format!("rule `{name}` has both `{first}` and `{other}`"), "the second")
+            .also(place, "the first")
+            .help("keep one of them");
+    }
+    if let Some(own) = &rule.backends {
+        upstream::check_own_name(context, root, name, name_place);
+        return Some(upstreams.add(context, name, Some(own), rule.load_balancing.as_ref()));
+    }
+    check_not_shared(context, rule);
+    let strategy = rule.load_balancing.as_ref().and_then(|written| balance::lower(context, written));
+    if let Some(split) = &rule.split {
+        for share in split.value.iter() {
+            backend::weight(context, share.value.weight.as_ref());
+            if let Some(upstream) = &share.value.upstream {
+                find(context, upstreams, upstream);
+            }
+        }
+        return None;
+    }
+    let index = find(context, upstreams, rule.upstream.as_ref()?)?;
+    Some(match strategy {
+        Some(strategy) => upstreams.with_strategy(index, name, strategy),
+        None => index,
+    })
+}
+
+fn find(context: &mut Context<'_>, upstreams: &Upstreams, written: &At<String>) -> Option<usize> {
+    let found = upstreams.find(&written.value);
+    if found.is_none() {
+        let help = suggest::did_you_mean(&written.value, upstreams.names())
+            .unwrap_or_else(|| format!("add a table `[upstreams.{}]`", written.value));
+        let message = format!("there is no upstream {}", context.quote(written.id));
+        context.error(written.id, message, "unknown upstream").help(help);
+    }
+    found
+}
+
+/// What belongs to backends is written where they are.
+fn check_not_shared(context: &mut Context<'_>, rule: &Rule) {
+    let keys: [(&str, Option<NodeId>); 6] = [
+        ("health_check", rule.health_check.as_ref().map(|at| at.id)),
+        ("passive", rule.passive.as_ref().map(|at| at.id)),
+        ("circuit_breaker", rule.circuit_breaker.as_ref().map(|at| at.id)),
+        ("queue", rule.queue.as_ref().map(|at| at.id)),
+        ("panic_threshold", rule.panic_threshold.as_ref().map(|at| at.id)),
+        ("slow_start", rule.slow_start.as_ref().map(|at| at.id)),
+    ];
+    for (key, id) in keys {
+        let Some(id) = id else { continue };
+        context
+            .error_at_key(id, format!("`{key}` belongs to the upstream, and this rule names one"), "not here")
+            .help("move it into the upstream's table");
+    }
+}
+
+fn host_header(context: &mut Context<'_>, written: Option<&At<String>>) -> HostHeader {
+    let Some(written) = written else { return HostHeader::default() };
+    match written.value.as_str() {
+        "preserve" => HostHeader::Preserve,
+        "backend" => HostHeader::Backend,
+        literal => {
+            let near = suggest::did_you_mean(literal, ["preserve", "backend"]);
+            if let Some(help) = near.filter(|_| !literal.contains(['.', ':'])) {
+                let message = format!("`host_header` would be {}", context.quote(written.id));
+                context.error(written.id, message, "perhaps not a host").help(help);
+            } else if literal.is_empty() || literal.contains(['/', ' ', '@', ',', '?', '#']) {
+                let message = format!("{} is not a host", context.quote(written.id));
+                context
+                    .error(written.id, message, "not a host")
+                    .help("write \"preserve\", \"backend\", or a host such as \"app.internal\"");
+            }
+            policy::header_value(context, written).map_or(HostHeader::Preserve, HostHeader::Literal)
+        }
+    }
+}
+
+/// A configuration that would serve nothing is refused: an empty file under `--watch` must not empty a gateway.
+pub(super) fn check_any(context: &mut Context<'_>, root: &Root) {
+    let tcp = |listener: &At<_>| {
+        matches!(listener.value, crate::written::listener::Listener { protocol: Some(Protocol::Tcp), .. })
+    };
+    let has_tcp = root.listeners.iter().flat_map(List::iter).any(tcp);
+    let has_rule = match context.tree.child(Tree::ROOT, "rules") {
+        Some(rules) => {
+            root.rules.as_ref().is_some_and(|rules| !rules.is_empty()) || context.tree.is_removed(rules)
+        }
+        None => false,
+    };
+    if !has_tcp && !has_rule {
+        let message = "there is no rule, so nothing would be served";
+        let id = context.tree.child(Tree::ROOT, "rules").unwrap_or(Tree::ROOT);
+        context.error_at_key(id, message, "no rule").help(
+            "add one: `[[rules]]` with `backends = [\"http://127.0.0.1:8081\"]` in TOML, or an item under `rules:` in YAML",
+        );
+    }
+}

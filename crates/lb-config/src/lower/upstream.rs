@@ -1,0 +1,156 @@
+//! Upstreams: the named ones, and those that rules with backends of their own form.
+
+use std::collections::HashMap;
+
+use lb_core::StrategyConfig;
+use lb_http::config::UpstreamConfig;
+
+use super::backend::{self, Member};
+use super::{Context, balance, health};
+use crate::tree::NodeId;
+use crate::written::root::Root;
+use crate::written::upstream::{Backend, Balancing, Upstream};
+use crate::written::values::{At, List, Names, WordOr};
+
+/// One upstream with what later checks need.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) members: Vec<Member>,
+    strategy: StrategyConfig,
+    /// What `retries.attempts` says for it.
+    pub(super) retry_attempts: Option<u32>,
+}
+
+/// All upstreams, in the order in which the engine numbers them.
+#[derive(Debug)]
+pub(super) struct Upstreams {
+    pub(super) entries: Vec<Entry>,
+    by_name: HashMap<String, usize>,
+    /// The root's strategy.
+    strategy: StrategyConfig,
+}
+
+impl Upstreams {
+    /// Those of `[upstreams.NAME]`.
+    pub(super) fn named(context: &mut Context<'_>, root: &Root) -> Self {
+        let strategy = root.load_balancing.as_ref().and_then(|written| balance::lower(context, written));
+        let mut upstreams =
+            Self { entries: Vec::new(), by_name: HashMap::new(), strategy: strategy.unwrap_or_default() };
+        for (name, written) in root.upstreams.iter().flat_map(|Names(named)| named) {
+            context.check_name("an upstream", name, written.id);
+            let Upstream { load_balancing, backends, retries, .. } = &written.value;
+            health::check_upstream(context, &written.value);
+            if backends.is_none() && !context.tree.has(written.id, "backends") {
+                context
+                    .error_at_key(written.id, format!("upstream `{name}` has no backends"), "no `backends`")
+                    .help("add `backends = [\"http://10.0.0.1:8080\"]`");
+            }
+            let index = upstreams.add(context, name, backends.as_ref(), load_balancing.as_ref());
+            if let Some(entry) = upstreams.entries.get_mut(index) {
+                entry.retry_attempts = retries.as_ref().and_then(|retries| health::attempts(&retries.value));
+            }
+        }
+        upstreams
+    }
+
+    /// Adds one; its number is its place.
+    pub(super) fn add(
+        &mut self,
+        context: &mut Context<'_>,
+        name: &str,
+        backends: Option<&At<List<WordOr<Backend>>>>,
+        load_balancing: Option<&At<WordOr<Balancing>>>,
+    ) -> usize {
+        let strategy = load_balancing.and_then(|written| balance::lower(context, written));
+        let members = backends.map(|written| members(context, name, written)).unwrap_or_default();
+        self.push(Entry {
+            name: name.to_owned(),
+            members,
+            strategy: strategy.unwrap_or_else(|| self.strategy.clone()),
+            retry_attempts: None,
+        })
+    }
+
+    /// An upstream as one rule sees it that balances it otherwise: an upstream of its own with the same backends.
+    pub(super) fn with_strategy(&mut self, index: usize, rule: &str, strategy: StrategyConfig) -> usize {
+        let Some(shared) = self.entries.get(index) else { return index };
+        if shared.strategy == strategy {
+            return index;
+        }
+        let members = shared.members.iter().map(|member| Member {
+            place: member.place,
+            url: member.url.clone(),
+            config: member.config.clone(),
+        });
+        let entry = Entry {
+            name: format!("{}@{rule}", shared.name),
+            members: members.collect(),
+            strategy,
+            retry_attempts: shared.retry_attempts,
+        };
+        self.push(entry)
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.name.as_str())
+    }
+
+    pub(super) fn finish(self) -> Vec<UpstreamConfig> {
+        let lower = |entry: Entry| UpstreamConfig {
+            name: entry.name,
+            strategy: entry.strategy,
+            backends: entry.members.into_iter().map(|member| member.config).collect(),
+        };
+        self.entries.into_iter().map(lower).collect()
+    }
+
+    fn push(&mut self, entry: Entry) -> usize {
+        let index = self.entries.len();
+        self.by_name.entry(entry.name.clone()).or_insert(index);
+        self.entries.push(entry);
+        index
+    }
+}
+
+fn members(context: &mut Context<'_>, upstream: &str, written: &At<List<WordOr<Backend>>>) -> Vec<Member> {
+    if written.value.is_empty() {
+        context
+            .error(written.id, format!("upstream `{upstream}` has no backends"), "an empty list")
+            .help("list at least one, such as \"http://10.0.0.1:8080\"");
+    }
+    let mut members: Vec<Member> = Vec::new();
+    let mut seen: HashMap<_, NodeId> = HashMap::new();
+    for written in written.value.iter() {
+        let Some(member) = backend::member(context, written) else { continue };
+        if let Some(&first) = seen.get(&member.url) {
+            let message =
+                format!("backend {} stands twice in upstream `{upstream}`", context.quote(member.place));
+            let first = context.value_place(first);
+            context
+                .error(member.place, message, "the second time")
+                .also(first, "first here")
+                .help("remove one of them; a larger share is a `weight`");
+            continue;
+        }
+        seen.insert(member.url.clone(), member.place);
+        members.push(member);
+    }
+    members
+}
+
+/// Names that rules with backends of their own share with an upstream.
+pub(super) fn check_own_name(context: &mut Context<'_>, root: &Root, name: &str, place: NodeId) {
+    let named = root.upstreams.iter().flat_map(|Names(named)| named).find(|(upstream, _)| upstream == name);
+    if let Some((_, upstream)) = named {
+        let first = context.key_place(upstream.id);
+        context
+            .error(place, format!("a rule with backends of its own forms an upstream of its name, and `{name}` is one already"), "the second")
+            .also(first, "the first")
+            .help("give the rule another name, or let it name this upstream");
+    }
+}

@@ -1,0 +1,210 @@
+//! The texts a configuration was read from, so that every problem can be shown where it stands.
+//!
+//! A file is one source; each environment variable and each flag is one too (`LB_STRATEGY=least_con`), which is
+//! how a caret can point into a variable as well as into a file.
+
+use std::ops::Range;
+
+use crate::mask;
+
+/// Index of a source in [`SourceMap`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SourceId(u32);
+
+/// Where a value stands: bytes of one source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) source: SourceId,
+    pub(crate) range: Range<usize>,
+}
+
+/// What kind of text it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceKind {
+    /// A configuration file, or text handed over in place of one.
+    File,
+    /// One environment variable.
+    Variable,
+    /// One flag of the command line.
+    Flag,
+}
+
+#[derive(Debug)]
+struct Source {
+    kind: SourceKind,
+    name: String,
+    text: String,
+    /// Bytes that are never shown.
+    hidden: Vec<Range<usize>>,
+}
+
+/// Every text of one load.
+#[derive(Debug, Default)]
+pub(crate) struct SourceMap {
+    sources: Vec<Source>,
+}
+
+/// One line of a source, ready to be shown: secrets masked, a caret range inside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Excerpt {
+    pub(crate) kind: SourceKind,
+    pub(crate) origin: String,
+    /// From 1.
+    pub(crate) line: usize,
+    /// From 1, in characters.
+    pub(crate) column: usize,
+    pub(crate) text: String,
+    /// Bytes of `text` under the caret.
+    pub(crate) caret: Range<usize>,
+}
+
+/// Characters of a line that are shown around the caret at most.
+const LONGEST_LINE: usize = 240;
+
+impl SourceMap {
+    pub(crate) fn add(
+        &mut self,
+        kind: SourceKind,
+        name: impl Into<String>,
+        text: impl Into<String>,
+    ) -> SourceId {
+        let id = SourceId(u32::try_from(self.sources.len()).unwrap_or(u32::MAX));
+        self.sources.push(Source { kind, name: name.into(), text: text.into(), hidden: Vec::new() });
+        id
+    }
+
+    pub(crate) fn text(&self, id: SourceId) -> &str {
+        self.source(id).map_or("", |source| &source.text)
+    }
+
+    /// Marks bytes that must never be shown.
+    pub(crate) fn hide(&mut self, span: &Span) {
+        if let Some(source) = self.sources.get_mut(span.source.0 as usize) {
+            source.hidden.push(span.range.clone());
+        }
+    }
+
+    /// The first line of the span, with the part of the span that lies on it.
+    pub(crate) fn excerpt(&self, span: &Span) -> Option<Excerpt> {
+        let source = self.source(span.source)?;
+        let text = source.text.as_str();
+        let start = floor(text, span.range.start);
+        let line_start = text.get(..start)?.rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = text.get(start..)?.find('\n').map_or(text.len(), |newline| start + newline);
+        let end = ceil(text, span.range.end).clamp(start, line_end);
+        let line = text.get(line_start..line_end)?;
+        let shown = line.trim_end_matches('\r');
+        let caret = (start - line_start).min(shown.len())..(end - line_start).min(shown.len());
+        let caret = caret.start..caret.start + shown.get(caret)?.trim_end().len();
+        let hidden = source
+            .hidden
+            .iter()
+            .filter(|range| range.start < line_end && range.end > line_start)
+            .map(|range| {
+                range.start.saturating_sub(line_start)..range.end.saturating_sub(line_start).min(shown.len())
+            });
+        let (masked, caret) = mask::line(shown, hidden, caret);
+        let column = masked.get(..caret.start)?.chars().count() + 1;
+        let (text_shown, caret) = clip(&masked, caret);
+        Some(Excerpt {
+            kind: source.kind,
+            origin: source.name.clone(),
+            line: text.get(..start)?.bytes().filter(|&byte| byte == b'\n').count() + 1,
+            column,
+            text: text_shown,
+            caret,
+        })
+    }
+
+    /// The number of the line on which a span begins, from 1.
+    pub(crate) fn line(&self, span: &Span) -> usize {
+        let text = self.text(span.source);
+        let start = floor(text, span.range.start);
+        text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1
+    }
+
+    /// Where the text came from, in words: `gatewayd.toml:3:5`, `environment variable LB_STRATEGY`.
+    pub(crate) fn place(&self, span: &Span) -> String {
+        let Some(excerpt) = self.excerpt(span) else { return String::new() };
+        match excerpt.kind {
+            SourceKind::File => format!("{}:{}:{}", excerpt.origin, excerpt.line, excerpt.column),
+            SourceKind::Variable => format!("environment variable {}", excerpt.origin),
+            SourceKind::Flag => format!("flag {}", excerpt.origin),
+        }
+    }
+
+    fn source(&self, id: SourceId) -> Option<&Source> {
+        self.sources.get(id.0 as usize)
+    }
+}
+
+/// The nearest character boundary at or before `index`.
+fn floor(text: &str, index: usize) -> usize {
+    let mut index = index.min(text.len());
+    while !text.is_char_boundary(index) {
+        index -= 1;
+    }
+    index
+}
+
+/// The nearest character boundary at or after `index`.
+fn ceil(text: &str, index: usize) -> usize {
+    let mut index = index.min(text.len());
+    while !text.is_char_boundary(index) {
+        index += 1;
+    }
+    index
+}
+
+/// Keeps a window of a long line around the caret.
+fn clip(line: &str, caret: Range<usize>) -> (String, Range<usize>) {
+    if line.len() <= LONGEST_LINE {
+        return (line.to_owned(), caret);
+    }
+    let from = floor(line, caret.start.saturating_sub(LONGEST_LINE / 3));
+    let to = ceil(line, from + LONGEST_LINE);
+    let lead = if from == 0 { "" } else { "…" };
+    let tail = if to == line.len() { "" } else { "…" };
+    let window = line.get(from..to).unwrap_or_default();
+    let shift = |at: usize| (at.clamp(from, to) - from) + lead.len();
+    (format!("{lead}{window}{tail}"), shift(caret.start)..shift(caret.end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn excerpt(text: &str, range: Range<usize>) -> Excerpt {
+        let mut sources = SourceMap::default();
+        let source = sources.add(SourceKind::File, "a.toml", text);
+        sources.excerpt(&Span { source, range }).unwrap()
+    }
+
+    #[test]
+    fn a_place_is_counted_in_lines_and_characters_from_one() {
+        let found = excerpt("a = 1\nbé = 2\n", 12..13);
+        assert_eq!((found.line, found.column, found.text.as_str()), (2, 6, "bé = 2"));
+        assert_eq!(found.caret, 6..7);
+    }
+
+    #[test]
+    fn a_range_over_several_lines_is_cut_to_its_first() {
+        let found = excerpt("[[rules]]\r\nname = 1\r\n", 0..18);
+        assert_eq!((found.text.as_str(), found.caret), ("[[rules]]", 0..9));
+    }
+
+    #[test]
+    fn ranges_outside_the_text_or_inside_a_character_are_moved_to_the_nearest_place() {
+        assert_eq!(excerpt("é", 1..9).caret, 0..2);
+        assert_eq!(excerpt("", 5..9).line, 1);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_caret() {
+        let text = format!("a = [{}]", "\"é\", ".repeat(500));
+        let found = excerpt(&text, 1002..1004);
+        assert!(found.text.len() < 300 && found.text.starts_with('…') && found.text.ends_with('…'));
+        assert_eq!(&found.text[found.caret.clone()], "é");
+        assert!(found.column > 800);
+    }
+}

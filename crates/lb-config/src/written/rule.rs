@@ -1,0 +1,62 @@
+//! One rule: what it matches, where it leads and what happens on the way.
+
+use serde::Deserialize;
+
+use super::health::{CircuitBreaker, HealthCheck, Passive, Queue, Retries};
+use super::observe::TrafficDump;
+use super::policy::{Cache, Compression, Cors, Filter, Headers, RateLimit, RequestLimits, Security};
+use super::upstream::{Backend, Balancing};
+use super::values::{At, List, Names, Opaque, Size, SwitchOr, Time, WordOr};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    pub(crate) name: Option<At<String>>,
+    pub(crate) host: Option<At<String>>,
+    pub(crate) hosts: Option<At<List<String>>>,
+    pub(crate) path: Option<At<String>>,
+    pub(crate) path_prefix: Option<At<String>>,
+    pub(crate) path_regex: Option<At<String>>,
+    pub(crate) path_template: Option<At<String>>,
+    pub(crate) methods: Option<List<String>>,
+    pub(crate) headers: Option<Names<String>>,
+    pub(crate) query: Option<Names<String>>,
+    pub(crate) upstream: Option<At<String>>,
+    pub(crate) backends: Option<At<List<WordOr<Backend>>>>,
+    pub(crate) split: Option<At<List<Share>>>,
+    pub(crate) load_balancing: Option<At<WordOr<Balancing>>>,
+    pub(crate) strip_prefix: Option<At<String>>,
+    pub(crate) add_prefix: Option<At<String>>,
+    pub(crate) rewrite: Option<At<String>>,
+    pub(crate) timeout: Option<Time>,
+    pub(crate) connect_timeout: Option<Time>,
+    pub(crate) idle_timeout: Option<Time>,
+    pub(crate) min_rate: Option<Size>,
+    pub(crate) host_header: Option<At<String>>,
+    pub(crate) request_headers: Option<Headers>,
+    pub(crate) response_headers: Option<Headers>,
+    pub(crate) traffic_dump: Option<At<SwitchOr<TrafficDump>>>,
+    pub(crate) health_check: Option<At<SwitchOr<HealthCheck>>>,
+    pub(crate) passive: Option<At<SwitchOr<Passive>>>,
+    pub(crate) circuit_breaker: Option<At<SwitchOr<CircuitBreaker>>>,
+    pub(crate) retries: Option<At<Retries>>,
+    pub(crate) queue: Option<At<Queue>>,
+    pub(crate) panic_threshold: Option<At<f64>>,
+    pub(crate) slow_start: Option<At<Time>>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) security: Option<Security>,
+    pub(crate) cors: Option<Cors>,
+    pub(crate) compression: Option<Compression>,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) auth: Option<Opaque>,
+    pub(crate) request_limits: Option<RequestLimits>,
+}
+
+/// One way of a split.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Share {
+    pub(crate) upstream: Option<At<String>>,
+    pub(crate) weight: Option<At<f64>>,
+}

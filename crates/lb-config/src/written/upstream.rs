@@ -1,0 +1,121 @@
+//! Groups of backends and how one of them is chosen.
+
+use std::fmt;
+
+use serde::Deserialize as Derive;
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+use super::health::{CircuitBreaker, HealthCheck, Passive, Queue, Retries};
+use super::values::{At, List, Names, Shorthand, SwitchOr, Time, WordOr};
+
+/// `[upstreams.NAME]`.
+#[derive(Debug, Default, Derive)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Upstream {
+    pub(crate) load_balancing: Option<At<WordOr<Balancing>>>,
+    pub(crate) backends: Option<At<List<WordOr<Backend>>>>,
+    pub(crate) health_check: Option<At<SwitchOr<HealthCheck>>>,
+    pub(crate) passive: Option<At<SwitchOr<Passive>>>,
+    pub(crate) circuit_breaker: Option<At<SwitchOr<CircuitBreaker>>>,
+    pub(crate) retries: Option<At<Retries>>,
+    pub(crate) queue: Option<At<Queue>>,
+    pub(crate) panic_threshold: Option<At<f64>>,
+    pub(crate) slow_start: Option<Time>,
+}
+
+/// One member.
+#[derive(Debug, Default, Derive)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Backend {
+    pub(crate) url: Option<At<String>>,
+    pub(crate) weight: Option<At<f64>>,
+    pub(crate) max_connections: Option<At<u32>>,
+    pub(crate) timeout: Option<Time>,
+    pub(crate) backup: Option<bool>,
+    pub(crate) health_check_path: Option<At<String>>,
+    pub(crate) health_check_interval: Option<Time>,
+    pub(crate) tls: Option<At<BackendTls>>,
+}
+
+impl Shorthand for Backend {
+    const EXPECTED: &'static str = "a URL, or a table with `url`";
+}
+
+/// How an `https` backend is believed.
+#[derive(Debug, Default, Derive)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BackendTls {
+    pub(crate) ca: Option<At<String>>,
+    pub(crate) cert: Option<At<String>>,
+    pub(crate) key: Option<At<String>>,
+    pub(crate) server_name: Option<String>,
+    pub(crate) insecure_skip_verify: Option<bool>,
+}
+
+/// `{ strategy = "…", … }`: which options there are is the strategy's to say.
+#[derive(Debug, Default)]
+pub(crate) struct Balancing {
+    pub(crate) strategy: Option<At<String>>,
+    pub(crate) options: Vec<(String, At<Scalar>)>,
+}
+
+impl Shorthand for Balancing {
+    const EXPECTED: &'static str = "the name of a strategy, or a table with `strategy`";
+}
+
+impl<'de> Deserialize<'de> for Balancing {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Names(written) = Names::<Scalar>::deserialize(deserializer)?;
+        let mut balancing = Self::default();
+        for (key, option) in written {
+            match option.value {
+                Scalar::String(name) if key == "strategy" => {
+                    balancing.strategy = Some(At { id: option.id, value: name });
+                }
+                value => balancing.options.push((key, At { id: option.id, value })),
+            }
+        }
+        Ok(balancing)
+    }
+}
+
+/// The value of a strategy's option.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Scalar {
+    Integer(i64),
+    Float(f64),
+    String(String),
+    Bool(bool),
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ScalarVisitor;
+
+        impl Visitor<'_> for ScalarVisitor {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a word, a number or a switch")
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Scalar, E> {
+                Ok(Scalar::Integer(value))
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Scalar, E> {
+                Ok(Scalar::Float(value))
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Scalar, E> {
+                Ok(Scalar::Bool(value))
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Scalar, E> {
+                Ok(Scalar::String(value.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
