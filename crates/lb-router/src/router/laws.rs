@@ -156,7 +156,7 @@ fn told(routed: &Routed<'_>) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn the_index_finds_what_asking_one_by_one_finds((rules, requests) in any_case()) {
