@@ -285,3 +285,30 @@ fn a_named_upstream_serves_several_rules() {
     let names = ["/one", "/two", "/one", "/two"].map(|path| gateway.get(path).backend());
     assert_eq!(names, ["a", "b", "a", "b"]);
 }
+
+#[test]
+fn a_gateway_for_services_by_path_and_by_host_routes_each_to_its_own() {
+    let (gateway, _backends) = rules(
+        "",
+        &[
+            ("user-service", "path_prefix = \"/api/users/\"\nload_balancing = \"weighted_round_robin\""),
+            ("payment-service", "path_prefix = \"/api/payments/\"\nload_balancing = \"least_connections\""),
+            ("session-service", "path_prefix = \"/api/sessions/\"\nload_balancing = \"ip_hash\""),
+            ("users", "host = \"users.api.com\""),
+            ("orders", "host = \"orders.api.com\""),
+            ("inventory", "host = \"inventory.api.com\""),
+        ],
+    );
+    for (host, target, expected) in [
+        ("gateway.test", "/api/users/1", "user-service"),
+        ("gateway.test", "/api/payments/1", "payment-service"),
+        ("gateway.test", "/api/sessions/1", "session-service"),
+        ("users.api.com", "/", "users"),
+        ("orders.api.com", "/1?x", "orders"),
+        ("inventory.api.com", "/", "inventory"),
+        ("users.api.com", "/api/payments/1", "payment-service"),
+        ("other.api.com", "/", "none"),
+    ] {
+        assert_eq!(taker(&gateway, "GET", target, &[("Host", host)]), expected, "{host}{target}");
+    }
+}
