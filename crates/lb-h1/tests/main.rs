@@ -1,0 +1,16 @@
+//! The codec from outside: exact bytes in, exact result out, however the bytes are cut into packets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail"
+)]
+
+mod bodies;
+mod heads_written;
+mod request_fields;
+mod requests;
+mod responses;
+mod support;
