@@ -1,266 +1,192 @@
-//! The bodies of an exchange, streamed piece by piece with back-pressure: nothing is read before it can be sent.
+//! How a body passes from one connection to the other: decoded, perhaps filtered, framed anew. Shared by uploads
+//! and answers.
 //!
-//! Dropping either body at any time is safe: it closes the upstream connection it still uses, and the exchange is
-//! recorded as broken off.
+//! Cost: bytes of a body with a known length are looked at by nobody; they go as they came.
 
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
-
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use bytes::{Buf, BytesMut};
+use http::HeaderMap;
+use lb_h1::{
+    BodyDecoder, BodyError, BodyLimits, CHUNK_END, Decoded, LAST_CHUNK, ResponseFraming, chunk_head,
+    encode_trailers,
+};
 use lb_policy::{BodyFilter, FilterError};
 
-use crate::client::Client;
-use crate::pool::Slot;
-use crate::ticket::Ticket;
-use crate::upstream::Connection;
-use crate::watch::Phase;
-
-/// A request body on its way to a backend.
-pub(crate) struct ClientBody(Option<(Incoming, Rc<Client>)>);
-
-impl ClientBody {
-    /// The body that came with a request's head.
-    pub(crate) fn new(incoming: Incoming, client: &Rc<Client>) -> Self {
-        let has_body = !incoming.is_end_stream();
-        client.upload.begin(has_body);
-        Self(has_body.then(|| (incoming, Rc::clone(client))))
-    }
-
-    /// No body at all.
-    pub(crate) fn empty() -> Self {
-        Self(None)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
+/// One body in one direction.
+pub(crate) struct Passage {
+    decoder: BodyDecoder,
+    /// Whether it is written in chunks.
+    is_chunked: bool,
+    filter: Option<Box<dyn BodyFilter>>,
+    bytes: u64,
+    is_ended: bool,
 }
 
-impl Body for ClientBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some((incoming, client)) = &mut self.0 else { return Poll::Ready(None) };
-        let frame = Pin::new(&mut *incoming).poll_frame(cx);
-        match &frame {
-            Poll::Pending => client.upload.starved(),
-            Poll::Ready(None) => client.upload.took(0, true, &client.watch),
-            Poll::Ready(Some(Ok(frame))) => {
-                client.upload.took(data_len(frame), incoming.is_end_stream(), &client.watch);
-            }
-            Poll::Ready(Some(Err(_))) => client.upload.broke(),
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|(incoming, _)| incoming.is_end_stream())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |(incoming, _)| incoming.size_hint())
-    }
-}
-
-/// Why a response body stops before its end. The client's connection is cut, so that no client takes the part
-/// for the whole.
+/// Why a body cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RelayError {
-    /// The backend broke off.
-    #[error("the backend broke off its response: {0}")]
-    Backend(#[from] hyper::Error),
+pub(crate) enum PassageError {
+    /// What was sent is no body, or not the whole of one.
+    #[error(transparent)]
+    Framing(#[from] BodyError),
     /// A policy's filter gave up.
     #[error(transparent)]
     Filter(#[from] FilterError),
 }
 
-/// A response body on its way to a client, with the record of its exchange.
-pub(crate) struct GatewayBody {
-    source: Source,
-    ticket: Ticket,
-}
-
-enum Source {
-    /// Everything has been handed over.
-    Done,
-    /// An answer of the gateway's own.
-    Own(Bytes),
-    /// A backend's.
-    Relay(Relay),
-}
-
-/// A backend's body and the connection that it comes from.
-struct Relay {
-    incoming: Incoming,
-    connection: Option<Box<Connection>>,
-    slot: Slot,
-    idle: Duration,
-    began: bool,
-    filter: Option<Box<dyn BodyFilter>>,
-}
-
-impl GatewayBody {
-    /// An answer of the gateway's own.
-    pub(crate) fn own(body: Bytes, mut ticket: Ticket) -> Self {
-        ticket.complete();
-        let source = if body.is_empty() { Source::Done } else { Source::Own(body) };
-        Self { source, ticket }
-    }
-
-    /// A backend's answer. `idle` bounds the wait between two pieces.
-    pub(crate) fn relay(
-        incoming: Incoming,
-        connection: Box<Connection>,
-        slot: Slot,
-        idle: Duration,
+impl Passage {
+    /// A body that comes framed like this and goes on in chunks or not.
+    pub(crate) fn new(
+        framing: ResponseFraming,
+        is_chunked: bool,
         filter: Option<Box<dyn BodyFilter>>,
-        ticket: Ticket,
     ) -> Self {
-        let ended = incoming.is_end_stream();
-        let relay = Relay { incoming, connection: Some(connection), slot, idle, began: false, filter };
-        let mut body = Self { source: Source::Relay(relay), ticket };
-        if ended {
-            body.finish_backend();
-            if body.relay_filter().is_none() {
-                body.complete();
-            }
-        }
-        body
+        let is_empty = matches!(framing, ResponseFraming::None | ResponseFraming::Length(0));
+        let decoder = BodyDecoder::for_response(framing, BodyLimits::default());
+        Self { decoder, is_chunked, is_ended: is_empty && filter.is_none(), filter, bytes: 0 }
     }
 
-    fn relay_filter(&mut self) -> Option<&mut Box<dyn BodyFilter>> {
-        match &mut self.source {
-            Source::Relay(relay) => relay.filter.as_mut(),
-            _ => None,
-        }
+    /// Whether the whole body has been taken over, its end included.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.is_ended
     }
 
-    /// The backend's part is over: its connection may serve someone else.
-    fn finish_backend(&mut self) {
-        let Source::Relay(relay) = &mut self.source else { return };
-        if let Some(connection) = relay.connection.take() {
-            self.ticket.release_backend();
-            self.ticket.client().worker.pool.put(relay.slot, connection, Instant::now());
-        }
+    /// Bytes of the body that were passed on.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
-    fn complete(&mut self) {
-        self.source = Source::Done;
-        self.ticket.complete();
-    }
-}
-
-impl Relay {
-    /// The next piece from the backend, driving its connection where none is ready.
-    fn poll_backend(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: &Client,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        if frame.is_pending()
-            && let Some(connection) = &mut self.connection
-        {
-            connection.drive(cx);
-            frame = Pin::new(&mut self.incoming).poll_frame(cx);
+    /// How much of a piece that has just been read can be sent as it is; `None` where it must be decoded.
+    pub(crate) fn direct(&mut self, piece: &[u8]) -> Option<usize> {
+        if self.is_chunked || self.filter.is_some() {
+            return None;
         }
-        if frame.is_ready() {
-            // The first piece comes with the head, whose time was taken.
-            if std::mem::replace(&mut self.began, true) {
-                client.watch.begin(Phase::Relay, Instant::now(), self.idle);
-            }
-        }
-        frame
+        let remaining = self.decoder.remaining()?;
+        let count = usize::try_from(remaining).unwrap_or(usize::MAX).min(piece.len());
+        self.decoder.skip(count as u64);
+        self.bytes += count as u64;
+        self.is_ended = self.decoder.is_complete();
+        Some(count)
     }
-}
 
-impl Body for GatewayBody {
-    type Data = Bytes;
-    type Error = RelayError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
-        let this = &mut *self;
-        loop {
-            let relay = match &mut this.source {
-                Source::Done => return Poll::Ready(None),
-                Source::Own(body) => {
-                    let body = std::mem::take(body);
-                    this.ticket.sent(body.len());
-                    this.source = Source::Done;
-                    return Poll::Ready(Some(Ok(Frame::data(body))));
+    /// Moves what the inbox has of the body to `out`. True where something was moved or the end was found.
+    pub(crate) fn drain(&mut self, inbox: &mut BytesMut, out: &mut BytesMut) -> Result<bool, PassageError> {
+        if self.is_ended {
+            return Ok(false);
+        }
+        if let Some(count) = self.direct(inbox) {
+            out.extend_from_slice(inbox.get(..count).unwrap_or_default());
+            inbox.advance(count);
+            return Ok(count > 0);
+        }
+        match self.decoder.decode(inbox)? {
+            Decoded::NeedMore => return Ok(false),
+            Decoded::Data(data) => match &mut self.filter {
+                Some(filter) => {
+                    let data = filter.push(data)?;
+                    self.append(&data, out);
                 }
-                Source::Relay(relay) => relay,
-            };
-            let frame = match ready!(relay.poll_backend(cx, this.ticket.client())) {
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => {
-                    let error = RelayError::from(error);
-                    this.ticket.broke("upstream_reset", error.to_string());
-                    return Poll::Ready(Some(Err(error)));
-                }
-                None => {
-                    this.finish_backend();
-                    let rest = this.relay_filter().map(|filter| filter.finish()).transpose();
-                    this.complete();
-                    return Poll::Ready(match rest {
-                        Ok(rest) => rest.filter(|rest| !rest.is_empty()).map(|rest| {
-                            this.ticket.sent(rest.len());
-                            Ok(Frame::data(rest))
-                        }),
-                        Err(error) => Some(Err(error.into())),
-                    });
-                }
-            };
-            let Some(filter) = &mut relay.filter else {
-                let ended = relay.incoming.is_end_stream();
-                this.ticket.sent(data_len(&frame));
-                if ended {
-                    this.finish_backend();
-                    this.complete();
-                }
-                return Poll::Ready(Some(Ok(frame)));
-            };
+                None => self.append(&data, out),
+            },
             // Trailers of a body that was changed would vouch for one that no longer exists.
-            let Ok(piece) = frame.into_data() else { continue };
-            let piece = match filter.push(piece) {
-                Ok(piece) => piece,
-                Err(error) => {
-                    this.ticket.broke("filter_failed", error.to_string());
-                    return Poll::Ready(Some(Err(error.into())));
-                }
-            };
-            if !piece.is_empty() {
-                this.ticket.sent(piece.len());
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
-            }
+            Decoded::Trailers(trailers) => self.finish(out, self.filter.is_none().then_some(&trailers))?,
+            Decoded::End => self.finish(out, None)?,
+        }
+        Ok(true)
+    }
+
+    /// The sender has closed: the end of a body without a length, and the loss of any other.
+    pub(crate) fn close(&mut self, out: &mut BytesMut) -> Result<(), PassageError> {
+        self.decoder.close()?;
+        self.finish(out, None)
+    }
+
+    fn append(&mut self, data: &[u8], out: &mut BytesMut) {
+        if data.is_empty() {
+            return;
+        }
+        self.bytes += data.len() as u64;
+        if self.is_chunked {
+            out.extend_from_slice(chunk_head(data.len()).as_ref());
+            out.extend_from_slice(data);
+            out.extend_from_slice(CHUNK_END);
+        } else {
+            out.extend_from_slice(data);
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        matches!(self.source, Source::Done)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Done => SizeHint::with_exact(0),
-            Source::Own(body) => SizeHint::with_exact(body.len() as u64),
-            Source::Relay(relay) if relay.filter.is_some() => SizeHint::default(),
-            Source::Relay(relay) => relay.incoming.size_hint(),
+    fn finish(&mut self, out: &mut BytesMut, trailers: Option<&HeaderMap>) -> Result<(), PassageError> {
+        if self.is_ended {
+            return Ok(());
         }
+        if let Some(mut filter) = self.filter.take() {
+            let rest = filter.finish()?;
+            self.append(&rest, out);
+        }
+        self.is_ended = true;
+        match trailers {
+            _ if !self.is_chunked => {}
+            Some(trailers) => encode_trailers(out, trailers),
+            None => out.extend_from_slice(LAST_CHUNK),
+        }
+        Ok(())
     }
 }
 
-fn data_len(frame: &Frame<Bytes>) -> usize {
-    frame.data_ref().map_or(0, Bytes::len)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn passed(framing: ResponseFraming, is_chunked: bool, input: &str) -> (String, bool, String) {
+        let mut passage = Passage::new(framing, is_chunked, None);
+        let (mut inbox, mut out) = (BytesMut::from(input), BytesMut::new());
+        while passage.drain(&mut inbox, &mut out).unwrap() {}
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (text(&out), passage.is_ended(), text(&inbox))
+    }
+
+    #[test]
+    fn a_length_passes_as_it_is_and_leaves_the_next_message() {
+        let (out, ended, rest) = passed(ResponseFraming::Length(5), false, "helloGET /");
+        assert_eq!((out.as_str(), ended, rest.as_str()), ("hello", true, "GET /"));
+    }
+
+    #[test]
+    fn chunks_are_framed_anew_and_trailers_follow() {
+        let input = "5;ext=1\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n";
+        let (out, ended, _) = passed(ResponseFraming::Chunked, true, input);
+        assert_eq!((out.as_str(), ended), ("5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n", true));
+        let (out, ended, _) = passed(ResponseFraming::Chunked, false, input);
+        assert_eq!((out.as_str(), ended), ("hello", true));
+    }
+
+    #[test]
+    fn a_body_until_close_ends_with_it_and_no_other_does() {
+        let mut out = BytesMut::new();
+        let mut open = Passage::new(ResponseFraming::UntilClose, true, None);
+        open.drain(&mut BytesMut::from("hi"), &mut out).unwrap();
+        open.close(&mut out).unwrap();
+        assert_eq!(out, "2\r\nhi\r\n0\r\n\r\n");
+        assert!(Passage::new(ResponseFraming::Length(3), false, None).close(&mut out).is_err());
+    }
+
+    #[derive(Debug)]
+    struct Twice;
+
+    impl BodyFilter for Twice {
+        fn push(&mut self, piece: Bytes) -> Result<Bytes, FilterError> {
+            Ok([&piece[..], &piece[..]].concat().into())
+        }
+        fn finish(&mut self) -> Result<Bytes, FilterError> {
+            Ok(Bytes::from_static(b"!"))
+        }
+    }
+
+    #[test]
+    fn a_filter_changes_pieces_and_has_the_last_word() {
+        let mut passage = Passage::new(ResponseFraming::Length(2), true, Some(Box::new(Twice)));
+        let (mut inbox, mut out) = (BytesMut::from("hi"), BytesMut::new());
+        while passage.drain(&mut inbox, &mut out).unwrap() {}
+        assert_eq!(out, "4\r\nhihi\r\n1\r\n!\r\n0\r\n\r\n");
+        assert!(passage.is_ended());
+    }
 }

@@ -1,15 +1,15 @@
-//! What a client connection's task, its exchange and both of its bodies share, within one worker's thread.
+//! A client connection as its task and its exchanges see it, within one worker's thread.
 
-use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::HeaderValue;
+use lb_h1::HeadLimits;
 use lb_observe::ListenerStats;
 
-use crate::config::{ListenerConfig, Timeouts};
+use crate::config::ListenerConfig;
 use crate::forwarded;
 use crate::watch::{Phase, Watch};
 use crate::worker::Worker;
@@ -17,7 +17,20 @@ use crate::worker::Worker;
 /// A listener as one worker sees it.
 pub(crate) struct Listener {
     pub(crate) config: ListenerConfig,
+    pub(crate) head_limits: HeadLimits,
     pub(crate) stats: Arc<ListenerStats>,
+}
+
+impl Listener {
+    pub(crate) fn new(config: ListenerConfig, stats: Arc<ListenerStats>) -> Self {
+        let head_limits = HeadLimits {
+            max_head_bytes: config.limits.max_header_bytes,
+            max_line_bytes: config.limits.max_header_bytes.min(HeadLimits::default().max_line_bytes),
+            max_fields: config.limits.max_headers,
+            ..HeadLimits::default()
+        };
+        Self { config, head_limits, stats }
+    }
 }
 
 /// One client connection.
@@ -29,7 +42,6 @@ pub(crate) struct Client {
     /// The same as a field value.
     pub(crate) peer_value: HeaderValue,
     pub(crate) watch: Watch,
-    pub(crate) upload: Upload,
 }
 
 impl Client {
@@ -41,7 +53,6 @@ impl Client {
             peer,
             peer_value: forwarded::address_value(peer),
             watch: Watch::new(Instant::now(), limits.header_timeout),
-            upload: Upload::default(),
             worker,
             listener,
         })
@@ -56,86 +67,11 @@ impl Client {
     pub(crate) fn begin_idle(&self, now: Instant) {
         self.watch.begin(Phase::Idle, now, self.listener.config.limits.keep_alive_timeout);
     }
-
-    /// Begins the part of an exchange in which the request goes out: its body first, if it has one, then the
-    /// wait for the response head.
-    pub(crate) fn begin_forwarding(&self, now: Instant, timeouts: Timeouts, response_head: Duration) {
-        self.upload.idle.set(timeouts.idle);
-        self.upload.response_head.set(response_head);
-        let (phase, limit) = match self.upload.state.get() {
-            UploadState::Done => (Phase::Wait, response_head),
-            _ => (Phase::Upload, timeouts.idle),
-        };
-        self.watch.begin(phase, now, limit);
-    }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
         self.listener.stats.closed(self.worker.index);
         self.worker.closed();
-    }
-}
-
-/// How far the request body of the present exchange has come.
-#[derive(Debug, Default)]
-pub(crate) struct Upload {
-    state: Cell<UploadState>,
-    bytes: Cell<u64>,
-    idle: Cell<Duration>,
-    response_head: Cell<Duration>,
-}
-
-/// What the request body is waiting for.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum UploadState {
-    /// There is none, or its last piece has been taken.
-    #[default]
-    Done,
-    /// The next piece is the client's to send.
-    Client,
-    /// The next piece is the backend's to take.
-    Backend,
-    /// The client broke off, or what it sent is no body.
-    Broken,
-}
-
-impl Upload {
-    /// A new exchange begins.
-    pub(crate) fn begin(&self, has_body: bool) {
-        self.state.set(if has_body { UploadState::Client } else { UploadState::Done });
-        self.bytes.set(0);
-    }
-
-    pub(crate) fn state(&self) -> UploadState {
-        self.state.get()
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.get()
-    }
-
-    /// The client has nothing for us at present.
-    pub(crate) fn starved(&self) {
-        self.state.set(UploadState::Client);
-    }
-
-    pub(crate) fn broke(&self) {
-        self.state.set(UploadState::Broken);
-    }
-
-    /// A piece has been taken by the backend's side: the deadline moves on, to that of the response head after
-    /// the last piece. An answer that is under way already keeps its own.
-    pub(crate) fn took(&self, bytes: usize, is_last: bool, watch: &Watch) {
-        self.bytes.set(self.bytes.get().saturating_add(bytes as u64));
-        self.state.set(if is_last { UploadState::Done } else { UploadState::Backend });
-        if watch.phase() != Phase::Upload {
-            return;
-        }
-        let now = Instant::now();
-        match is_last {
-            true => watch.begin(Phase::Wait, now, self.response_head.get()),
-            false => watch.begin(Phase::Upload, now, self.idle.get()),
-        }
     }
 }

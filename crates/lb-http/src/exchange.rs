@@ -1,88 +1,91 @@
 //! The life of a request, in one place: route, policies, pick, pool, forward, relay, record.
 //!
-//! One future a request, polled inside its connection's task. Dropping it (the client left) gives the lease
-//! back, closes the upstream connection that was in use and records the exchange as broken off.
+//! One future a request, polled inside its connection's task. Dropping it gives the lease back, closes the
+//! upstream connection that was in use and records the exchange as broken off.
 
-use std::future::Future;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
-use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use lb_policy::{ClientInfo, Verdict};
+use http::header;
+use http::request::Parts;
+use http::{Method, Response, StatusCode, response};
+use lb_h1::{RequestHead, drop_underscore_names};
+use lb_policy::{BodyFilter, ClientInfo, Verdict};
 use lb_router::{RequestView, Routed};
 
-use crate::body::{ClientBody, GatewayBody};
-use crate::client::{Client, UploadState};
+use crate::answer::{self, Manner};
+use crate::body::Passage;
 use crate::config::Timeouts;
-use crate::fields::{self, REQUEST_ID, Seen};
-use crate::forward::{self, Answer};
+use crate::conversation::{Conversation, Next};
+use crate::fields::REQUEST_ID;
+use crate::forward::{Answer, Outgoing, forward};
 use crate::forwarded::{self, Hop};
-use crate::reject::{self, Reject};
-use crate::request;
+use crate::reject::Reject;
+use crate::relay::{Relayed, relay};
 use crate::snapshot::Rule;
+use crate::target::{self, Target};
 use crate::ticket::Ticket;
-use crate::upstream::SendError;
-use crate::watch::Phase;
-use http::request::Parts;
-
-/// The client left, or nothing more can be said to it: its connection is closed without an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the client left before it was answered")]
-pub(crate) struct Hangup;
-
-/// Serves one request.
-pub(crate) async fn serve(
-    client: Rc<Client>,
-    request: Request<Incoming>,
-) -> Result<Response<GatewayBody>, Hangup> {
-    let (head, incoming) = request.into_parts();
-    let seen = fields::scan(&head.headers);
-    let body = ClientBody::new(incoming, &client);
-    let mut ticket = Ticket::open(&client, &head, seen);
-    match answer(&mut ticket, head, seen, body).await {
-        Ok(Outcome::Relayed(answer)) => Ok(relay(ticket, answer)),
-        Ok(Outcome::Own(rule, response)) => Ok(own(ticket, rule, response)),
-        Err(Reject::ClientGone) => Err(Hangup),
-        Err(rejected) => Ok(refuse(ticket, &rejected)),
-    }
-}
+use crate::upload::Upload;
+use crate::watch::{Expired, Phase, within_deadline};
 
 /// Who answers.
 enum Outcome {
     /// A backend has.
-    Relayed(Answer),
-    /// The gateway does: a status page, or a policy of this rule.
-    Own(Option<usize>, Response<Bytes>),
+    Backend(Answer),
+    /// The gateway does: a status page, or a policy.
+    Own(Response<Bytes>),
 }
 
+/// Serves one request.
+pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<RequestHead>) -> Next {
+    let client = Rc::clone(&conversation.client);
+    let manner = Manner::of(&request);
+    let mut upload = Upload::new(request.framing, request.expect_continue);
+    let head = match target::parts(&mut request) {
+        Ok(head) => head,
+        Err(rejected) => return refuse_head(conversation, &rejected).await,
+    };
+    let mut ticket = Ticket::open(&client, &head);
+    match answer(&mut ticket, conversation, &request, head, &mut upload).await {
+        Ok(Outcome::Backend(answer)) => pass_on(ticket, conversation, manner, answer, upload).await,
+        Ok(Outcome::Own(response)) => own(ticket, conversation, manner, response, upload).await,
+        Err(Reject::ClientGone) => {
+            ticket.carried(upload.bytes(), 0);
+            Next::Close
+        }
+        Err(rejected) => refuse(ticket, conversation, manner, &rejected, upload).await,
+    }
+}
+
+/// Finds who answers, and waits for the answer's head.
 async fn answer(
     ticket: &mut Ticket,
+    conversation: &mut Conversation,
+    request: &RequestHead,
     mut head: Parts,
-    seen: Seen,
-    body: ClientBody,
+    upload: &mut Upload,
 ) -> Result<Outcome, Reject> {
     let snapshot = ticket.snapshot();
     let client = Rc::clone(ticket.client());
+    client.watch.begin(Phase::Wait, ticket.started(), Timeouts::default().response_head);
 
-    // Refuse what could be read in two ways, and read the rest in one.
-    request::admit(&mut head, seen, snapshot.underscores_in_headers)?;
+    // One reading of the request, for rules, policies and backend alike.
+    if let Some(answer) = without_a_path(&head)? {
+        return Ok(Outcome::Own(answer));
+    }
+    if request.underscore_names && !snapshot.underscores_in_headers {
+        drop_underscore_names(&mut head.headers);
+    }
     let uri = head.uri.clone();
     let host = head.headers.get(header::HOST).cloned();
-    if uri.path() == "*" {
-        return about_the_server(&head.method).map(|response| Outcome::Own(None, response));
-    }
-    let target = request::target(&uri, host.as_ref(), snapshot.merge_slashes)?;
+    let target = Target::read(&uri, host.as_ref().map(|host| host.as_bytes()), snapshot.merge_slashes)?;
 
     // Status endpoints, where the listener has them, stand ahead of every rule.
     if client.listener.config.status_endpoints
         && let Some(page) = client.worker.page(&head, &target)
     {
-        return Ok(Outcome::Own(None, page));
+        return Ok(Outcome::Own(page));
     }
 
     // Route: the first rule that matches.
@@ -95,16 +98,14 @@ async fn answer(
     };
     let matched = match snapshot.router.route(&view) {
         Routed::Rule(matched) => matched,
-        Routed::MethodNotAllowed { allow } => return Err(Reject::MethodNotAllowed(allow.clone())),
+        Routed::MethodNotAllowed { allow } => return Err(Reject::MethodNotAllowed(allow)),
         Routed::None => return Err(Reject::NoRule),
     };
     let (index, path) = (matched.index, matched.rewrite(&target.path));
     let rule = snapshot.rules.get(index).ok_or(Reject::NoRule)?;
     ticket.ruled(index);
-    client.begin_forwarding(ticket.started(), rule.timeouts, rule.timeouts.response_head);
 
-    // Take off what ends at this hop, and tell the backend about the client.
-    fields::remove_hop_by_hop(&mut head.headers, seen);
+    // Tell the backend about the client. Fields that end at this hop are left out when the head is written.
     head.headers.insert(REQUEST_ID, ticket.request_id().clone());
     let hop = Hop {
         peer: &client.peer_value,
@@ -112,27 +113,30 @@ async fn answer(
         trusted: ticket.trusted_peer(),
         scheme: "http",
         host: host.as_ref(),
-        forwarded: seen.forwarded,
     };
     forwarded::apply(&mut head.headers, &hop);
 
     // Policies: each lets the request pass, answers it or refuses it.
+    client.watch.begin(Phase::Wait, ticket.started(), rule.timeouts.response_head);
     if let Some(response) = run_policies(ticket, rule, &mut head).await? {
-        return Ok(Outcome::Own(Some(index), response));
+        return Ok(Outcome::Own(response));
     }
 
-    // Pick, pool, forward: until the response head is here.
-    forward::forward(ticket, rule, &uri, &path, head, body).await.map(Outcome::Relayed)
+    // Pick, pool, send: until the response head is here.
+    let mut outgoing = Outgoing { head, uri: &uri, path: &path, upload, version: request.version };
+    forward(ticket, rule, conversation, &mut outgoing).await.map(Outcome::Backend)
 }
 
-/// `OPTIONS *` asks about the gateway itself; no other method may have that target (RFC 9110 §9.3.7).
-fn about_the_server(method: &Method) -> Result<Response<Bytes>, Reject> {
-    if method != Method::OPTIONS {
-        return Err(Reject::bad_request("the target * goes with OPTIONS alone"));
+/// Requests that are about the gateway itself, or about a tunnel.
+fn without_a_path(head: &Parts) -> Result<Option<Response<Bytes>>, Reject> {
+    if head.method == Method::CONNECT {
+        let allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+        return Err(Reject::MethodNotAllowed(header::HeaderValue::from_static(allow)));
     }
+    // `OPTIONS *` (RFC 9110 §9.3.7); the codec refuses * with any other method.
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok((head.uri.path() == "*").then_some(response))
 }
 
 /// The rule's policies in their order; an answer ends the exchange.
@@ -153,105 +157,115 @@ async fn run_policies(
                 }
                 Verdict::Refuse(refusal) => return Err(Reject::Refused(refusal)),
                 Verdict::Answer(response) => return Ok(Some(*response)),
-                Verdict::Wait(future) => {
-                    let client = Rc::clone(ticket.client());
-                    within_deadline(&client, future).await.map_err(|Expired| Reject::UpstreamTimeout)?
-                }
+                Verdict::Wait(future) => within_deadline(&ticket.client().watch, future)
+                    .await
+                    .map_err(|Expired| Reject::UpstreamTimeout)?,
             };
         }
     }
     Ok(None)
 }
 
-/// A backend's answer: takes off what ends at this hop, runs the policies and streams the body.
-fn relay(ticket: Ticket, answer: Answer) -> Response<GatewayBody> {
-    let Answer { response, connection, slot } = answer;
-    let (mut head, incoming) = response.into_parts();
-    let seen = fields::scan(&head.headers);
-    fields::remove_hop_by_hop(&mut head.headers, seen);
-    if seen.content_lengths > 1 {
-        // Identical ones, or hyper would have refused them: one says it all.
-        if let Some(length) = head.headers.get(header::CONTENT_LENGTH).cloned() {
-            head.headers.insert(header::CONTENT_LENGTH, length);
-        }
-    }
-    head.headers.insert(REQUEST_ID, ticket.request_id().clone());
+/// The rule's policies on a response head, in reverse order; and the filter for its body, if one wants it.
+fn run_response_policies(ticket: &Ticket, head: &mut response::Parts) -> Option<Box<dyn BodyFilter>> {
     let snapshot = ticket.snapshot();
-    let rule = ticket.rule_index().and_then(|index| snapshot.rules.get(index));
+    let rule = ticket.rule_index().and_then(|index| snapshot.rules.get(index))?;
     let mut filter = None;
-    for policy in rule.map(|rule| rule.policies.iter().rev()).into_iter().flatten() {
-        policy.on_response(&mut head);
-        filter = filter.or_else(|| policy.body_filter(&mut head));
+    for policy in rule.policies.iter().rev() {
+        policy.on_response(head);
+        filter = filter.or_else(|| policy.body_filter(head));
     }
-    let idle = rule.map(|rule| rule.timeouts).unwrap_or_default().idle;
-    ticket.client().watch.begin(Phase::Relay, Instant::now(), idle);
-    Response::from_parts(head, GatewayBody::relay(incoming, connection, slot, idle, filter, ticket))
+    filter
 }
 
-/// An answer of the gateway's own, through the policies of the rule that made it, if one did.
-fn own(mut ticket: Ticket, rule: Option<usize>, response: Response<Bytes>) -> Response<GatewayBody> {
+/// A backend's answer: through the policies, and on to the client, piece by piece.
+async fn pass_on(
+    mut ticket: Ticket,
+    conversation: &mut Conversation,
+    manner: Manner,
+    answer: Answer,
+    mut upload: Upload,
+) -> Next {
+    let Answer { mut head, mut connection, slot } = answer;
+    let client = Rc::clone(ticket.client());
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.status = head.status;
+    parts.headers = std::mem::take(&mut head.headers);
+    parts.headers.insert(REQUEST_ID, ticket.request_id().clone());
+    let filter = run_response_policies(&ticket, &mut parts);
+
+    let plan = manner.plan(&head, filter.is_some(), client.worker.is_draining() || !upload.is_complete());
+    let mut passage = Passage::new(head.framing, plan.is_chunked, filter);
+    let now = Instant::now();
+    answer::write_head(conversation, &parts, head.reason.as_deref(), &plan, manner, now);
+    client.watch.begin(Phase::Relay, now, ticket.timeouts().idle);
+    let idle = ticket.timeouts().idle;
+    let relayed = relay(conversation, &mut connection, &mut passage, &mut upload, idle).await;
+    ticket.carried(upload.bytes(), passage.bytes());
+    match relayed {
+        Relayed::Whole => {
+            ticket.complete();
+            ticket.release_backend();
+            if head.keep_alive && upload.is_complete() {
+                client.worker.pool.put(slot, connection, Instant::now());
+            }
+            plan.next(conversation, &upload)
+        }
+        Relayed::Broken(reason) => {
+            ticket.broke("upstream_reset", reason);
+            Next::Close
+        }
+        Relayed::Stalled => {
+            ticket.broke("idle_timeout", "neither side moved the body for idle_timeout".to_owned());
+            Next::Close
+        }
+        Relayed::ClientGone => Next::Close,
+    }
+}
+
+/// An answer of the gateway's own.
+async fn own(
+    mut ticket: Ticket,
+    conversation: &mut Conversation,
+    manner: Manner,
+    response: Response<Bytes>,
+    mut upload: Upload,
+) -> Next {
     let (mut head, body) = response.into_parts();
     ticket.answered_here(head.status);
-    ticket.client().watch.begin(Phase::Relay, Instant::now(), Timeouts::default().idle);
-    let snapshot = ticket.snapshot();
-    if let Some(rule) = rule.and_then(|index| snapshot.rules.get(index)) {
-        for policy in rule.policies.iter().rev() {
-            policy.on_response(&mut head);
-        }
-    }
+    run_response_policies(&ticket, &mut head);
     head.headers.insert(REQUEST_ID, ticket.request_id().clone());
-    Response::from_parts(head, GatewayBody::own(body, ticket))
+    let must_close = !upload.discard(&mut conversation.transport) || ticket.client().worker.is_draining();
+    let plan = manner.plan_own(body.len(), must_close);
+    let sent = answer::send_own(conversation, &head, &body, &plan, manner).await;
+    ticket.carried(upload.bytes(), if manner.is_head { 0 } else { body.len() as u64 });
+    match sent {
+        Ok(()) => {
+            ticket.complete();
+            plan.next(conversation, &upload)
+        }
+        Err(_) => Next::Close,
+    }
 }
 
 /// An answer that says why there is none.
-fn refuse(mut ticket: Ticket, rejected: &Reject) -> Response<GatewayBody> {
+async fn refuse(
+    mut ticket: Ticket,
+    conversation: &mut Conversation,
+    manner: Manner,
+    rejected: &Reject,
+    upload: Upload,
+) -> Next {
     let response = rejected.response(ticket.request_id());
     ticket.rejected(rejected, response.status());
-    let rule = ticket.rule_index();
-    // A body that nobody will read is not waited for.
-    let unread = ticket.client().upload.state() != UploadState::Done;
-    let mut response = own(ticket, rule, response);
-    if unread {
-        let (mut head, body) = response.into_parts();
-        reject::close(&mut head);
-        response = Response::from_parts(head, body);
-    }
-    response
+    let manner = Manner { keep_alive: manner.keep_alive && !rejected.closes(), ..manner };
+    own(ticket, conversation, manner, response, upload).await
 }
 
-/// The present phase of the connection ran out of time.
-#[derive(Debug)]
-pub(crate) struct Expired;
-
-/// Waits for a future until the connection's watch says that time is up. Dropping it drops the future.
-pub(crate) async fn within_deadline<F: Future>(client: &Client, future: F) -> Result<F::Output, Expired> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|cx| {
-        if client.watch.is_expired() {
-            return Poll::Ready(Err(Expired));
-        }
-        future.as_mut().poll(cx).map(Ok)
-    })
-    .await
-}
-
-/// Checks a response head before it may be relayed.
-pub(crate) fn check_response<B>(
-    response: &Response<B>,
-    backend: &std::sync::Arc<str>,
-) -> Result<(), SendError> {
-    let unacceptable = |what| Err(SendError::Unacceptable { backend: backend.clone(), what });
-    let headers: &HeaderMap = response.headers();
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return unacceptable("101 Switching Protocols to a request that asked for no upgrade");
-    }
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        if headers.contains_key(header::CONTENT_LENGTH) {
-            return unacceptable("both Content-Length and Transfer-Encoding");
-        }
-        if !fields::is_plain_chunked(headers) {
-            return unacceptable("a transfer coding other than chunked");
-        }
-    }
-    Ok(())
+/// Answers a connection whose bytes never became a request.
+pub(crate) async fn refuse_head(conversation: &mut Conversation, rejected: &Reject) -> Next {
+    let ticket = Ticket::unread(&conversation.client);
+    let nothing = Upload::new(lb_h1::BodyFraming::None, false);
+    refuse(ticket, conversation, Manner::LAST, rejected, nothing).await;
+    Next::Linger
 }

@@ -53,15 +53,13 @@ pub(crate) struct Hop<'a> {
     pub(crate) scheme: &'static str,
     /// The authority that the client asked for.
     pub(crate) host: Option<&'a HeaderValue>,
-    /// Whether the request has a `Forwarded` field.
-    pub(crate) forwarded: bool,
 }
 
 /// Sets the fields on a request that is about to be forwarded.
 pub(crate) fn apply(headers: &mut HeaderMap, hop: &Hop<'_>) {
     let before = if hop.trusted { joined(headers, hop.peer) } else { None };
     headers.insert(FORWARDED_FOR, before.unwrap_or_else(|| hop.peer.clone()));
-    if hop.forwarded {
+    if headers.contains_key(header::FORWARDED) {
         apply_forwarded(headers, hop);
     }
     if !(hop.trusted && headers.contains_key(REAL_IP)) {
@@ -174,7 +172,6 @@ mod tests {
             trusted,
             scheme: "http",
             host: Some(&host),
-            forwarded: headers.contains_key(header::FORWARDED),
         };
         apply(&mut headers, &hop);
         headers

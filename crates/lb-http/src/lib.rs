@@ -3,25 +3,30 @@
 //! Start reading in `exchange.rs`, where a request's life stands in one screen; `worker.rs` and `serve.rs` are
 //! what happens before it, `forward.rs` and `body.rs` what it calls.
 
+mod answer;
 mod body;
 mod client;
 pub mod config;
 pub mod control;
+mod conversation;
 mod exchange;
 mod fields;
 mod forward;
 mod forwarded;
 mod gateway;
-mod io;
 mod listen;
 mod pool;
 mod reject;
-mod request;
+mod relay;
 mod request_id;
 mod resolve;
+mod send;
 mod serve;
 mod snapshot;
+mod target;
 mod ticket;
+mod transport;
+mod upload;
 mod upstream;
 mod watch;
 mod worker;

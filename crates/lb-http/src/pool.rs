@@ -20,7 +20,7 @@ pub(crate) struct Pool {
 }
 
 struct Idle {
-    connection: Box<Connection>,
+    connection: Connection,
     since: Instant,
 }
 
@@ -31,7 +31,7 @@ impl Pool {
     }
 
     /// The most recently used connection that is still alive; dead ones found on the way are dropped.
-    pub(crate) fn take(&self, slot: Slot) -> Option<Box<Connection>> {
+    pub(crate) fn take(&self, slot: Slot) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(slot)?;
         while let Some(mut entry) = stack.pop() {
@@ -45,11 +45,11 @@ impl Pool {
 
     /// Keeps a connection for the next request, or closes it where a bound says so. Where the backend's share is
     /// full, the connection that has been idle longest makes room.
-    pub(crate) fn put(&self, slot: Slot, mut connection: Box<Connection>, now: Instant) {
+    pub(crate) fn put(&self, slot: Slot, mut connection: Connection, now: Instant) {
         let config = self.config.get();
         let worn = config.max_requests_per_connection.is_some_and(|max| connection.requests() >= max.get())
             || config.max_connection_age.is_some_and(|max| now.duration_since(connection.created()) >= max);
-        if worn || !connection.is_reusable() || config.max_idle_per_backend == 0 {
+        if worn || !connection.transport.inbox.is_empty() || config.max_idle_per_backend == 0 {
             return;
         }
         connection.mark_reused();

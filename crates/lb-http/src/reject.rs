@@ -4,8 +4,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
-use http::{Response, StatusCode, response};
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use lb_h1::RequestError;
 use lb_policy::Refusal;
 
 use crate::upstream::{ConnectError, SendError};
@@ -13,12 +14,10 @@ use crate::upstream::{ConnectError, SendError};
 /// Why there is no answer of a backend.
 #[derive(Debug)]
 pub(crate) enum Reject {
+    /// What was sent is no acceptable request head.
+    Head(RequestError),
     /// The request breaks a rule of HTTP; the sentence says which.
     BadRequest(Cow<'static, str>),
-    /// A transfer coding other than `chunked`.
-    NotImplemented,
-    /// An `Expect` other than `100-continue`.
-    ExpectationFailed,
     /// The body did not come within its deadline.
     RequestTimeout,
     /// No rule takes the request.
@@ -60,14 +59,7 @@ impl Reject {
 
     /// Whether the connection's framing or trust is lost, so that nothing more may be read from it.
     pub(crate) fn closes(&self) -> bool {
-        matches!(
-            self,
-            Self::BadRequest(_)
-                | Self::NotImplemented
-                | Self::ExpectationFailed
-                | Self::RequestTimeout
-                | Self::ClientGone
-        )
+        matches!(self, Self::Head(_) | Self::BadRequest(_) | Self::RequestTimeout | Self::ClientGone)
     }
 
     /// What the operator reads, where it says more than the code does.
@@ -75,6 +67,8 @@ impl Reject {
         match self {
             Self::Connect(error) => Some(error.to_string()),
             Self::Send(error) => Some(error.to_string()),
+            Self::Head(error) => Some(error.to_string()),
+            Self::BadRequest(detail) => Some(detail.to_string()),
             _ => None,
         }
     }
@@ -104,9 +98,6 @@ impl Reject {
             Self::Refused(refusal) => headers.extend(refusal.headers.clone()),
             _ => {}
         }
-        if self.closes() {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         response
     }
 
@@ -114,19 +105,12 @@ impl Reject {
     fn row(&self) -> Row {
         let row = |status, code, detail| Row { status, code, detail: Cow::Borrowed(detail) };
         match self {
+            Self::Head(error) => {
+                Row { status: error.status(), code: error.code(), detail: Cow::Owned(error.to_string()) }
+            }
             Self::BadRequest(detail) => {
                 Row { status: StatusCode::BAD_REQUEST, code: "bad_request", detail: detail.clone() }
             }
-            Self::NotImplemented => row(
-                StatusCode::NOT_IMPLEMENTED,
-                "not_implemented",
-                "the only transfer coding understood here is chunked",
-            ),
-            Self::ExpectationFailed => row(
-                StatusCode::EXPECTATION_FAILED,
-                "expectation_failed",
-                "the only expectation understood here is 100-continue",
-            ),
             Self::RequestTimeout => {
                 row(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request did not arrive in time")
             }
@@ -182,13 +166,6 @@ impl Reject {
 /// 499, nginx's status for a client that left before it was answered: for logs and metrics alone.
 pub(crate) fn client_closed_request() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
-}
-
-/// Marks a head as the last of its connection.
-pub(crate) fn close(head: &mut response::Parts) {
-    const CLOSE: HeaderValue = HeaderValue::from_static("close");
-    const CONNECTION: HeaderName = header::CONNECTION;
-    head.headers.insert(CONNECTION, CLOSE);
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use lb_core::{Lease, Outcome};
 use lb_observe::{Exchange, FailureKind};
 
 use crate::client::Client;
-use crate::fields::{REQUEST_ID, Seen};
+use crate::config::Timeouts;
+use crate::fields::REQUEST_ID;
 use crate::forwarded;
 use crate::reject::{Reject, client_closed_request};
 use crate::request_id;
@@ -28,6 +29,8 @@ pub(crate) struct Ticket {
     request_id: HeaderValue,
     address: IpAddr,
     trusted_peer: bool,
+    /// Whether there was a request to read method and path from.
+    is_read: bool,
     method: Method,
     uri: Uri,
     host: Option<HeaderValue>,
@@ -41,6 +44,7 @@ pub(crate) struct Ticket {
     status: StatusCode,
     code: Option<&'static str>,
     error: Option<String>,
+    bytes_in: u64,
     bytes_out: u64,
     complete: bool,
     held: Vec<Box<dyn Any>>,
@@ -48,15 +52,14 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     /// Opens the record of a request that has just come: its id, and who sent it.
-    pub(crate) fn open(client: &Rc<Client>, head: &request::Parts, seen: Seen) -> Self {
+    pub(crate) fn open(client: &Rc<Client>, head: &request::Parts) -> Self {
         let snapshot = client.worker.snapshot();
         let trusted_peer = forwarded::is_trusted(client.peer, &snapshot.trusted_proxies);
         let address = match trusted_peer {
             true => forwarded::client_behind(client.peer, &head.headers, &snapshot.trusted_proxies),
             false => client.peer,
         };
-        let kept = seen.request_id.then(|| head.headers.get(REQUEST_ID)).flatten();
-        let request_id = match kept.filter(|id| request_id::is_acceptable(id)) {
+        let request_id = match head.headers.get(REQUEST_ID).filter(|id| request_id::is_acceptable(id)) {
             Some(id) => id.clone(),
             None => client.worker.request_ids.next(),
         };
@@ -67,6 +70,7 @@ impl Ticket {
             request_id,
             address,
             trusted_peer,
+            is_read: true,
             method: head.method.clone(),
             uri: head.uri.clone(),
             host: head.headers.get(header::HOST).cloned(),
@@ -80,10 +84,20 @@ impl Ticket {
             status: client_closed_request(),
             code: None,
             error: None,
+            bytes_in: 0,
             bytes_out: 0,
             complete: false,
             held: Vec::new(),
         }
+    }
+
+    /// Opens the record of bytes that never became a request.
+    pub(crate) fn unread(client: &Rc<Client>) -> Self {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.uri = Uri::from_static("/");
+        let mut ticket = Self::open(client, &head);
+        ticket.is_read = false;
+        ticket
     }
 
     pub(crate) fn client(&self) -> &Rc<Client> {
@@ -178,9 +192,10 @@ impl Ticket {
         self.error = Some(error);
     }
 
-    /// Some of the response body has been handed over.
-    pub(crate) fn sent(&mut self, bytes: usize) {
-        self.bytes_out += bytes as u64;
+    /// How many bytes of the bodies went each way.
+    pub(crate) fn carried(&mut self, bytes_in: u64, bytes_out: u64) {
+        self.bytes_in = bytes_in;
+        self.bytes_out = bytes_out;
     }
 
     /// The backend has done its part.
@@ -205,6 +220,11 @@ impl Ticket {
         Some((&self.snapshot, upstream, upstream.targets.get(position)?))
     }
 
+    /// The deadlines of the rule that takes the request.
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        self.rule().map(|rule| rule.timeouts).unwrap_or_default()
+    }
+
     fn rule(&self) -> Option<&Rule> {
         self.snapshot.rules.get(self.rule?)
     }
@@ -223,15 +243,15 @@ impl Drop for Ticket {
             upstream: target.map(|(_, upstream, _)| &*upstream.name),
             backend: target.map(|(_, _, target)| &*target.stats),
             strategy: target.map(|(_, upstream, _)| upstream.strategy),
-            method: self.method.as_str(),
-            path: self.uri.path(),
+            method: if self.is_read { self.method.as_str() } else { "" },
+            path: if self.is_read { self.uri.path() } else { "" },
             host: self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
             status: self.status,
             code: self.code,
             error: self.error.as_deref(),
             request_id: self.request_id.to_str().unwrap_or_default(),
             client_ip: self.address,
-            bytes_in: client.upload.bytes(),
+            bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             attempts: self.attempts,
             ended_at: worker.wall_clock(now),

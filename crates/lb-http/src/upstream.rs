@@ -1,24 +1,17 @@
-//! A connection to a backend: connecting, sending one request, and carrying the answer's body.
+//! A connection to a backend, used by one exchange at a time, from that exchange's own task.
 //!
-//! The connection is driven from the task of the exchange that uses it: no second task, no wake-up between two,
-//! and the head and first piece of a small answer leave in one write. Between exchanges nobody drives it; the
-//! pool looks at it when it is taken out.
+//! Between exchanges nobody reads it; the pool looks at it when it is taken out.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use lb_h1::ResponseError;
 use tokio::net::TcpStream;
 
-use crate::body::ClientBody;
+use crate::transport::Transport;
 
 /// Why no connection could be made.
 #[derive(Debug, thiserror::Error)]
@@ -49,46 +42,38 @@ pub(crate) enum ConnectError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
     /// The connection ended before a whole response head.
-    #[error("backend {backend} closed the connection before answering: {source}")]
+    #[error("backend {backend} closed the connection before answering")]
     Closed {
         /// The backend's URL.
         backend: Arc<str>,
-        /// What happened.
-        source: hyper::Error,
     },
-    /// What came is not an HTTP response, or its head is larger than is bearable.
-    #[error("backend {backend} sent a malformed response head: {source}")]
+    /// The connection broke.
+    #[error("backend {backend}: the connection broke before an answer: {source}")]
+    Io {
+        /// The backend's URL.
+        backend: Arc<str>,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What came is not an HTTP response that can be passed on.
+    #[error("backend {backend} sent a bad response head: {source}")]
     Malformed {
         /// The backend's URL.
         backend: Arc<str>,
         /// What is wrong.
-        source: hyper::Error,
+        source: ResponseError,
     },
-    /// The head is well-formed and not acceptable.
-    #[error("backend {backend} sent an unacceptable response: {what}")]
-    Unacceptable {
+    /// Interim responses without end.
+    #[error("backend {backend} sent more interim responses than are bearable")]
+    TooManyInterim {
         /// The backend's URL.
         backend: Arc<str>,
-        /// What of it.
-        what: &'static str,
     },
-}
-
-/// What became of a request that was given to a connection.
-pub(crate) enum Sent {
-    /// The response head is here.
-    Answered(Response<Incoming>),
-    /// Nothing of the request was sent: it may go elsewhere whatever its method.
-    Unsent(Request<ClientBody>),
-    /// The connection failed with the request at least begun.
-    Failed(hyper::Error),
 }
 
 /// An open connection, idle or in the use of one exchange.
 pub(crate) struct Connection {
-    sender: http1::SendRequest<ClientBody>,
-    driver: http1::Connection<TokioIo<TcpStream>, ClientBody>,
-    ended: bool,
+    pub(crate) transport: Transport,
     reused: bool,
     requests: u32,
     created: Instant,
@@ -96,72 +81,29 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects to the first address that accepts. Cancel-safe; the caller bounds the time.
-    pub(crate) async fn open(
-        backend: &Arc<str>,
-        addresses: &[SocketAddr],
-    ) -> Result<Box<Self>, ConnectError> {
+    pub(crate) async fn open(backend: &Arc<str>, addresses: &[SocketAddr]) -> Result<Self, ConnectError> {
         let mut last = None;
         for address in addresses {
             match TcpStream::connect(address).await {
-                Ok(stream) => return Self::start(stream).await.map_err(|source| io_error(backend, source)),
+                Ok(stream) => {
+                    let _ = stream.set_nodelay(true);
+                    let transport = Transport::new(stream);
+                    return Ok(Self { transport, reused: false, requests: 0, created: Instant::now() });
+                }
                 Err(error) => last = Some(error),
             }
         }
+        let backend = Arc::clone(backend);
         Err(match last {
-            Some(source) => io_error(backend, source),
-            None => ConnectError::Unresolved { backend: Arc::clone(backend) },
+            Some(source) => ConnectError::Io { backend, source },
+            None => ConnectError::Unresolved { backend },
         })
-    }
-
-    async fn start(stream: TcpStream) -> io::Result<Box<Self>> {
-        stream.set_nodelay(true)?;
-        let handshake = http1::Builder::new()
-            .writev(false)
-            .max_header_size(MAX_RESPONSE_HEAD)
-            .max_headers(MAX_RESPONSE_FIELDS)
-            .handshake(TokioIo::new(stream));
-        let (sender, driver) = handshake.await.map_err(io::Error::other)?;
-        let created = Instant::now();
-        Ok(Box::new(Self { sender, driver, ended: false, reused: false, requests: 0, created }))
-    }
-
-    /// Sends a request and waits for the response head. Dropped before it is ready, the connection must be
-    /// dropped too.
-    pub(crate) async fn send(&mut self, request: Request<ClientBody>) -> Sent {
-        self.requests = self.requests.saturating_add(1);
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let (driver, ended) = (&mut self.driver, &mut self.ended);
-        let result = std::future::poll_fn(|cx| {
-            if !*ended && Pin::new(&mut *driver).poll(cx).is_ready() {
-                *ended = true;
-            }
-            answer.as_mut().poll(cx)
-        });
-        match result.await {
-            Ok(response) => Sent::Answered(response),
-            Err(mut error) => match error.take_message() {
-                Some(request) => Sent::Unsent(request),
-                None => Sent::Failed(error.into_error()),
-            },
-        }
-    }
-
-    /// Lets the connection read and write while a body is awaited from it.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.ended && Pin::new(&mut self.driver).poll(cx).is_ready() {
-            self.ended = true;
-        }
     }
 
     /// Looks at an idle connection: false where the backend has closed it or sent something unasked.
     pub(crate) fn is_alive(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        self.is_reusable()
-    }
-
-    /// Whether both directions of the last exchange are done and another may begin.
-    pub(crate) fn is_reusable(&self) -> bool {
-        !self.ended && self.sender.is_ready()
+        let mut cx = Context::from_waker(Waker::noop());
+        self.transport.inbox.is_empty() && self.transport.poll_read(&mut cx, &mut [0; 1]).is_pending()
     }
 
     /// Whether it has carried an exchange before this one, so that the backend may be closing it just now.
@@ -173,6 +115,11 @@ impl Connection {
         self.reused = true;
     }
 
+    /// One more request goes out on it.
+    pub(crate) fn count_request(&mut self) {
+        self.requests = self.requests.saturating_add(1);
+    }
+
     pub(crate) fn requests(&self) -> u32 {
         self.requests
     }
@@ -180,13 +127,4 @@ impl Connection {
     pub(crate) fn created(&self) -> Instant {
         self.created
     }
-}
-
-/// The largest response head that is accepted, in bytes (502 above).
-const MAX_RESPONSE_HEAD: usize = 64 << 10;
-/// The most fields of a response head (502 above).
-const MAX_RESPONSE_FIELDS: usize = 200;
-
-fn io_error(backend: &Arc<str>, source: io::Error) -> ConnectError {
-    ConnectError::Io { backend: Arc::clone(backend), source }
 }

@@ -8,7 +8,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ pub(crate) enum Phase {
     Wait,
     /// The response body is being relayed.
     Relay,
+    /// Everything has been said; the client may still be talking.
+    Linger,
 }
 
 /// The phase of a connection and when it must end. Shared, by reference count, within one worker's thread.
@@ -103,6 +105,22 @@ impl Watch {
 pub(crate) fn later(now: Instant, limit: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
     now.checked_add(limit.min(FAR)).unwrap_or(now)
+}
+
+/// The present phase of the connection ran out of time.
+#[derive(Debug)]
+pub(crate) struct Expired;
+
+/// Waits for a future until the watch says that time is up. Dropping it drops the future.
+pub(crate) async fn within_deadline<F: Future>(watch: &Watch, future: F) -> Result<F::Output, Expired> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        if watch.is_expired() {
+            return Poll::Ready(Err(Expired));
+        }
+        future.as_mut().poll(cx).map(Ok)
+    })
+    .await
 }
 
 /// The connection's one timer.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Response, request};
+use lb_h1::DateCache;
 use lb_observe::{ListenerStats, Recorder};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
@@ -23,10 +24,11 @@ use crate::client::{Client, Listener};
 use crate::config::{ListenerConfig, PoolConfig};
 use crate::gateway::LocalPages;
 use crate::pool::Pool;
-use crate::request::Target;
 use crate::request_id::RequestIds;
 use crate::serve;
 use crate::snapshot::Snapshot;
+use crate::target::Target;
+use crate::transport::SCRATCH;
 
 /// How often a worker looks after its pool and its clock.
 const TICK: Duration = Duration::from_secs(1);
@@ -72,6 +74,9 @@ pub(crate) struct Worker {
     pub(crate) request_ids: RequestIds,
     shared: Arc<Shared>,
     pinned: RefCell<Pinned>,
+    /// Where everything that is read first arrives.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    date: RefCell<DateCache>,
     draining: Cell<bool>,
     drain: Notify,
     clock: Cell<(Instant, SystemTime)>,
@@ -119,6 +124,17 @@ impl Worker {
     pub(crate) fn wall_clock(&self, now: Instant) -> SystemTime {
         let (then, wall) = self.clock.get();
         wall + now.saturating_duration_since(then)
+    }
+
+    /// Whether the worker takes no new requests.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// The time as a `Date` field has it.
+    pub(crate) fn date(&self, now: Instant) -> [u8; 29] {
+        let unix = self.wall_clock(now).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        *self.date.borrow_mut().at(unix.as_secs())
     }
 
     /// Ready once the worker drains.
@@ -174,6 +190,8 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         request_ids: RequestIds::new(),
         pinned: RefCell::new(pin(&shared, version)),
         shared,
+        scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+        date: RefCell::new(DateCache::default()),
         draining: Cell::new(false),
         drain: Notify::new(),
         clock: Cell::new((Instant::now(), SystemTime::now())),
@@ -182,7 +200,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
     let mut served = Vec::new();
     for (socket, config, stats) in listeners {
         sockets.push(TcpListener::from_std(socket)?);
-        served.push(Rc::new(Listener { config, stats }));
+        served.push(Rc::new(Listener::new(config, stats)));
     }
     let connections = Rc::new(RefCell::new(JoinSet::new()));
     let admit = Admit { worker: Rc::clone(&worker), listeners: Rc::new(served), connections, peers };

@@ -1,0 +1,148 @@
+//! How an answer is framed for its client, and what that means for the connection.
+
+use std::time::Instant;
+
+use http::{Method, Version, response};
+use lb_h1::{
+    ConnectionHeader, RequestHead, ResponseFraming, ResponseHead, ResponseLine, encode_response_head,
+};
+
+use crate::config::Timeouts;
+use crate::conversation::{Conversation, Gone, Next};
+use crate::upload::Upload;
+use crate::watch::Phase;
+
+/// What of a request decides how it may be answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// Whether the client speaks HTTP/1.1.
+    pub(crate) is_http_11: bool,
+    /// Whether the client wants the connection kept.
+    pub(crate) keep_alive: bool,
+    /// Whether only the head is wanted.
+    pub(crate) is_head: bool,
+}
+
+/// How one answer goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// What the head announces.
+    announced: ResponseFraming,
+    /// Whether the body is written in chunks.
+    pub(crate) is_chunked: bool,
+    keep_alive: bool,
+}
+
+impl Manner {
+    /// For a client of which nothing is known but that it must be left.
+    pub(crate) const LAST: Self = Self { is_http_11: true, keep_alive: false, is_head: false };
+
+    pub(crate) fn of(head: &RequestHead) -> Self {
+        Self {
+            is_http_11: head.version >= Version::HTTP_11,
+            keep_alive: head.keep_alive,
+            is_head: head.method == Method::HEAD,
+        }
+    }
+
+    /// For a backend's answer. A body that has a length keeps it, unless a filter changes it.
+    pub(crate) fn plan(self, head: &ResponseHead, is_filtered: bool, must_close: bool) -> Plan {
+        let keep_alive = self.keep_alive && !must_close;
+        match head.framing {
+            ResponseFraming::None => Plan { announced: head.declared.into(), is_chunked: false, keep_alive },
+            ResponseFraming::Length(length) if !is_filtered => {
+                Plan { announced: ResponseFraming::Length(length), is_chunked: false, keep_alive }
+            }
+            _ if self.is_http_11 => {
+                Plan { announced: ResponseFraming::Chunked, is_chunked: true, keep_alive }
+            }
+            // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
+            _ => Plan { announced: ResponseFraming::UntilClose, is_chunked: false, keep_alive: false },
+        }
+    }
+
+    /// For an answer of the gateway's own.
+    pub(crate) fn plan_own(self, length: usize, must_close: bool) -> Plan {
+        let keep_alive = self.keep_alive && !must_close;
+        Plan { announced: ResponseFraming::Length(length as u64), is_chunked: false, keep_alive }
+    }
+}
+
+impl Plan {
+    /// What becomes of the connection once the answer has gone.
+    pub(crate) fn next(&self, conversation: &Conversation, upload: &Upload) -> Next {
+        if !upload.is_complete() {
+            Next::Linger
+        } else if self.keep_alive {
+            Next::KeepAlive
+        } else if conversation.transport.inbox.is_empty() {
+            Next::Close
+        } else {
+            Next::Linger
+        }
+    }
+}
+
+/// Writes an answer's head into the outbox.
+pub(crate) fn write_head(
+    conversation: &mut Conversation,
+    head: &response::Parts,
+    reason: Option<&[u8]>,
+    plan: &Plan,
+    manner: Manner,
+    now: Instant,
+) {
+    let connection = match plan.keep_alive {
+        false => ConnectionHeader::Close,
+        true if manner.is_http_11 => ConnectionHeader::Implied,
+        true => ConnectionHeader::KeepAlive,
+    };
+    let announced = match (plan.announced, manner.is_http_11) {
+        // An answer to HEAD may announce chunks that will never come; not to HTTP/1.0, which has none.
+        (ResponseFraming::Chunked, false) => ResponseFraming::UntilClose,
+        (announced, _) => announced,
+    };
+    let line = ResponseLine { status: head.status, reason, version: Version::HTTP_11 };
+    let date = conversation.client.worker.date(now);
+    let written = encode_response_head(
+        &mut conversation.outbox,
+        line,
+        &head.headers,
+        announced,
+        connection,
+        Some(&date),
+    );
+    debug_assert!(written.is_ok(), "the framing goes with HTTP/1.1");
+}
+
+/// Sends an answer of the gateway's own, whole.
+pub(crate) async fn send_own(
+    conversation: &mut Conversation,
+    head: &response::Parts,
+    body: &[u8],
+    plan: &Plan,
+    manner: Manner,
+) -> Result<(), Gone> {
+    let now = Instant::now();
+    conversation.client.watch.begin(Phase::Relay, now, Timeouts::default().idle);
+    write_head(conversation, head, None, plan, manner, now);
+    if !manner.is_head {
+        conversation.outbox.extend_from_slice(body);
+    }
+    conversation.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEPS: Manner = Manner { is_http_11: true, keep_alive: true, is_head: false };
+
+    #[test]
+    fn an_answer_of_ones_own_has_a_length() {
+        let plan = KEEPS.plan_own(7, false);
+        assert_eq!(plan.announced, ResponseFraming::Length(7));
+        assert!(plan.keep_alive);
+        assert!(!KEEPS.plan_own(7, true).keep_alive);
+    }
+}

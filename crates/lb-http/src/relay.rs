@@ -1,0 +1,133 @@
+//! An answer on its way from a backend to the client, while the rest of the request may still be going the other
+//! way. Back-pressure: nothing more is read from the backend before the client has taken what there is.
+
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::body::{Passage, PassageError};
+use crate::conversation::{Conversation, Gone};
+use crate::transport::Transport;
+use crate::upload::{Upload, UploadError};
+use crate::upstream::Connection;
+use crate::watch::Phase;
+
+/// How an answer's body ended.
+#[derive(Debug)]
+pub(crate) enum Relayed {
+    /// Whole.
+    Whole,
+    /// The backend broke off, or a filter did; the client must not take the part for the whole.
+    Broken(String),
+    /// Neither side moved for the idle deadline.
+    Stalled,
+    /// The client left.
+    ClientGone,
+}
+
+/// Sends the head that stands in the outbox and then the body, until its end. Dropping it breaks both off.
+pub(crate) async fn relay(
+    conversation: &mut Conversation,
+    backend: &mut Connection,
+    passage: &mut Passage,
+    upload: &mut Upload,
+    idle: Duration,
+) -> Relayed {
+    let mut relay =
+        Relay { conversation, backend: &mut backend.transport, passage, upload, idle, began: false };
+    std::future::poll_fn(|cx| relay.poll(cx)).await
+}
+
+struct Relay<'a> {
+    conversation: &'a mut Conversation,
+    backend: &'a mut Transport,
+    passage: &'a mut Passage,
+    upload: &'a mut Upload,
+    idle: Duration,
+    began: bool,
+}
+
+impl Relay<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Relayed> {
+        if self.conversation.client.watch.is_expired() {
+            return Poll::Ready(Relayed::Stalled);
+        }
+        // What came with the head goes out with it.
+        if let Err(error) = self.drain() {
+            return Poll::Ready(broken(&error));
+        }
+        loop {
+            match self.conversation.poll_flush(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(Gone)) => return Poll::Ready(Relayed::ClientGone),
+                Poll::Pending => return self.poll_client(cx),
+            }
+            if self.passage.is_ended() {
+                return Poll::Ready(Relayed::Whole);
+            }
+            match self.poll_backend(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(relayed)) => return Poll::Ready(relayed),
+                Poll::Pending => return self.poll_client(cx),
+            }
+        }
+    }
+
+    /// Moves what the backend's inbox has of the body to the outbox.
+    fn drain(&mut self) -> Result<(), PassageError> {
+        while self.passage.drain(&mut self.backend.inbox, &mut self.conversation.outbox)? {}
+        Ok(())
+    }
+
+    /// Reads the next piece. What need not be decoded is offered to the client's socket at once.
+    fn poll_backend(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Relayed>> {
+        let client = &self.conversation.client;
+        let mut scratch = Conversation::scratch(client);
+        let count = match self.backend.poll_read(cx, &mut scratch) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(count)) => count,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(Relayed::Broken(error.to_string()))),
+        };
+        // The first piece comes with the head, whose time was taken.
+        if std::mem::replace(&mut self.began, true) {
+            client.watch.begin(Phase::Relay, Instant::now(), self.idle);
+        }
+        if count == 0 {
+            let closed = self.passage.close(&mut self.conversation.outbox);
+            return Poll::Ready(closed.map_err(|error| broken(&error)));
+        }
+        let piece = scratch.get(..count).unwrap_or_default();
+        let direct = self.passage.direct(piece).unwrap_or(0);
+        let (body, rest) = piece.split_at_checked(direct).unwrap_or((piece, &[]));
+        self.backend.inbox.extend_from_slice(rest);
+        if !body.is_empty() {
+            let sent = match self.conversation.transport.poll_write(cx, body) {
+                Poll::Ready(Ok(sent)) => sent,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Relayed::ClientGone)),
+                Poll::Pending => 0,
+            };
+            self.conversation.outbox.extend_from_slice(body.get(sent..).unwrap_or_default());
+        }
+        drop(scratch);
+        Poll::Ready(self.drain().map_err(|error| broken(&error)))
+    }
+
+    /// While nothing can be sent: moves the request on, or looks whether the client is still there.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Relayed> {
+        if self.upload.is_over() {
+            return self.conversation.poll_gone(cx).map(|Gone| Relayed::ClientGone);
+        }
+        let Conversation { client, transport, .. } = &mut *self.conversation;
+        let mut scratch = Conversation::scratch(client);
+        match self.upload.poll(cx, transport, self.backend, &mut scratch) {
+            Ok(_) => Poll::Pending,
+            Err(UploadError::ClientGone) => Poll::Ready(Relayed::ClientGone),
+            Err(UploadError::Malformed(error)) => {
+                Poll::Ready(Relayed::Broken(format!("request body: {error}")))
+            }
+        }
+    }
+}
+
+fn broken(error: &PassageError) -> Relayed {
+    Relayed::Broken(error.to_string())
+}

@@ -1,0 +1,69 @@
+//! A socket and the bytes that have been received from it and not used yet.
+//!
+//! Reading goes through the worker's one large buffer, so that a connection owns memory only for bytes that are
+//! pending: an idle one owns next to none, and a long body passes through without being gathered.
+//!
+//! Nothing here waits by itself; dropping a future that polls it loses nothing but the socket.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A worker's reading buffer. Small enough to stay in a core's cache, large enough for bulk.
+pub(crate) const SCRATCH: usize = 64 << 10;
+
+/// A connection, a client's or a backend's.
+pub(crate) struct Transport {
+    stream: TcpStream,
+    pub(crate) inbox: BytesMut,
+}
+
+impl Transport {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self { stream, inbox: BytesMut::new() }
+    }
+
+    /// Reads what is there into `scratch`; 0 is the end.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(scratch);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Reads what is there and keeps it in the inbox; 0 is the end.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(self.poll_read(cx, scratch))?;
+        self.inbox.extend_from_slice(scratch.get(..count).unwrap_or_default());
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes some of these bytes.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    /// Writes all that is pending. Tells how many bytes went, also when it is not done.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        pending: &mut BytesMut,
+    ) -> Poll<io::Result<()>> {
+        while !pending.is_empty() {
+            let count = ready!(self.poll_write(cx, pending))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            pending.advance(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the sending side; what the peer still sends can be read.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

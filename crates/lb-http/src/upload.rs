@@ -1,0 +1,194 @@
+//! A request body on its way from the client to a backend, piece by piece: nothing is read before it can be sent.
+
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use lb_h1::{BodyFraming, CONTINUE};
+
+use crate::body::{Passage, PassageError};
+use crate::transport::Transport;
+
+/// How much of a body joins its head in one write.
+const MAX_JOINED: usize = 64 << 10;
+
+/// One request's body.
+pub(crate) struct Upload {
+    framing: BodyFraming,
+    passage: Passage,
+    /// The client waits for 100 before it sends anything.
+    expects_continue: bool,
+    pending: BytesMut,
+    stage: Stage,
+}
+
+/// What the body is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The client's next piece.
+    Client,
+    /// The backend's taking what there is.
+    Backend,
+    /// Nothing: all of it has gone.
+    Done,
+    /// Nothing: the backend takes no more, though its answer may still be there.
+    Refused,
+}
+
+/// Why a body cannot go on.
+#[derive(Debug)]
+pub(crate) enum UploadError {
+    /// The client closed or broke its connection.
+    ClientGone,
+    /// What the client sends is no body.
+    Malformed(PassageError),
+}
+
+/// How a body fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Pieces went; more are to come.
+    Some,
+    /// Nothing can be done at present.
+    None,
+    /// Over, by its end or by the backend's refusal.
+    Over,
+}
+
+impl Upload {
+    pub(crate) fn new(framing: BodyFraming, expects_continue: bool) -> Self {
+        let passage = Passage::new(framing.into(), framing == BodyFraming::Chunked, None);
+        let stage = if passage.is_ended() { Stage::Done } else { Stage::Client };
+        Self { framing, passage, expects_continue, pending: BytesMut::new(), stage }
+    }
+
+    pub(crate) fn framing(&self) -> BodyFraming {
+        self.framing
+    }
+
+    /// Whether all of it has been read from the client.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.passage.is_ended()
+    }
+
+    /// Whether nothing of it has been taken from the client yet, so that another backend can have all of it.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.passage.bytes() == 0 && self.pending.is_empty() && self.stage != Stage::Refused
+    }
+
+    /// Whether there is nothing left to send.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Done | Stage::Refused)
+    }
+
+    /// Whether it is the client that everyone waits for.
+    pub(crate) fn waits_for_client(&self) -> bool {
+        self.stage == Stage::Client
+    }
+
+    /// How many bytes of the body itself were read.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.passage.bytes()
+    }
+
+    /// Puts what is already there of the body behind a head that is about to be sent, so that both leave in one
+    /// write.
+    pub(crate) fn join_head(
+        &mut self,
+        head: &mut BytesMut,
+        client: &mut Transport,
+    ) -> Result<(), UploadError> {
+        if client.inbox.is_empty() {
+            return Ok(());
+        }
+        let most = head.len() + MAX_JOINED;
+        while head.len() < most
+            && self.passage.drain(&mut client.inbox, head).map_err(UploadError::Malformed)?
+        {}
+        if self.passage.is_ended() {
+            self.stage = Stage::Done;
+        }
+        Ok(())
+    }
+
+    /// Throws away what has arrived of a body that nobody wants. True where that is all of it, so that the next
+    /// request can be read.
+    pub(crate) fn discard(&mut self, client: &mut Transport) -> bool {
+        let mut nowhere = BytesMut::new();
+        while let Ok(true) = self.passage.drain(&mut client.inbox, &mut nowhere) {
+            nowhere.clear();
+        }
+        self.passage.is_ended()
+    }
+
+    /// Moves as much as can be moved without waiting. Registers for wake-ups with whichever side is waited for.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Transport,
+        backend: &mut Transport,
+        scratch: &mut [u8],
+    ) -> Result<Progress, UploadError> {
+        let mut progress = Progress::None;
+        while !self.is_over() {
+            match backend.poll_flush(cx, &mut self.pending) {
+                Poll::Pending => {
+                    self.stage = Stage::Backend;
+                    return Ok(progress);
+                }
+                Poll::Ready(Err(_)) => {
+                    self.stage = Stage::Refused;
+                    return Ok(Progress::Over);
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            if self.passage.is_ended() {
+                self.stage = Stage::Done;
+                return Ok(Progress::Over);
+            }
+            self.stage = Stage::Client;
+            if self.passage.drain(&mut client.inbox, &mut self.pending).map_err(UploadError::Malformed)? {
+                progress = Progress::Some;
+                continue;
+            }
+            if std::mem::take(&mut self.expects_continue) && !sends_continue(cx, client) {
+                return Err(UploadError::ClientGone);
+            }
+            match client.poll_read(cx, scratch) {
+                Poll::Pending => return Ok(progress),
+                Poll::Ready(Err(_) | Ok(0)) => return Err(UploadError::ClientGone),
+                Poll::Ready(Ok(count)) => {
+                    progress = Progress::Some;
+                    self.pass_on(cx, scratch.get(..count).unwrap_or_default(), client, backend);
+                }
+            }
+        }
+        Ok(Progress::Over)
+    }
+
+    /// Sends bytes that have just been read straight on, where the framing allows; keeps the rest.
+    fn pass_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        piece: &[u8],
+        client: &mut Transport,
+        backend: &mut Transport,
+    ) {
+        let direct = self.passage.direct(piece).unwrap_or(0);
+        let (body, rest) = piece.split_at_checked(direct).unwrap_or((piece, &[]));
+        client.inbox.extend_from_slice(rest);
+        if body.is_empty() {
+            return;
+        }
+        let sent = match backend.poll_write(cx, body) {
+            Poll::Ready(Ok(sent)) => sent,
+            // An error shows again when the rest is flushed.
+            Poll::Ready(Err(_)) | Poll::Pending => 0,
+        };
+        self.pending.extend_from_slice(body.get(sent..).unwrap_or_default());
+    }
+}
+
+/// Tells the client to go on. A client whose socket has no room for 25 bytes is as good as gone.
+fn sends_continue(cx: &mut Context<'_>, client: &mut Transport) -> bool {
+    matches!(client.poll_write(cx, CONTINUE), Poll::Ready(Ok(sent)) if sent == CONTINUE.len())
+}
