@@ -195,6 +195,17 @@ fn a_backend_that_does_not_accept_is_passed_over() {
 }
 
 #[test]
+fn a_name_with_several_addresses_is_tried_at_each() {
+    // Where localhost is ::1 first, nobody listens there.
+    let backend = Backend::echo("a");
+    let url = format!("http://localhost:{}", backend.address().port());
+    let gateway = gateway(&format!("[[rules]]\nbackends = [\"{url}\"]\n"));
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/").backend(), "a");
+    }
+}
+
+#[test]
 fn a_post_is_never_sent_twice() {
     let backends = [Backend::reset_mid_head(), Backend::reset_mid_head(), Backend::reset_mid_head()];
     let gateway = gateway(&rule("", &[&backends[0], &backends[1], &backends[2]]));
@@ -252,6 +263,22 @@ fn sigterm_finishes_what_is_in_flight_and_exits_0() {
     gate.open();
     assert_eq!(busy.response().backend(), "a");
     assert!(busy.closes_within(PATIENCE));
+    assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
+}
+
+#[test]
+fn sigterm_cuts_none_of_many_requests_in_flight() {
+    let backend = Backend::slow("a", Duration::from_secs(1));
+    let mut gateway = gateway(&format!("[server]\nworkers = 4\n{}", rule("", &[&backend])));
+    let mut clients: Vec<_> = (0..30).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    eventually("all are in flight", PATIENCE, || backend.accepted() == 30);
+    gateway.sigterm();
+    for client in &mut clients {
+        assert_eq!(client.response().backend(), "a");
+    }
     assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
 }
 

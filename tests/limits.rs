@@ -184,6 +184,40 @@ fn an_upload_that_stops_moving_is_given_up() {
 }
 
 #[test]
+fn a_head_that_does_not_end_and_a_connection_without_requests_are_closed() {
+    let backend = Backend::echo("a");
+    let gateway = gateway(&format!(
+        "{}[[listeners]]\nname = \"web\"\naddress = \"{{listen}}\"\nheader_timeout = \"500ms\"\n\
+         keep_alive_timeout = \"700ms\"\n",
+        rule("", &[&backend])
+    ));
+    let start = Instant::now();
+    let mut slow = gateway.client();
+    slow.send("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+    let answer = String::from_utf8_lossy(&slow.read_to_close()).into_owned();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let mut idle = gateway.client();
+    assert_eq!(idle.get("/").status, 200);
+    assert!(idle.closes_within(PATIENCE));
+    assert!(start.elapsed() >= Duration::from_secs(1), "but not before their time");
+}
+
+#[test]
+fn heads_below_the_limit_pass() {
+    let backend = Backend::echo("a");
+    let gateway = gateway(&rule("", &[&backend]));
+    let cookie = "c".repeat(20 << 10);
+    let response = gateway.fetch("GET", "/", &[("Cookie", &cookie)]);
+    assert_eq!(crate::support::echoed(&response, "cookie"), [cookie]);
+    let names: Vec<String> = (0..80).map(|number| format!("X-Field-{number}")).collect();
+    let fields: Vec<_> = names.iter().map(|name| (name.as_str(), "v")).collect();
+    let response = gateway.fetch("GET", "/", &fields);
+    assert!(names.iter().all(|name| crate::support::echoed(&response, name) == ["v"]));
+    let target = format!("/{}?{}", "p".repeat(4000), "q".repeat(4000));
+    assert_eq!(crate::support::echoed_target(&gateway.get(&target)), target);
+}
+
+#[test]
 fn an_event_arrives_while_its_stream_is_open() {
     let gate = Gate::new();
     let backend = {

@@ -101,8 +101,7 @@ impl Launch {
         let address = gateway.address();
         let end = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
-            if let Some(status) = gateway.exited() {
-                std::thread::sleep(Duration::from_millis(50));
+            if let Some(status) = gateway.wait(Duration::ZERO) {
                 panic!("the gateway ended with {status}:\n{}{}", gateway.output(), gateway.errors());
             }
             assert!(Instant::now() < end, "the gateway does not listen:\n{}", gateway.errors());

@@ -3,14 +3,22 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A running program whose output is captured line by line; killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    output: Arc<Mutex<String>>,
-    errors: Arc<Mutex<String>>,
+    output: Captured,
+    errors: Captured,
+}
+
+/// What one stream has said so far, and the thread that reads it to its end.
+#[derive(Debug)]
+struct Captured {
+    text: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
 }
 
 impl Process {
@@ -38,12 +46,12 @@ impl Process {
 
     /// Its standard output so far.
     pub fn output(&self) -> String {
-        self.output.lock().unwrap().clone()
+        self.output.text.lock().unwrap().clone()
     }
 
     /// Its standard error so far.
     pub fn errors(&self) -> String {
-        self.errors.lock().unwrap().clone()
+        self.errors.text.lock().unwrap().clone()
     }
 
     /// Send a signal by name, for instance `TERM`.
@@ -57,19 +65,27 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
-    /// Wait for its end; `None` where it still runs after `deadline`.
+    /// Wait for its end and for the rest of what it said; `None` where it still runs after `deadline`.
     pub fn wait(&mut self, deadline: Duration) -> Option<ExitStatus> {
         let end = Instant::now() + deadline;
         loop {
-            let exited = self.exited();
-            if exited.is_some() || Instant::now() >= end {
-                if exited.is_some() {
-                    // The readers see the end of the pipes a moment later.
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                return exited;
+            if let Some(status) = self.exited() {
+                self.read_the_rest();
+                return Some(status);
+            }
+            if Instant::now() >= end {
+                return None;
             }
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Wait until both streams are read to their ends; a grandchild that holds them open is not waited for long.
+    fn read_the_rest(&self) {
+        let end = Instant::now() + Duration::from_secs(5);
+        while !(self.output.reader.is_finished() && self.errors.reader.is_finished()) && Instant::now() < end
+        {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 
@@ -93,10 +109,10 @@ impl Drop for Process {
     }
 }
 
-fn capture(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+fn capture(pipe: impl Read + Send + 'static) -> Captured {
     let text = Arc::new(Mutex::new(String::new()));
     let shared = Arc::clone(&text);
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         let mut reader = BufReader::new(pipe);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
@@ -104,5 +120,5 @@ fn capture(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
             line.clear();
         }
     });
-    text
+    Captured { text, reader }
 }
