@@ -4,7 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use httpdate::HttpDate;
 
-const LENGTH: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
+/// How long a date is.
+pub(crate) const DATE_BYTES: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
 
 /// The last date that was formatted (IMF-fixdate, RFC 9110 section 5.6.7). One a worker.
 ///
@@ -15,7 +16,7 @@ const LENGTH: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
 #[derive(Debug, Clone)]
 pub struct DateCache {
     unix_seconds: Option<u64>,
-    text: [u8; LENGTH],
+    text: [u8; DATE_BYTES],
 }
 
 impl Default for DateCache {
@@ -27,7 +28,7 @@ impl Default for DateCache {
 impl DateCache {
     /// The date at that second since 1970, at most the last one of the year 9999.
     #[inline]
-    pub fn at(&mut self, unix_seconds: u64) -> &[u8; LENGTH] {
+    pub fn at(&mut self, unix_seconds: u64) -> &[u8; DATE_BYTES] {
         if self.unix_seconds != Some(unix_seconds) {
             self.format(unix_seconds);
         }

@@ -10,6 +10,8 @@ use http::header::{DATE, HeaderMap};
 use http::{Method, StatusCode, Version};
 use thiserror::Error;
 
+use crate::connection::Upgrade;
+use crate::date::DATE_BYTES;
 use crate::framing::{BodyFraming, ResponseFraming};
 use crate::names::{self, Kind};
 use crate::response::is_bodiless;
@@ -31,7 +33,7 @@ pub enum ConnectionHeader<'a> {
     /// `close`.
     Close,
     /// `Upgrade`, with this protocol in the Upgrade field.
-    Upgrade(&'a [u8]),
+    Upgrade(&'a Upgrade),
 }
 
 /// Why a head cannot be written. Nothing has been written then.
@@ -45,37 +47,48 @@ pub enum EncodeError {
     ChunkedInHttp10,
 }
 
+/// What the first line of a request is written from.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLine<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The target in the form that the method asks for, mostly path and query.
+    pub target: &'a [u8],
+    /// The version to speak.
+    pub version: Version,
+}
+
 /// Writes a request head.
 ///
 /// A body of no length gets `Content-Length: 0` where the method leads one to expect a body (POST, PUT and
 /// PATCH; RFC 9110 section 8.6).
 ///
 /// # Errors
-/// When `target` would break the request line, or `framing` does not go with `version`.
+/// When the target would break the request line, or `framing` does not go with the version. Nothing has been
+/// written then.
 ///
 /// ```
 /// use bytes::BytesMut;
 /// use http::{HeaderMap, HeaderValue, Method, Version};
-/// use lb_h1::{BodyFraming, ConnectionHeader, encode_request_head};
+/// use lb_h1::{BodyFraming, ConnectionHeader, RequestLine, encode_request_head};
 ///
 /// let mut headers = HeaderMap::new();
 /// headers.insert("host", HeaderValue::from_static("a.example"));
 /// headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
+/// let line = RequestLine { method: &Method::PUT, target: b"/x", version: Version::HTTP_11 };
 /// let mut out = BytesMut::new();
-/// let (framing, connection) = (BodyFraming::Length(3), ConnectionHeader::Implied);
-/// encode_request_head(&mut out, &Method::PUT, b"/x", Version::HTTP_11, &headers, framing, connection)?;
+/// encode_request_head(&mut out, line, &headers, BodyFraming::Length(3), ConnectionHeader::Implied)?;
 /// assert_eq!(out, "PUT /x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\n");
 /// # Ok::<(), lb_h1::EncodeError>(())
 /// ```
 pub fn encode_request_head(
     out: &mut BytesMut,
-    method: &Method,
-    target: &[u8],
-    version: Version,
+    line: RequestLine<'_>,
     headers: &HeaderMap,
     framing: BodyFraming,
     connection: ConnectionHeader<'_>,
 ) -> Result<(), EncodeError> {
+    let RequestLine { method, target, version } = line;
     // Without an early exit, so that the loop becomes vector instructions.
     if target.is_empty() || target.iter().fold(false, |bad, byte| bad | !byte.is_ascii_graphic()) {
         return Err(EncodeError::Target);
@@ -97,7 +110,7 @@ pub fn encode_request_head(
     Ok(())
 }
 
-/// What a response head is written from.
+/// What the first line of a response is written from.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseLine<'a> {
     /// The status.
@@ -135,7 +148,7 @@ pub fn encode_response_head(
     headers: &HeaderMap,
     framing: ResponseFraming,
     connection: ConnectionHeader<'_>,
-    date: Option<&[u8]>,
+    date: Option<&[u8; DATE_BYTES]>,
 ) -> Result<(), EncodeError> {
     refuse_chunked_in_http10(line.version, framing)?;
     let status = line.status;
@@ -218,7 +231,7 @@ fn write_connection(out: &mut BytesMut, connection: ConnectionHeader<'_>) {
         ConnectionHeader::Close => out.extend_from_slice(b"Connection: close\r\n"),
         ConnectionHeader::Upgrade(protocol) => {
             out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: ");
-            out.extend_from_slice(protocol);
+            out.extend_from_slice(protocol.protocol());
             out.extend_from_slice(b"\r\n");
         }
     }

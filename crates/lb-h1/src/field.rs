@@ -75,6 +75,21 @@ pub(crate) fn read_fields<S: FieldSink>(
     Ok(())
 }
 
+/// The fields of a head as they were sent, in order and with names in their own case; for dumps.
+///
+/// ```
+/// let raw = b"GET / HTTP/1.1\r\nHOST: a\r\nx-Odd:  1 \r\n\r\n";
+/// let fields: Vec<_> = lb_h1::fields_as_sent(raw).collect();
+/// assert_eq!(fields, [(&b"HOST"[..], &b"a"[..]), (b"x-Odd", b"1")]);
+/// ```
+pub fn fields_as_sent(raw_head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    raw_head.split(|&byte| byte == b'\n').skip(1).filter_map(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let (name, rest) = line.split_at(memchr::memchr(b':', line)?);
+        Some((name, trim(rest).1))
+    })
+}
+
 #[inline]
 fn is_trimmed(value: &[u8]) -> bool {
     let white = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));

@@ -50,10 +50,11 @@ pub use body::{BodyDecoder, Decoded};
 pub use connection::{ConnectionOptions, HopByHop, Upgrade, drop_underscore_names, remove_hop_by_hop};
 pub use date::DateCache;
 pub use encode::{
-    CHUNK_END, CONTINUE, ChunkHead, ConnectionHeader, EncodeError, LAST_CHUNK, ResponseLine, chunk_head,
-    encode_request_head, encode_response_head, encode_trailers,
+    CHUNK_END, CONTINUE, ChunkHead, ConnectionHeader, EncodeError, LAST_CHUNK, RequestLine, ResponseLine,
+    chunk_head, encode_request_head, encode_response_head, encode_trailers,
 };
 pub use error::{BodyError, HeadError, RequestError, ResponseError, Shown};
+pub use field::fields_as_sent;
 pub use framing::{BodyFraming, ResponseFraming};
 pub use limits::{BodyLimits, HeadLimits};
 pub use request::{RequestHead, parse_request};

@@ -141,10 +141,12 @@ fn refuse_at_first_byte(buf: &[u8]) -> Result<(), RequestError> {
     }
 }
 
-/// A method without end is told from its first bytes.
+/// A method without end is told from its first bytes. One cut short by a bad line end is another error.
 fn refuse_long_method(buf: &[u8]) -> Result<(), RequestError> {
     match buf.get(..=MAX_METHOD_BYTES) {
-        Some(start) if !start.contains(&b' ') => Err(RequestError::MethodTooLong { limit: MAX_METHOD_BYTES }),
+        Some(start) if !start.contains(&b' ') && !start.contains(&b'\n') => {
+            Err(RequestError::MethodTooLong { limit: MAX_METHOD_BYTES })
+        }
         _ => Ok(()),
     }
 }

@@ -57,6 +57,15 @@ impl ResponseHead {
     pub fn is_interim(&self) -> bool {
         self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
     }
+
+    /// What to announce when this head is passed on with its body as it is: what follows it, or, where
+    /// nothing may follow, what the backend says would.
+    pub fn announced(&self) -> ResponseFraming {
+        match self.framing {
+            ResponseFraming::None => self.declared.into(),
+            framing => framing,
+        }
+    }
 }
 
 /// Reads a response head from the front of `buf`, and takes it out of there; used as

@@ -103,11 +103,11 @@ impl ParseState {
         let base = self.scanned;
         let stopped = each_line_feed(unseen, |found| {
             let line_feed = base + found;
-            if line_feed == self.line_start || buf.get(line_feed - 1) != Some(&b'\r') {
-                return ControlFlow::Break(Scanned::Broken(HeadError::BareLineFeed));
-            }
             if self.lines.is_empty() && line_feed > first_line_end {
                 return ControlFlow::Break(Scanned::FirstLineTooLong);
+            }
+            if line_feed == self.line_start || buf.get(line_feed - 1) != Some(&b'\r') {
+                return ControlFlow::Break(Scanned::Broken(HeadError::BareLineFeed));
             }
             if line_feed == self.line_start + 1 && self.lines.len() >= lines_ahead {
                 return ControlFlow::Break(Scanned::Complete(line_feed + 1));

@@ -3,8 +3,8 @@
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use lb_h1::{
-    BodyFraming, ConnectionHeader, EncodeError, ResponseFraming, ResponseLine, encode_request_head,
-    encode_response_head,
+    BodyFraming, ConnectionHeader, EncodeError, RequestLine, ResponseFraming, ResponseLine, Upgrade,
+    encode_request_head, encode_response_head,
 };
 
 fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -22,8 +22,14 @@ fn request(
     connection: ConnectionHeader<'_>,
 ) -> String {
     let mut out = BytesMut::new();
-    encode_request_head(&mut out, method, b"/p?q", Version::HTTP_11, &headers(fields), framing, connection)
-        .unwrap();
+    encode_request_head(
+        &mut out,
+        RequestLine { method, target: b"/p?q", version: Version::HTTP_11 },
+        &headers(fields),
+        framing,
+        connection,
+    )
+    .unwrap();
     String::from_utf8(out.to_vec()).unwrap()
 }
 
@@ -92,7 +98,7 @@ fn the_connection_field_is_what_the_caller_decided() {
     assert_eq!(end(ConnectionHeader::Close), "Connection: close\r\n\r\n");
     assert_eq!(end(ConnectionHeader::KeepAlive), "Connection: keep-alive\r\n\r\n");
     assert_eq!(
-        end(ConnectionHeader::Upgrade(b"websocket")),
+        end(ConnectionHeader::Upgrade(&Upgrade::WebSocket)),
         "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     );
 }
@@ -101,16 +107,9 @@ fn the_connection_field_is_what_the_caller_decided() {
 fn a_target_that_would_break_the_line_is_not_written() {
     for target in ["", "/a b", "/a\r\nX: y", "/\0", "/\u{e9}", "/a\tb"] {
         let mut out = BytesMut::from("before");
-        let (framing, connection) = (BodyFraming::None, ConnectionHeader::Implied);
-        let verdict = encode_request_head(
-            &mut out,
-            &Method::GET,
-            target.as_bytes(),
-            Version::HTTP_11,
-            &HeaderMap::new(),
-            framing,
-            connection,
-        );
+        let line = RequestLine { method: &Method::GET, target: target.as_bytes(), version: Version::HTTP_11 };
+        let connection = ConnectionHeader::Implied;
+        let verdict = encode_request_head(&mut out, line, &HeaderMap::new(), BodyFraming::None, connection);
         assert_eq!((verdict, &out[..]), (Err(EncodeError::Target), &b"before"[..]), "{target:?}");
     }
 }

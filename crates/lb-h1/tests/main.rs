@@ -9,7 +9,9 @@
 )]
 
 mod bodies;
+mod corpus;
 mod heads_written;
+mod properties;
 mod request_fields;
 mod requests;
 mod responses;

@@ -1,9 +1,7 @@
 //! The start of a request: its line, its target, its host, and the bounds on all of it.
 
 use bytes::BytesMut;
-use lb_h1::{
-    HeadLimits, ParseState, RequestError, TargetForm, Upgrade, drop_underscore_names, parse_request,
-};
+use lb_h1::{HeadLimits, ParseState, RequestError, TargetForm, parse_request};
 
 use crate::support::{Event, check, request, serve, serve_however_cut, verdict};
 
@@ -226,6 +224,25 @@ fn limits_are_refused_with_the_status_that_says_which() {
     assert_eq!(verdict(value(64 * 1024 - 32)), "GET / HTTP/1.1 None");
     assert_eq!(verdict(value(64 * 1024 - 31)), "431 TooLarge");
     assert_eq!(verdict(format!("GET / HTTP/1.1\r\n{}: y\r\n\r\n", "A".repeat(100_000))), "431 TooLarge");
+}
+
+#[test]
+fn of_two_faults_the_first_in_the_bytes_is_told() {
+    let limits = HeadLimits { max_line_bytes: 70, ..HeadLimits::default() };
+    for (bytes, expected) in [
+        (format!("A\n{}", "\0".repeat(70)), "BareLineFeed"),
+        (format!("A {}\n", "x".repeat(70)), "RequestLineTooLong"),
+        (format!("A {}\n", "x".repeat(10)), "BareLineFeed"),
+        ("A / HTTP/3.0\r\nX\n".to_owned(), "UnsupportedVersion"),
+        (format!("A / HTTP/3.0\r\n{}", "x".repeat(70_000)), "UnsupportedVersion"),
+    ] {
+        let refused = |events: Vec<Event>| match events.as_slice() {
+            [Event::Refused(_, name)] => name.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused(serve([bytes.as_bytes()], &limits)), expected);
+        assert_eq!(refused(serve(bytes.as_bytes().chunks(1), &limits)), expected);
+    }
 }
 
 #[test]

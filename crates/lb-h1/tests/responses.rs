@@ -164,6 +164,8 @@ fn some_statuses_and_methods_have_no_body_whatever_the_fields_say() {
         let found = (head.framing, head.declared, head.keep_alive);
         assert_eq!(found, (framing, declared, keep_alive), "{bytes:?}");
         assert_eq!(head.is_interim(), head.status.is_informational());
+        let announced = if head.framing == ResponseFraming::None { declared.into() } else { framing };
+        assert_eq!(head.announced(), announced, "{bytes:?}");
     }
 }
 

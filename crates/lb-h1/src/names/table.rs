@@ -43,7 +43,7 @@ rows! {
     "x-forwarded-server" "X-Forwarded-Server" Plain NO_TRAILER | FORWARDING;
     "x-forwarded-prefix" "X-Forwarded-Prefix" Plain NO_TRAILER | FORWARDING;
     "x-real-ip" "X-Real-IP" Plain NO_TRAILER | FORWARDING;
-    "x-request-id" "X-Request-ID" Plain NO_TRAILER | FORWARDING;
+    "x-request-id" "X-Request-Id" Plain NO_TRAILER | FORWARDING;
     "via" "Via" Plain NO_TRAILER | FORWARDING;
     "traceparent" "traceparent" Plain FORWARDING;
     "tracestate" "tracestate" Plain FORWARDING;
