@@ -1,0 +1,136 @@
+//! One probe of one backend: up to `tries` tries, each within `timeout`, good as soon as one of them is.
+
+mod http;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use crate::config::{HealthConfig, HealthConfigError, ProbeConfig, ProbeKind};
+use crate::expect::StatusSet;
+
+/// Between two tries of one probe: time for a backend that is being restarted to listen again.
+const BETWEEN_TRIES: Duration = Duration::from_millis(250);
+
+/// A backend to be watched: what it is configured with, and where its probes go.
+#[derive(Debug, Clone, Default)]
+pub struct Watched {
+    /// How it is watched.
+    pub config: HealthConfig,
+    /// Where probes go; needed where there are any.
+    pub target: Option<ProbeTarget>,
+}
+
+impl Watched {
+    /// Whether it makes sense.
+    ///
+    /// # Errors
+    /// The first thing that does not.
+    pub fn check(&self) -> Result<(), HealthConfigError> {
+        match (&self.config.probe, &self.target) {
+            (Some(_), None) => Err(HealthConfigError::NoTarget),
+            _ => self.config.check(),
+        }
+    }
+}
+
+impl From<HealthConfig> for Watched {
+    fn from(config: HealthConfig) -> Self {
+        Self { config, target: None }
+    }
+}
+
+/// Where a backend's probes go.
+#[derive(Clone)]
+pub struct ProbeTarget {
+    /// Its host and port as a Host field has them.
+    pub authority: String,
+    /// Path of its URL without a trailing slash; empty for none.
+    pub base_path: String,
+    /// Asked at each try, so that probes follow what the name stands for by then.
+    pub addresses: Arc<Addresses>,
+}
+
+/// The addresses a backend has at present, to be tried in order; empty while its name leads nowhere.
+pub type Addresses = dyn Fn() -> Arc<Vec<SocketAddr>> + Send + Sync;
+
+impl std::fmt::Debug for ProbeTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { authority, base_path, addresses: _ } = self;
+        f.debug_struct("ProbeTarget").field("authority", authority).field("base_path", base_path).finish()
+    }
+}
+
+/// Why a try was bad.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProbeError {
+    /// This machine is short of something; the backend may be as well as ever.
+    #[error("cannot probe: {0}")]
+    Local(#[source] io::Error),
+    #[error("its name has no address at present")]
+    Unresolved,
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error("the connection broke: {0}")]
+    Broken(#[source] io::Error),
+    #[error("the connection ended in the middle of the answer")]
+    Ended,
+    #[error("what came is no HTTP response: {0}")]
+    Malformed(&'static str),
+    #[error("the answer is larger than {} KiB", .0 >> 10)]
+    TooLarge(usize),
+    #[error("status {status}, expected {expected}")]
+    Status { status: u16, expected: StatusSet },
+}
+
+/// Probes once. Dropping the future at any time is safe; its connection is closed.
+pub(crate) async fn probe(config: &ProbeConfig, target: &ProbeTarget) -> Result<(), ProbeError> {
+    let mut tries = 1;
+    loop {
+        let result = match tokio::time::timeout(config.timeout, once(&config.kind, target)).await {
+            Ok(result) => result,
+            Err(_) => Err(ProbeError::Timeout(config.timeout)),
+        };
+        if result.is_ok() || tries >= config.tries.get() {
+            return result;
+        }
+        tries += 1;
+        tokio::time::sleep(BETWEEN_TRIES).await;
+    }
+}
+
+async fn once(kind: &ProbeKind, target: &ProbeTarget) -> Result<(), ProbeError> {
+    let stream = connect(&(target.addresses)()).await?;
+    match kind {
+        ProbeKind::Tcp => Ok(()),
+        ProbeKind::Http { path, host, expect } => {
+            let host = host.as_deref().unwrap_or(&target.authority);
+            http::probe(stream, host, &format!("{}{path}", target.base_path), expect).await
+        }
+    }
+}
+
+/// Connects to the first address that accepts, as requests do.
+async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, ProbeError> {
+    let mut error = ProbeError::Unresolved;
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(failed) if is_local(&failed) => error = ProbeError::Local(failed),
+            Err(failed) => error = ProbeError::Connect(failed),
+        }
+    }
+    Err(error)
+}
+
+/// Whether a failed connect is this machine's own trouble: no descriptors, ports or memory left (connect(2), socket(2)).
+fn is_local(error: &io::Error) -> bool {
+    const EMFILE_AND_THE_LIKE: [i32; 4] = [12, 23, 24, 105];
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
+        || error.raw_os_error().is_some_and(|code| EMFILE_AND_THE_LIKE.contains(&code))
+}

@@ -1,0 +1,261 @@
+//! One backend's machines together: what its probes, its requests and the time say of it. Pure; the monitor holds the lock.
+
+use std::time::Instant;
+
+use crate::config::HealthConfig;
+use crate::event::FailureKind;
+use crate::machine::breaker::{Admission, Breaker, Circuit, Epoch, TrialEnd};
+use crate::machine::ejection::Ejection;
+use crate::machine::thresholds::Thresholds;
+
+/// The machines a backend is configured with, and why it stands as it does.
+#[derive(Debug, Clone)]
+pub(crate) struct Vitals {
+    probe: Option<Thresholds>,
+    ejection: Option<Ejection>,
+    breaker: Option<Breaker>,
+    /// Failures in a row to go on counting from, once it is no longer held.
+    streak: u64,
+    error: Option<String>,
+    since: Instant,
+    last_probe: Option<Instant>,
+}
+
+/// How a backend stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Its probes do not fail.
+    pub(crate) probes_good: bool,
+    /// It is kept out for what its requests met.
+    pub(crate) ejected: bool,
+    pub(crate) circuit: Circuit,
+    /// Its circuit lets something pass.
+    pub(crate) has_room: bool,
+}
+
+/// What survives a reload or a restart.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    pub(crate) probe: ProbeMemory,
+    pub(crate) ejected_until: Option<Instant>,
+    pub(crate) circuit: Circuit,
+    pub(crate) open_until: Option<Instant>,
+    pub(crate) streak: u64,
+    pub(crate) error: Option<String>,
+    pub(crate) since: Instant,
+    pub(crate) last_probe: Option<Instant>,
+}
+
+/// What is known from earlier probes.
+#[derive(Debug, Clone)]
+pub(crate) enum ProbeMemory {
+    /// Nothing, or nothing bad.
+    None,
+    /// Everything: the process is the same.
+    Whole(Thresholds),
+    /// Unhealthy before a restart.
+    Unhealthy,
+}
+
+impl Standing {
+    pub(crate) fn is_healthy(self) -> bool {
+        self.probes_good && !self.ejected
+    }
+
+    /// Whether it should be offered requests.
+    pub(crate) fn in_rotation(self) -> bool {
+        self.is_healthy() && self.has_room
+    }
+
+    /// Whether it is out for what its requests met and for nothing else.
+    pub(crate) fn is_merely_ejected(self) -> bool {
+        self.ejected && self.probes_good && self.has_room
+    }
+
+    /// Whether its requests need the lock.
+    pub(crate) fn is_held(self) -> bool {
+        self.ejected || self.circuit != Circuit::Closed
+    }
+}
+
+impl Vitals {
+    pub(crate) fn new(config: &HealthConfig, now: Instant) -> Self {
+        let thresholds = config
+            .probe
+            .as_ref()
+            .map(|probe| Thresholds::new(probe.healthy_threshold, probe.unhealthy_threshold));
+        Self {
+            probe: thresholds,
+            ejection: config.passive.clone().map(Ejection::new),
+            breaker: config.breaker.clone().map(Breaker::new),
+            streak: 0,
+            error: None,
+            since: now,
+            last_probe: None,
+        }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        Standing {
+            probes_good: self.probe.as_ref().is_none_or(Thresholds::is_healthy),
+            ejected: self.ejected_until().is_some(),
+            circuit: self.breaker.as_ref().map_or(Circuit::Closed, Breaker::circuit),
+            has_room: self.breaker.as_ref().is_none_or(Breaker::has_room),
+        }
+    }
+
+    pub(crate) fn ejected_until(&self) -> Option<Instant> {
+        self.ejection.as_ref().and_then(Ejection::until)
+    }
+
+    pub(crate) fn open_until(&self) -> Option<Instant> {
+        self.breaker.as_ref().and_then(Breaker::open_until)
+    }
+
+    /// Why it is not as it should be.
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// Since when it is healthy or not.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Whether failures are to be kept away from clients even where nobody else is left.
+    pub(crate) fn has_breaker(&self) -> bool {
+        self.breaker.is_some()
+    }
+
+    pub(crate) fn last_probe(&self) -> Option<Instant> {
+        self.last_probe
+    }
+
+    /// Failures in a row to go on counting from.
+    pub(crate) fn streak(&self) -> u64 {
+        self.streak
+    }
+
+    /// The `streak`th request in a row has failed; `spare` says that another backend is in rotation.
+    pub(crate) fn failed(&mut self, streak: u64, kind: FailureKind, spare: bool, now: Instant) {
+        let before = self.standing();
+        // Who writes a breaker wants failures kept away even from the last backend.
+        let spare = spare || self.breaker.is_some();
+        if let Some(ejection) = &mut self.ejection {
+            ejection.failed(streak, spare, now);
+        }
+        if let Some(breaker) = &mut self.breaker {
+            breaker.failed(streak, now);
+        }
+        if self.standing() != before {
+            self.streak = streak;
+            self.error = Some(format!("{streak} requests in a row failed, the last by {kind}"));
+        }
+        self.note(before, now);
+    }
+
+    /// A request that was admitted before the backend was taken out has been served after all.
+    pub(crate) fn succeeded_late(&mut self) {
+        self.streak = 0;
+    }
+
+    /// A probe has ended, for this reason where it was bad.
+    pub(crate) fn probed(&mut self, result: Result<(), String>, now: Instant) {
+        let before = self.standing();
+        self.last_probe = Some(now);
+        let Some(thresholds) = &mut self.probe else { return };
+        thresholds.observe(result.is_ok());
+        if let Err(error) = result
+            && !thresholds.is_healthy()
+        {
+            self.error = Some(error);
+        }
+        self.note(before, now);
+    }
+
+    /// Time has passed.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        let before = self.standing();
+        if let Some(ejection) = &mut self.ejection {
+            ejection.tick(now);
+        }
+        if let Some(breaker) = &mut self.breaker {
+            breaker.tick(now);
+        }
+        self.note(before, now);
+    }
+
+    /// When time alone changes something next.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        [self.ejected_until(), self.open_until()].into_iter().flatten().min()
+    }
+
+    /// Decides about a request on its way.
+    pub(crate) fn admit(&mut self, now: Instant) -> Admission {
+        self.breaker.as_mut().map_or(Admission::Pass, |breaker| breaker.admit(now))
+    }
+
+    /// A trial call has ended, by this failure where it was bad.
+    pub(crate) fn finish(&mut self, epoch: Epoch, end: TrialEnd, failure: Option<FailureKind>) {
+        let Some(breaker) = &mut self.breaker else { return };
+        let before = breaker.circuit();
+        breaker.finish(epoch, end);
+        match (before, breaker.circuit(), failure) {
+            (Circuit::HalfOpen, Circuit::Open, Some(kind)) => {
+                self.error = Some(format!("a trial call failed by {kind}"));
+            }
+            (Circuit::HalfOpen, Circuit::Closed, _) => self.streak = 0,
+            _ => {}
+        }
+        self.forget_error();
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        Memory {
+            probe: self.probe.clone().map_or(ProbeMemory::None, ProbeMemory::Whole),
+            ejected_until: self.ejected_until(),
+            circuit: self.standing().circuit,
+            open_until: self.open_until(),
+            streak: self.streak,
+            error: self.error.clone(),
+            since: self.since,
+            last_probe: self.last_probe,
+        }
+    }
+
+    /// Goes on where another left off, as far as it has the machines. What it has not is forgotten: a backend that is probed no
+    /// longer could not recover from a probe's verdict.
+    pub(crate) fn resume(&mut self, memory: Memory, now: Instant) {
+        match (&mut self.probe, memory.probe) {
+            (Some(thresholds), ProbeMemory::Whole(earlier)) => thresholds.resume(&earlier),
+            (Some(thresholds), ProbeMemory::Unhealthy) => thresholds.presume_unhealthy(),
+            (_, ProbeMemory::None) | (None, _) => {}
+        }
+        if let Some(ejection) = &mut self.ejection {
+            ejection.resume(memory.ejected_until, now);
+        }
+        if let Some(breaker) = &mut self.breaker {
+            breaker.resume(memory.circuit, memory.open_until, now);
+        }
+        self.streak = memory.streak;
+        self.error = memory.error;
+        self.since = memory.since;
+        self.last_probe = memory.last_probe;
+        self.tick(now);
+        self.forget_error();
+    }
+
+    fn note(&mut self, before: Standing, now: Instant) {
+        if self.standing().is_healthy() != before.is_healthy() {
+            self.since = now;
+        }
+        self.forget_error();
+    }
+
+    fn forget_error(&mut self) {
+        let standing = self.standing();
+        if standing.is_healthy() && standing.circuit == Circuit::Closed {
+            self.error = None;
+        }
+    }
+}
