@@ -141,6 +141,7 @@ refused! {
     nul_in_the_target: "GET /a\0b HTTP/1.1\r\nHost: x\r\n\r\n" => [400];
     userinfo_in_an_absolute_target: "GET http://u:p@x/ HTTP/1.1\r\nHost: x\r\n\r\n" => [400];
     a_method_that_is_no_token: "GE(T / HTTP/1.1\r\nHost: x\r\n\r\n" => [400];
+    a_method_in_lower_case: "get / HTTP/1.1\r\nHost: x\r\n\r\n" => [400, 405, 501];
     no_version: "GET /\r\nHost: x\r\n\r\n" => [400];
     an_unknown_version: "GET / HTTP/1.9x\r\nHost: x\r\n\r\n" => [400, 505];
     a_lower_case_version: "GET / http/1.1\r\nHost: x\r\n\r\n" => [400, 505];
