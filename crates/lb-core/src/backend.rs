@@ -6,10 +6,13 @@
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
+use crate::board::Cell;
+use crate::latency::{self, Averaging, Estimator};
+use crate::lease::Outcome;
 use crate::moment;
 use crate::weight::Weight;
 
@@ -50,7 +53,12 @@ pub struct Backend {
     name: Box<str>,
     settings: CachePadded<Settings>,
     counters: CachePadded<Counters>,
+    estimator: CachePadded<Estimator>,
+    cell: Cell,
 }
+
+/// How long a latency is remembered where no strategy says otherwise.
+const DECAY: Duration = Duration::from_secs(10);
 
 /// Read by every request, written by the control side.
 #[derive(Debug)]
@@ -87,6 +95,8 @@ impl Backend {
                 draining: AtomicBool::new(false),
             }),
             counters: CachePadded::default(),
+            estimator: CachePadded::new(Estimator::new(DECAY)),
+            cell: Cell::claim(latency::NO_SAMPLE.to_bits()),
         };
         backend.set_max_connections(options.max_connections);
         backend
@@ -175,6 +185,48 @@ impl Backend {
     /// The same in milliseconds since 1970, by the wall clock as it stood when the process started.
     pub fn last_request_unix_ms(&self) -> Option<u64> {
         moment::unix_ms(self.counters.last_request.load(Relaxed))
+    }
+
+    /// What the strategies that [learn](Self::learn) take for its latency; it falls while no sample comes. `None` without one.
+    pub fn latency(&self, now: Instant) -> Option<Duration> {
+        let nanos = self.estimator.value(self.kept(), moment::nanos(now))?;
+        Duration::try_from_secs_f64(nanos / 1e9).ok()
+    }
+
+    /// Takes an outcome into the latency estimate: for strategies, from [`Strategy::learn`](crate::Strategy::learn). A failure
+    /// counts as a second, as twice the estimate or as what it took, whichever is most; one without a latency still counts.
+    pub fn learn(&self, outcome: &Outcome, averaging: Averaging, now: Instant) {
+        let now = moment::nanos(now);
+        match (outcome.ok, outcome.latency) {
+            (false, latency) => self.estimator.failure(self.cell.latency(), latency, now),
+            (true, Some(latency)) => self.estimator.sample(self.cell.latency(), latency, averaging, now),
+            (true, None) => {}
+        }
+    }
+
+    /// Sets how long latencies are remembered (10 s at first); a change forgets what was learnt.
+    pub fn set_decay(&self, decay: Duration) {
+        self.estimator.set_decay(decay, self.cell.latency());
+    }
+
+    /// To be called when an idle backend was chosen: where its estimate is old, this request is a trial, and no other shall
+    /// follow on the strength of that estimate before it is answered.
+    pub(crate) fn begin_trial(&self, now: Instant) {
+        self.estimator.forget_if_stale(self.cell.latency(), moment::nanos(now));
+    }
+
+    /// When it was last given a request, in nanoseconds as `moment` counts them.
+    pub(crate) fn last_request_nanos(&self) -> u64 {
+        self.counters.last_request.load(Relaxed)
+    }
+
+    /// What the latency estimate keeps: input to [`Scale::score`](latency::Scale::score).
+    pub(crate) fn kept(&self) -> f64 {
+        f64::from_bits(self.cell.latency().load(Relaxed))
+    }
+
+    pub(crate) fn cell(&self) -> &Cell {
+        &self.cell
     }
 
     /// Takes one of the `max_connections` places; false where none is free. Compare-and-swap rather than add-and-look, so

@@ -16,8 +16,9 @@ use crate::context::PickContext;
 use crate::key::KeySource;
 use crate::lease::Lease;
 use crate::number::modulo;
+use crate::selection::Selection;
 use crate::set::BackendSet;
-use crate::strategy::{self, Build, Options, Strategy, StrategyError, StrategyInfo};
+use crate::strategy::{self, Options, StrategyError, StrategyInfo};
 use crate::turn::Turn;
 
 /// How often a strategy is asked again before the balancer looks for room itself: a rotation passes the turn on, a keyed
@@ -64,13 +65,6 @@ pub struct Balancer {
     rebuilding: Mutex<()>,
 }
 
-/// The eligible set and the strategy built from it: swapped as one, so that an index always fits its set.
-#[derive(Debug)]
-struct Selection {
-    set: BackendSet,
-    strategy: Box<dyn Strategy>,
-}
-
 impl Balancer {
     /// A balancer over `backends`, whose order is the configured one. An empty list is allowed and never eligible.
     ///
@@ -112,15 +106,14 @@ impl Balancer {
     /// There is no place, and why.
     pub fn acquire(&self, request: &PickContext<'_>) -> Result<Lease, AcquireError> {
         let selection = self.selection.load();
-        let set = &selection.set;
         for more in 0..=MORE_PICKS {
             let request = PickContext { attempt: request.attempt.wrapping_add(more), ..*request };
-            let Some(index) = selection.strategy.pick(set, &request) else { break };
-            if let Ok(lease) = take(set, index, &request) {
+            let Some(index) = selection.strategy.pick(&selection.set, &request) else { break };
+            if let Ok(lease) = take(&selection, index, &request) {
                 return Ok(lease);
             }
         }
-        self.find_room(set, request)
+        self.find_room(&selection, request)
     }
 
     /// Makes the selection anew from the backends' present state. The owner calls it after changing health, weight, draining
@@ -161,13 +154,18 @@ impl Balancer {
     /// Looks at every eligible backend once, each request from another place and in far steps, so that what overflows from
     /// one backend does not all fall on its neighbour. Keyed requests begin at a place of their key, and so stay together.
     #[cold]
-    fn find_room(&self, set: &BackendSet, request: &PickContext<'_>) -> Result<Lease, AcquireError> {
+    fn find_room(
+        &self,
+        selection: &Arc<Selection>,
+        request: &PickContext<'_>,
+    ) -> Result<Lease, AcquireError> {
+        let set = &selection.set;
         let start = if self.info.keyed { request.hash() >> 1 } else { self.search.next() };
         let start = modulo(start, set.len()) as u64;
         let mut reason = AcquireError::NoneEligible;
         for visit in 0..set.len() as u64 {
             let index = modulo(start + visit.wrapping_mul(set.step()), set.len());
-            match take(set, index, request) {
+            match take(selection, index, request) {
                 Ok(lease) => return Ok(lease),
                 Err(AcquireError::AllFull) => reason = AcquireError::AllFull,
                 Err(_) if reason == AcquireError::NoneEligible => reason = AcquireError::AllTried,
@@ -175,13 +173,6 @@ impl Balancer {
             }
         }
         Err(reason)
-    }
-}
-
-impl Selection {
-    fn build(info: &'static StrategyInfo, options: &Options, turn: &Arc<Turn>, set: BackendSet) -> Self {
-        let strategy = (info.build)(&Build { set: &set, options, turn });
-        Self { set, strategy }
     }
 }
 
@@ -194,12 +185,11 @@ fn eligible(configured: &[Arc<Backend>]) -> BackendSet {
 
 /// A lease on this member, or whether it was tried or is full. An index outside the set is taken as tried: only a faulty
 /// strategy gives one, and the search then goes on without it.
-fn take(set: &BackendSet, index: usize, request: &PickContext<'_>) -> Result<Lease, AcquireError> {
-    let (Some(backend), Some(position)) = (set.get(index), set.position(index)) else {
-        return Err(AcquireError::AllTried);
-    };
-    if request.tried.contains(&position) {
-        return Err(AcquireError::AllTried);
+fn take(selection: &Arc<Selection>, index: usize, request: &PickContext<'_>) -> Result<Lease, AcquireError> {
+    match selection.set.position(index) {
+        Some(position) if !request.tried.contains(&position) => {
+            Lease::take(selection, index, request.now).ok_or(AcquireError::AllFull)
+        }
+        _ => Err(AcquireError::AllTried),
     }
-    Lease::take(backend, position, request.now).ok_or(AcquireError::AllFull)
 }

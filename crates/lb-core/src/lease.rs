@@ -2,9 +2,11 @@
 //! the engine, no abort and no panic can leak one or return it twice.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
+use crate::selection::Selection;
 
 /// How a request at a backend ended, as far as the strategies care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,19 +19,36 @@ pub struct Outcome {
 
 /// A place taken at a backend. Hold it until the last byte of the response has gone, then drop it.
 ///
-/// Cost: two reference counts and one decrement over its life; recording an outcome is a handful of relaxed atomics.
+/// Cost: two reference counts and one decrement over its life; recording an outcome is a handful of relaxed atomics. For
+/// strategies that watch all counts or learn from outcomes it is as much again.
 #[derive(Debug)]
 #[must_use = "a lease that is dropped gives its place back at once"]
 pub struct Lease {
     backend: Arc<Backend>,
     position: usize,
     taken: Instant,
+    mirrored: bool,
+    /// The selection it was chosen by and its index there, where that one's strategy learns.
+    learner: Option<(Arc<Selection>, usize)>,
 }
 
 impl Lease {
-    /// Reserves a place at `backend`, or tells that none is free.
-    pub(crate) fn take(backend: &Arc<Backend>, position: usize, now: Instant) -> Option<Self> {
-        backend.reserve(now).then(|| Self { backend: Arc::clone(backend), position, taken: now })
+    /// Reserves a place at the backend of this index, or tells that none is free.
+    pub(crate) fn take(selection: &Arc<Selection>, index: usize, now: Instant) -> Option<Self> {
+        let (backend, position) = (selection.set.get(index)?, selection.set.position(index)?);
+        if !backend.reserve(now) {
+            return None;
+        }
+        if selection.needs.counts {
+            backend.cell().count().fetch_add(1, Relaxed);
+        }
+        Some(Self {
+            backend: Arc::clone(backend),
+            position,
+            taken: now,
+            mirrored: selection.needs.counts,
+            learner: selection.needs.outcomes.then(|| (Arc::clone(selection), index)),
+        })
     }
 
     /// The backend's place in the balancer's configured order: stable over rebuilds, so it serves as index of a pool, and is
@@ -58,11 +77,20 @@ impl Lease {
         if !outcome.ok {
             self.backend.count_failure();
         }
+        if let Some((selection, index)) = &self.learner {
+            // The crate reads no clock: a request is over as long after its pick as it took.
+            let now =
+                outcome.latency.and_then(|latency| self.taken.checked_add(latency)).unwrap_or(self.taken);
+            selection.strategy.learn(&selection.set, *index, &outcome, now);
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if self.mirrored {
+            self.backend.cell().count().fetch_sub(1, Relaxed);
+        }
         self.backend.release();
     }
 }
@@ -70,20 +98,27 @@ impl Drop for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::BackendOptions;
+    use crate::{BackendOptions, Balancer, PickContext, StrategyConfig};
 
     #[test]
     fn a_place_is_given_back_once_however_the_request_ends() {
-        let backend = Arc::new(Backend::new(BackendOptions::named("a")));
-        let lease = Lease::take(&backend, 0, Instant::now()).unwrap();
-        lease.failed();
-        assert_eq!((backend.active(), backend.failed()), (1, 1));
-        drop(lease);
-        let panicked = std::panic::catch_unwind(|| {
-            let _lease = Lease::take(&backend, 0, Instant::now());
-            panic!("a handler went wrong");
-        });
-        assert!(panicked.is_err());
-        assert_eq!((backend.active(), backend.total()), (0, 2));
+        for strategy in ["round_robin", "least_connections"] {
+            let backend = Arc::new(Backend::new(BackendOptions::named("a")));
+            let balancer =
+                Balancer::new(StrategyConfig::named(strategy), vec![Arc::clone(&backend)]).unwrap();
+            let take = || balancer.acquire(&PickContext::new(Instant::now())).unwrap();
+            let mirrored = || backend.cell().count().load(Relaxed);
+            let lease = take();
+            lease.failed();
+            assert_eq!((backend.active(), backend.failed()), (1, 1));
+            assert_eq!(mirrored(), u32::from(strategy == "least_connections"));
+            drop(lease);
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _lease = take();
+                panic!("a handler went wrong");
+            }));
+            assert!(panicked.is_err());
+            assert_eq!((backend.active(), mirrored(), backend.total()), (0, 0, 2));
+        }
     }
 }

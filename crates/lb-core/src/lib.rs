@@ -7,12 +7,15 @@
 
 mod backend;
 mod balancer;
+mod board;
 mod config;
 mod context;
 pub mod key;
+mod latency;
 mod lease;
 mod moment;
 mod number;
+mod selection;
 mod set;
 pub mod strategy;
 mod turn;
@@ -23,6 +26,7 @@ pub use balancer::{AcquireError, Balancer};
 pub use config::{OptionValue, StrategyConfig};
 pub use context::PickContext;
 pub use key::{KeySource, KeySourceError};
+pub use latency::Averaging;
 pub use lease::{Lease, Outcome};
 pub use set::BackendSet;
 pub use strategy::{Strategy, StrategyError, StrategyInfo};

@@ -17,7 +17,7 @@ fn anchor() -> (Instant, SystemTime) {
 pub(crate) fn nanos(now: Instant) -> u64 {
     let since = now.saturating_duration_since(anchor().0);
     // 584 years fit.
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).max(1)
+    since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos())).max(1)
 }
 
 /// The instant that `nanos` stands for.

@@ -2,9 +2,12 @@
 //! applied before, so no strategy repeats them.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::backend::Backend;
+use crate::board::Run;
 use crate::key;
 use crate::number::{GOLDEN, mix, spread_step};
 use crate::weight::Weight;
@@ -23,6 +26,7 @@ pub struct BackendSet {
     weights: Box<[Weight]>,
     positions: Box<[usize]>,
     identities: Box<[u64]>,
+    runs: Box<[Run]>,
     configured: usize,
     step: u64,
 }
@@ -44,6 +48,7 @@ impl BackendSet {
             weights: backends.iter().map(|backend| backend.weight()).collect(),
             positions: kept().map(|(position, _)| position).collect(),
             identities: kept().map(|(_, (_, identity))| *identity).collect(),
+            runs: Run::of(backends.iter().map(|backend| backend.cell())),
             configured: configured.len(),
             step: spread_step(backends.len() as u64),
             backends,
@@ -91,6 +96,39 @@ impl BackendSet {
         self.configured
     }
 
+    /// The least load of all, and up to four neighbours of which one has it: `load` is told each backend's mirrored count and
+    /// kept latency, and its entry in `own`. It must not be NaN.
+    #[inline]
+    pub(crate) fn least(&self, own: &[f64], load: impl Fn(u32, u64, f64) -> f64) -> (f64, Range<usize>) {
+        let mut own = own;
+        let mut index = 0;
+        let mut least = (f64::INFINITY, 0..0);
+        let mut meet = |load: f64, wide: usize| {
+            if load < least.0 {
+                least = (load, index..index + wide);
+            }
+            index += wide;
+        };
+        for run in &self.runs {
+            let (counts, kept) = (run.counts(), run.latencies());
+            let Some((these, rest)) = own.split_at_checked(counts.len()) else { break };
+            own = rest;
+            // By fours: one running minimum would wait for itself at every step.
+            let ((counts, last), (kept, last_kept)) = (counts.as_chunks::<4>(), kept.as_chunks::<4>());
+            let (these, last_these) = these.as_chunks::<4>();
+            for (([a, b, c, d], [e, f, g, h]), [i, j, k, l]) in counts.iter().zip(kept).zip(these) {
+                let load = |count: &AtomicU32, kept: &AtomicU64, own: &f64| {
+                    load(count.load(Relaxed), kept.load(Relaxed), *own)
+                };
+                meet(lesser(lesser(load(a, e, i), load(b, f, j)), lesser(load(c, g, k), load(d, h, l))), 4);
+            }
+            for ((count, kept), own) in last.iter().zip(last_kept).zip(last_these) {
+                meet(load(count.load(Relaxed), kept.load(Relaxed), *own), 1);
+            }
+        }
+        least
+    }
+
     /// A step through the set that visits every index once and neighbours far apart.
     pub(crate) fn step(&self) -> u64 {
         self.step
@@ -112,6 +150,11 @@ impl<'a> IntoIterator for &'a BackendSet {
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
+}
+
+/// One instruction, unlike `f64::min`, which heeds NaN.
+fn lesser(one: f64, other: f64) -> f64 {
+    if other < one { other } else { one }
 }
 
 /// Names hashed; the second and later backend of a name is told apart by its number, or it would never be chosen.

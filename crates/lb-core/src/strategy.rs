@@ -2,9 +2,14 @@
 //! configuration, the list in error messages, the status page, the reference page, the laws its tests hold it to and its
 //! benchmark.
 
+mod choices;
+mod equals;
 mod ip_hash;
 mod least_connections;
+mod least_response_time;
 mod options;
+mod p2c;
+mod peak_ewma;
 mod random;
 mod round_robin;
 mod weighted_random;
@@ -12,9 +17,11 @@ mod weighted_round_robin;
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::config::StrategyConfig;
 use crate::context::PickContext;
+use crate::lease::Outcome;
 use crate::set::BackendSet;
 use crate::turn::Turn;
 
@@ -25,6 +32,9 @@ pub static ALL: &[StrategyInfo] = &[
     round_robin::INFO,
     weighted_round_robin::INFO,
     least_connections::INFO,
+    least_response_time::INFO,
+    peak_ewma::INFO,
+    p2c::INFO,
     random::INFO,
     weighted_random::INFO,
     ip_hash::INFO,
@@ -37,6 +47,24 @@ pub static ALL: &[StrategyInfo] = &[
 pub trait Strategy: Debug + Send + Sync {
     /// Index into the set this strategy was built from; `None` only where that set is empty.
     fn pick(&self, backends: &BackendSet, request: &PickContext<'_>) -> Option<usize>;
+
+    /// How a request given to the backend of this index ended, at `now`: called on any thread for every recorded outcome, where
+    /// [`needs`](Self::needs) asks for it.
+    fn learn(&self, _backends: &BackendSet, _index: usize, _outcome: &Outcome, _now: Instant) {}
+
+    /// What its leases shall do for it; asked once, when it has been built.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+}
+
+/// What a strategy's leases do for it beyond holding a place. Nothing costs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Counts of requests in flight also side by side, for looking at all of them.
+    pub counts: bool,
+    /// Outcomes to [`Strategy::learn`].
+    pub outcomes: bool,
 }
 
 /// A row of [`ALL`]: a strategy's name, what it is, and how to build it.
@@ -50,7 +78,7 @@ pub struct StrategyInfo {
     pub summary: &'static str,
     /// The options it takes.
     pub options: &'static [OptionInfo],
-    /// Whether picks follow the weights exactly or in expectation.
+    /// Whether equally busy backends are picked in proportion to their weights, exactly or in expectation.
     pub weighted: bool,
     /// Whether picks follow the request's key: same key, same backend.
     pub keyed: bool,
@@ -163,6 +191,9 @@ mod tests {
             ("ip-hash", "ip_hash"),
             ("hash", "ip_hash"),
             ("weightedrandom", "weighted_random"),
+            ("leastresponsetime", "least_response_time"),
+            ("least_time", "least_response_time"),
+            ("P2C", "p2c"),
         ] {
             assert_eq!(find(written).unwrap().name, name, "{written}");
         }

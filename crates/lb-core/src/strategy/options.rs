@@ -1,6 +1,8 @@
 //! Options of strategies: what a row takes, and what a configuration wrote, checked once and complete with defaults. A
 //! strategy's build never meets an invalid one.
 
+use std::time::Duration;
+
 use crate::config::{OptionValue, StrategyConfig};
 use crate::key::KeySource;
 use crate::strategy::{StrategyError, StrategyInfo};
@@ -38,6 +40,15 @@ pub enum OptionKind {
         max: f64,
         /// Where not written.
         default: f64,
+    },
+    /// A length of time: a number of seconds, or words as `"250ms"`, `"10s"`, `"1m"`.
+    Duration {
+        /// Least.
+        min: Duration,
+        /// Greatest.
+        max: Duration,
+        /// Where not written.
+        default: Duration,
     },
     /// Where the request's key comes from; by default the client's address.
     Key,
@@ -115,6 +126,11 @@ impl Options {
         }
     }
 
+    /// A length of time's value; zero where the row has no such option.
+    pub fn duration(&self, name: &str) -> Duration {
+        self.value(name).and_then(duration).unwrap_or_default()
+    }
+
     /// Where the request's key comes from.
     pub fn key(&self) -> &KeySource {
         &self.key
@@ -134,6 +150,9 @@ impl OptionKind {
             }
             Self::Integer { min, max, .. } => format!("a whole number from {min} to {max}"),
             Self::Float { min, max, .. } => format!("a number from {min} to {max}"),
+            Self::Duration { min, max, .. } => {
+                format!("a duration from {min:?} to {max:?}, as \"250ms\" or \"10s\"")
+            }
             Self::Key => KeySource::ACCEPTED.to_owned(),
         }
     }
@@ -144,6 +163,7 @@ impl OptionKind {
             Self::Word(words) => words.first().copied().unwrap_or_default().into(),
             Self::Integer { default, .. } => default.into(),
             Self::Float { default, .. } => default.into(),
+            Self::Duration { default, .. } => default.as_secs_f64().into(),
             Self::Key => KeySource::default().to_string().as_str().into(),
         }
     }
@@ -165,11 +185,37 @@ impl OptionKind {
             (Self::Float { .. }, OptionValue::Integer(number)) => {
                 self.check(&OptionValue::Float(*number as f64))
             }
+            (Self::Duration { min, max, .. }, written) => duration(written)
+                .is_some_and(|written| (min..=max).contains(&written))
+                .then(|| written.clone()),
             (Self::Key, OptionValue::String(source)) => {
                 source.parse::<KeySource>().is_ok().then(|| written.clone())
             }
             _ => None,
         }
+    }
+}
+
+/// A bare number is seconds.
+fn duration(written: &OptionValue) -> Option<Duration> {
+    match written {
+        OptionValue::Integer(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
+        OptionValue::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
+        OptionValue::String(words) => {
+            let words = words.trim();
+            let unit = words.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(words.len());
+            let (number, unit) = words.split_at_checked(unit)?;
+            let factor = match unit {
+                "us" => 1e-6,
+                "ms" => 1e-3,
+                "s" | "" => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                _ => return None,
+            };
+            Duration::try_from_secs_f64(number.trim().parse::<f64>().ok()? * factor).ok()
+        }
+        OptionValue::Bool(_) => None,
     }
 }
 
@@ -179,4 +225,24 @@ fn accepted(info: &StrategyInfo) -> String {
     }
     let names: Vec<_> = info.options.iter().map(|row| format!("`{}`", row.name)).collect();
     format!("it takes {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_seconds_or_words() {
+        let ms = |written: OptionValue| duration(&written).map(|duration| duration.as_millis());
+        assert_eq!(ms(5.into()), Some(5_000));
+        assert_eq!(ms(0.25.into()), Some(250));
+        assert_eq!(ms("250ms".into()), Some(250));
+        assert_eq!(ms(" 1.5 s".into()), Some(1_500));
+        assert_eq!(ms("1m".into()), Some(60_000));
+        for bad in ["", "s", "ten seconds", "-1s", "5 days", "inf"] {
+            assert_eq!(ms(bad.into()), None, "{bad}");
+        }
+        assert_eq!(ms((-1).into()), None);
+        assert_eq!(ms(f64::NAN.into()), None);
+    }
 }

@@ -16,11 +16,21 @@ pub(super) const INFO: StrategyInfo = StrategyInfo {
     options: &[],
     weighted: true,
     keyed: false,
-    build: |build| Box::new(WeightedRandom { rows: alias_table(build.set.weights()) }),
+    build: |build| Box::new(WeightedRandom(AliasTable::new(build.set.weights()))),
 };
 
 #[derive(Debug)]
-struct WeightedRandom {
+struct WeightedRandom(AliasTable);
+
+impl Strategy for WeightedRandom {
+    fn pick(&self, _backends: &BackendSet, _request: &PickContext<'_>) -> Option<usize> {
+        self.0.draw()
+    }
+}
+
+/// Draws indices, each with a chance in proportion to its weight.
+#[derive(Debug)]
+pub(super) struct AliasTable {
     rows: Box<[Row]>,
 }
 
@@ -34,8 +44,13 @@ struct Row {
 /// A row that always keeps its own.
 const CERTAIN: u64 = 1 << 32;
 
-impl Strategy for WeightedRandom {
-    fn pick(&self, _backends: &BackendSet, _request: &PickContext<'_>) -> Option<usize> {
+impl AliasTable {
+    pub(super) fn new(weights: &[Weight]) -> Self {
+        Self { rows: alias_table(weights) }
+    }
+
+    /// One of them; `None` where there is none.
+    pub(super) fn draw(&self) -> Option<usize> {
         let bits = fastrand::u64(..);
         // The upper half of the word chooses the row, the lower half between its two backends: independent of each other
         // while there are fewer than 2^32 rows.

@@ -1,0 +1,67 @@
+//! Peak EWMA: of two backends drawn by weight, the one with the lower latency × (in flight + 1), latency rising with every slow
+//! answer at once and falling over `decay`.
+//!
+//! Finagle's and Linkerd's balancer. A backend that turns slow loses its traffic with its first slow answer, and wins it back
+//! as it is forgotten: by trials, one at a time. O(1); up to eight backends are scanned.
+
+use std::time::{Duration, Instant};
+
+use crate::context::PickContext;
+use crate::latency::{Averaging, Scale};
+use crate::lease::Outcome;
+use crate::set::BackendSet;
+use crate::strategy::choices::{CHOICES, Choices};
+use crate::strategy::least_response_time::decay;
+use crate::strategy::{Build, Needs, Strategy, StrategyInfo};
+
+pub(super) const INFO: StrategyInfo = StrategyInfo {
+    name: "peak_ewma",
+    aliases: &["ewma"],
+    summary: "of two backends drawn by weight, the one with the lower peak latency times requests in flight",
+    options: &[CHOICES, decay(Duration::from_secs(10))],
+    weighted: true,
+    keyed: false,
+    build: |build| Box::new(PeakEwma::new(build)),
+};
+
+#[derive(Debug)]
+struct PeakEwma {
+    choices: Choices,
+    /// -log₂ of each weight: what it adds to the logarithm of the load.
+    handicaps: Box<[f64]>,
+    decay: Duration,
+}
+
+impl PeakEwma {
+    fn new(build: &Build<'_>) -> Self {
+        let decay = build.options.duration("decay");
+        build.set.iter().for_each(|backend| backend.set_decay(decay));
+        let handicaps = build.set.weights().iter().map(|weight| -weight.get().log2()).collect();
+        Self { choices: Choices::new(build), handicaps, decay }
+    }
+}
+
+impl Strategy for PeakEwma {
+    fn pick(&self, backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
+        let scale = Scale::new(self.decay, request.now);
+        let load = |index: usize| match (backends.get(index), self.handicaps.get(index)) {
+            (Some(backend), Some(handicap)) => scale.score(backend.kept(), backend.active()) + handicap,
+            _ => f64::INFINITY,
+        };
+        let chosen = self.choices.best(backends, request.now, load)?;
+        if let Some(backend) = backends.get(chosen).filter(|backend| backend.active() == 0) {
+            backend.begin_trial(request.now);
+        }
+        Some(chosen)
+    }
+
+    fn learn(&self, backends: &BackendSet, index: usize, outcome: &Outcome, now: Instant) {
+        if let Some(backend) = backends.get(index) {
+            backend.learn(outcome, Averaging::Peak, now);
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { counts: false, outcomes: true }
+    }
+}
