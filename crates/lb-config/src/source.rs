@@ -34,8 +34,18 @@ struct Source {
     kind: SourceKind,
     name: String,
     text: String,
+    /// The byte at which each line begins.
+    lines: Vec<usize>,
     /// Bytes that are never shown.
     hidden: Vec<Range<usize>>,
+}
+
+impl Source {
+    /// The line that a byte is on, from 0, and the byte at which it begins.
+    fn line_at(&self, byte: usize) -> (usize, usize) {
+        let number = self.lines.partition_point(|&start| start <= byte).saturating_sub(1);
+        (number, self.lines.get(number).copied().unwrap_or(0))
+    }
 }
 
 /// Every text of one load.
@@ -69,7 +79,9 @@ impl SourceMap {
         text: impl Into<String>,
     ) -> SourceId {
         let id = SourceId(u32::try_from(self.sources.len()).unwrap_or(u32::MAX));
-        self.sources.push(Source { kind, name: name.into(), text: text.into(), hidden: Vec::new() });
+        let text: String = text.into();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        self.sources.push(Source { kind, name: name.into(), text, lines, hidden: Vec::new() });
         id
     }
 
@@ -89,7 +101,7 @@ impl SourceMap {
         let source = self.source(span.source)?;
         let text = source.text.as_str();
         let start = floor(text, span.range.start);
-        let line_start = text.get(..start)?.rfind('\n').map_or(0, |newline| newline + 1);
+        let (number, line_start) = source.line_at(start);
         let line_end = text.get(start..)?.find('\n').map_or(text.len(), |newline| start + newline);
         let end = ceil(text, span.range.end).clamp(start, line_end);
         let line = text.get(line_start..line_end)?;
@@ -109,7 +121,7 @@ impl SourceMap {
         Some(Excerpt {
             kind: source.kind,
             origin: source.name.clone(),
-            line: text.get(..start)?.bytes().filter(|&byte| byte == b'\n').count() + 1,
+            line: number + 1,
             column,
             text: text_shown,
             caret,
@@ -118,18 +130,19 @@ impl SourceMap {
 
     /// The number of the line on which a span begins, from 1.
     pub(crate) fn line(&self, span: &Span) -> usize {
-        let text = self.text(span.source);
-        let start = floor(text, span.range.start);
-        text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1
+        self.source(span.source).map_or(1, |source| source.line_at(span.range.start).0 + 1)
     }
 
     /// Where the text came from, in words: `gatewayd.toml:3:5`, `environment variable LB_STRATEGY`.
     pub(crate) fn place(&self, span: &Span) -> String {
-        let Some(excerpt) = self.excerpt(span) else { return String::new() };
-        match excerpt.kind {
-            SourceKind::File => format!("{}:{}:{}", excerpt.origin, excerpt.line, excerpt.column),
-            SourceKind::Variable => format!("environment variable {}", excerpt.origin),
-            SourceKind::Flag => format!("flag {}", excerpt.origin),
+        let Some(source) = self.source(span.source) else { return String::new() };
+        let start = floor(&source.text, span.range.start);
+        let (number, line_start) = source.line_at(start);
+        let column = source.text.get(line_start..start).map_or(0, |before| before.chars().count());
+        match source.kind {
+            SourceKind::File => format!("{}:{}:{}", source.name, number + 1, column + 1),
+            SourceKind::Variable => format!("environment variable {}", source.name),
+            SourceKind::Flag => format!("flag {}", source.name),
         }
     }
 

@@ -6,7 +6,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     let mut best = Vec::new();
     let mut best_distance = usize::MAX;
     for candidate in candidates {
-        let distance = if normal(candidate) == plain { 0 } else { distance(word, candidate) };
+        let distance = if normal(candidate) == plain { 1 } else { distance(word, candidate) };
         if distance > tolerance(word, candidate) || distance > best_distance {
             continue;
         }

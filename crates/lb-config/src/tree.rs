@@ -1,6 +1,6 @@
 //! The merged configuration, every value numbered: a number is all that typed structs need to keep of a place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::mask;
 use crate::node::{Node, Value};
@@ -52,6 +52,8 @@ pub(crate) struct Tree {
     /// Values that were reported and are treated as if nobody had written them.
     removed: BTreeSet<NodeId>,
     misspelt: BTreeSet<(NodeId, String)>,
+    /// What placeholders stand for, and the placeholders.
+    expanded: BTreeMap<String, String>,
 }
 
 impl Tree {
@@ -79,6 +81,7 @@ impl Tree {
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         let (span, written) = (node.span, node.written);
         self.nodes.push(TreeNode { kind: Kind::Null, span, key_span, parent, step, written, secret });
+        self.note_expanded(&node.value, id);
         let kind = match node.value {
             Value::Null => Kind::Null,
             Value::Bool(switch) => Kind::Bool(switch),
@@ -108,6 +111,15 @@ impl Tree {
             node.kind = kind;
         }
         id
+    }
+
+    fn note_expanded(&mut self, value: &Value, id: NodeId) {
+        if let Value::Loose(text) = value
+            && text.len() >= SHORTEST_SECRET
+            && let Some(written) = self.node(id).and_then(|node| node.written.clone())
+        {
+            self.expanded.insert(text.clone(), written);
+        }
     }
 
     /// The words of a text, each at the place of the whole.
@@ -261,10 +273,30 @@ impl Tree {
         }
     }
 
+    /// A message about a value, with what was written in place of what it stands for: other crates' messages repeat
+    /// what they were given, which may be a secret.
+    pub(crate) fn conceal(&self, id: NodeId, message: String) -> String {
+        let own = self.node(id).and_then(|node| match (&node.kind, &node.written) {
+            (Kind::Loose { text, .. }, Some(written)) if !text.is_empty() => Some((text, written)),
+            _ => None,
+        });
+        let mut message = message;
+        for (value, written) in own.into_iter().chain(&self.expanded) {
+            // What was put in already must not be searched again.
+            if message.contains(value.as_str()) && !written.contains(value.as_str()) {
+                message = message.replace(value.as_str(), written);
+            }
+        }
+        message
+    }
+
     fn node(&self, id: NodeId) -> Option<&TreeNode> {
         self.nodes.get(id.0 as usize)
     }
 }
+
+/// Shorter values are only concealed in messages about themselves, as they occur in words by chance.
+const SHORTEST_SECRET: usize = 6;
 
 /// Characters of a value that a message repeats at most.
 const LONGEST_QUOTE: usize = 80;

@@ -27,6 +27,7 @@ const LONGEST_NAME: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Report<'c, 'a> {
     context: &'c mut Context<'a>,
+    id: NodeId,
     diagnostic: Option<Diagnostic>,
 }
 
@@ -83,8 +84,9 @@ impl<'a> Context<'a> {
         message: impl Into<String>,
         label: impl Into<String>,
     ) -> Report<'_, 'a> {
+        let message = self.tree.conceal(id, message.into());
         let diagnostic = Diagnostic::new(severity, message).at(excerpt, label).path(self.tree.path(id));
-        Report { context: self, diagnostic: Some(diagnostic) }
+        Report { context: self, id, diagnostic: Some(diagnostic) }
     }
 
     pub(crate) fn value_place(&self, id: NodeId) -> Option<Excerpt> {
@@ -185,6 +187,7 @@ impl<'a> Context<'a> {
 impl Report<'_, '_> {
     /// How to mend it.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        let help = self.context.tree.conceal(self.id, help.into());
         self.diagnostic = self.diagnostic.take().map(|diagnostic| diagnostic.help(help));
         self
     }
