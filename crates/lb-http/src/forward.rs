@@ -14,7 +14,7 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Uri, Version};
 use lb_core::{AcquireError, KeySource, PickContext, key};
-use lb_h1::{ConnectionHeader, ResponseHead, encode_request_head};
+use lb_h1::{ConnectionHeader, RequestLine, ResponseHead, encode_request_head};
 use smallvec::SmallVec;
 
 use crate::client::Client;
@@ -194,16 +194,13 @@ fn encode(rule: &Rule, target: &Target, outgoing: &mut Outgoing<'_>) -> Result<B
         }
     }
     let mut out = BytesMut::with_capacity(HEAD_ESTIMATE);
-    encode_request_head(
-        &mut out,
-        &outgoing.head.method,
-        &target::forwarded(outgoing.uri, &target.base_path, outgoing.path),
-        Version::HTTP_11,
-        headers,
-        outgoing.upload.framing(),
-        ConnectionHeader::Implied,
-    )
-    .map_err(|error| Reject::bad_request(format!("the request cannot be forwarded: {error}")))?;
+    let line = RequestLine {
+        method: &outgoing.head.method,
+        target: &target::forwarded(outgoing.uri, &target.base_path, outgoing.path),
+        version: Version::HTTP_11,
+    };
+    encode_request_head(&mut out, line, headers, outgoing.upload.framing(), ConnectionHeader::Implied)
+        .map_err(|error| Reject::bad_request(format!("the request cannot be forwarded: {error}")))?;
     Ok(out)
 }
 
