@@ -76,6 +76,17 @@ fn health_tells_that_it_is_well() {
 }
 
 #[test]
+fn status_is_whole_from_the_first_answer_on() {
+    let backend = Backend::echo("a");
+    let config = format!("{}{STATUS_LISTENER}", rule("name = \"app\"", &[&backend]));
+    for start in 0..20 {
+        let gateway = gateway(&config);
+        let json = gateway.get("/proxy-status").json();
+        assert_eq!(json["upstreams"][0]["name"], "app", "start {start}: {json}");
+    }
+}
+
+#[test]
 fn ping_has_figures_that_match_the_traffic() {
     let scene = scene("");
     scene.traffic();
