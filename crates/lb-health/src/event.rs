@@ -58,8 +58,8 @@ pub struct HealthEvent {
 
 /// Told of every change, in each backend's order.
 ///
-/// Called on the task that runs [`Supervisor::run`](crate::Supervisor::run), with no lock held; it must not wait. A sink that
-/// sends mail puts it in a queue.
+/// Called where changes are settled, which is the task of [`Supervisor::run`](crate::Supervisor::run), with no lock of the
+/// monitor held; it must not wait. A sink that sends mail puts it in a queue.
 pub trait EventSink: Send + Sync {
     /// A backend has changed.
     fn changed(&self, event: &HealthEvent);

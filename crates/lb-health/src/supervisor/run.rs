@@ -16,6 +16,8 @@ use crate::saved::{SavedState, StateError};
 
 /// From a change to its being written.
 const SAVE_DELAY: Duration = Duration::from_secs(1);
+/// From one complaint about this machine to the next.
+const COMPLAINT_GAP: Duration = Duration::from_secs(10);
 /// An upstream rests so many times as long as settling it took, so that even thousands of changes a second cost little.
 const REST: u32 = 10;
 
@@ -35,6 +37,8 @@ pub(super) struct Run {
     save_planned: bool,
     /// Whether the last write failed, to say so once.
     unsaved: bool,
+    /// When it was last said that this machine cannot probe.
+    complained: Option<Instant>,
     random: fastrand::Rng,
 }
 
@@ -89,6 +93,7 @@ impl Run {
             saving: JoinSet::new(),
             save_planned: false,
             unsaved: false,
+            complained: None,
             random: fastrand::Rng::new(),
         }
     }
@@ -208,10 +213,7 @@ impl Run {
         let Some(job) = self.under_way.remove(&id) else { return };
         let now = now();
         match result {
-            Err(error @ ProbeError::Local(_)) => {
-                let upstream = &**job.monitor.upstream();
-                tracing::warn!(component = "proxy", upstream, %error, "a backend could not be probed");
-            }
+            Err(error @ ProbeError::Local(_)) => self.complain(&error, now),
             result => job.monitor.probed(job.position, result.map_err(|error| error.to_string()), now),
         }
         if job.generation != self.generation {
@@ -228,6 +230,14 @@ impl Run {
         let part = if job.first { 0.1 + 0.9 * self.random.f64() } else { self.tenth_less() };
         let at = later(job.started, probe.interval.mul_f64(part)).max(now);
         self.plan(at, Work::Probe { slot: job.slot, position: job.position });
+    }
+
+    /// Once in a while: what this machine is short of, it is short of for every backend.
+    fn complain(&mut self, error: &ProbeError, now: Instant) {
+        if self.complained.is_none_or(|last| now >= later(last, COMPLAINT_GAP)) {
+            self.complained = Some(now);
+            tracing::warn!(%error, "backends cannot be probed at present, and keep the health they have");
+        }
     }
 
     fn tick(&mut self, slot: usize, planned: Instant, now: Instant) {
