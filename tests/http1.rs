@@ -275,6 +275,22 @@ fn any_other_expectation_fails_with_417() {
 }
 
 #[test]
+fn every_answer_has_one_date() {
+    let undated = Backend::fixed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let dated = Backend::fixed(format!("HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: 0\r\n\r\n"));
+    let gateway = gateway(&format!(
+        "{}{}",
+        rule("path = \"/undated\"", &[&undated]),
+        rule("path = \"/dated\"", &[&dated])
+    ));
+    // RFC 9110 §6.6.1: who forwards an answer without a Date appends the time of its arrival.
+    assert_eq!(gateway.get("/undated").headers("date").len(), 1);
+    assert_eq!(gateway.get("/dated").headers("date"), [date]);
+    assert_eq!(gateway.get("/none").headers("date").len(), 1);
+}
+
+#[test]
 fn methods_unknown_to_us_pass() {
     let backend = Backend::echo("a");
     let gateway = gateway(&rule("", &[&backend]));
