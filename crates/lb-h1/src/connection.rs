@@ -31,6 +31,10 @@ impl ConnectionOptions {
     /// assert!(options.keep_alive && options.names_fields && !options.close);
     /// ```
     pub fn read(&mut self, value: &[u8]) {
+        if value == b"keep-alive" {
+            self.keep_alive = true;
+            return;
+        }
         for option in list(value) {
             if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep_alive = true;

@@ -9,10 +9,21 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::bytes_class::trim_ows;
 use crate::error::{HeadError, Shown};
 use crate::names::{self, Known};
-use crate::scan::offset;
+use crate::scan::{find_near, offset};
 
 /// What a header map takes at most.
-pub(crate) const MAX_FIELDS: usize = 24_576;
+const MAX_FIELDS: usize = 24_576;
+
+/// Room for what a gateway adds to a head (forwarding fields, a request id), so that the map need not grow
+/// and be hashed anew for them.
+const SPARE_FIELDS: usize = 6;
+
+/// An empty map for the fields of a head.
+#[inline]
+pub(crate) fn map_for(fields: usize) -> Result<HeaderMap, HeadError> {
+    HeaderMap::try_with_capacity((fields + SPARE_FIELDS).min(MAX_FIELDS))
+        .map_err(|_| HeadError::TooManyFields { limit: MAX_FIELDS })
+}
 
 /// Looks at each field before it is kept.
 pub(crate) trait FieldSink {
@@ -43,10 +54,7 @@ pub(crate) fn read_fields<S: FieldSink>(
     for &line_feed in lines {
         let line_feed = offset(line_feed);
         let line = section.get(start..line_feed - 1).unwrap_or_default();
-        // Names are short, so that a plain loop beats a call.
-        let Some(colon) = line.iter().position(|&byte| byte == b':') else {
-            return Err(refuse_line(line).into());
-        };
+        let Some(colon) = find_near(b':', line) else { return Err(refuse_line(line).into()) };
         let (name, rest) = line.split_at(colon);
         let (leading, value) = match rest {
             [b':', b' ', value @ ..] if is_trimmed(value) => (2, value),

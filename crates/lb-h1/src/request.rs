@@ -10,8 +10,8 @@ use crate::bytes_class::is_token_byte;
 use crate::connection::{
     ConnectionOptions, HopByHop, NamedFraming, Upgrade, asks_for_trailers, remove_named_fields,
 };
-use crate::error::{HeadError, RequestError, Shown};
-use crate::field::{FieldSink, MAX_FIELDS, read_fields};
+use crate::error::{RequestError, Shown};
+use crate::field::{FieldSink, map_for, read_fields};
 use crate::framing::{BodyFraming, FramingFields, Repeated};
 use crate::limits::HeadLimits;
 use crate::names::{Kind, Known};
@@ -97,8 +97,7 @@ pub fn parse_request(
     let (first, fields) = state.lines().split_first().unwrap_or((&0, &[]));
     let line = RequestLine::parse(line_before(buf, *first))?;
 
-    let mut headers = HeaderMap::try_with_capacity(fields.len().min(MAX_FIELDS))
-        .map_err(|_| HeadError::TooManyFields { limit: limits.max_fields })?;
+    let mut headers = map_for(fields.len())?;
     let mut sink = RequestSink { version: line.version, ..RequestSink::default() };
     let raw = buf.split_to(end).freeze();
     read_fields(&raw, offset(*first) + 1, fields, &mut headers, &mut sink)?;

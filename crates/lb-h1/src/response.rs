@@ -7,8 +7,8 @@ use http::{Method, StatusCode, Version};
 use crate::connection::{
     ConnectionOptions, HopByHop, NamedFraming, Upgrade, asks_for_trailers, remove_named_fields,
 };
-use crate::error::{HeadError, ResponseError, Shown};
-use crate::field::{FieldSink, MAX_FIELDS, read_fields};
+use crate::error::{ResponseError, Shown};
+use crate::field::{FieldSink, map_for, read_fields};
 use crate::framing::{BodyFraming, FramingFields, Repeated, ResponseFraming};
 use crate::limits::HeadLimits;
 use crate::names::{Kind, Known};
@@ -110,8 +110,7 @@ pub fn parse_response(
     let (first, fields) = state.lines().split_first().unwrap_or((&0, &[]));
     let line = StatusLine::parse(line_before(buf, *first))?;
 
-    let mut headers = HeaderMap::try_with_capacity(fields.len().min(MAX_FIELDS))
-        .map_err(|_| HeadError::TooManyFields { limit: limits.max_fields })?;
+    let mut headers = map_for(fields.len())?;
     let mut sink = ResponseSink::default();
     let raw = buf.split_to(end).freeze();
     read_fields(&raw, offset(*first) + 1, fields, &mut headers, &mut sink)?;

@@ -145,7 +145,7 @@ fn each_line_feed<B>(bytes: &[u8], mut visit: impl FnMut(usize) -> ControlFlow<B
         if block.iter().fold(false, |any, &byte| any | (byte == b'\n')) {
             let mut word_offset = offset;
             for word in block.as_chunks::<8>().0 {
-                let mut found = line_feeds_in(*word);
+                let mut found = places_of(b'\n', *word);
                 while found != 0 {
                     visit(word_offset + (found.trailing_zeros() / 8) as usize)?;
                     found &= found - 1;
@@ -163,12 +163,26 @@ fn each_line_feed<B>(bytes: &[u8], mut visit: impl FnMut(usize) -> ControlFlow<B
     ControlFlow::Continue(())
 }
 
-/// The top bit of each byte that is LF, the first byte in the lowest place.
+/// Where `byte` stands first. For short searches, where a call of `memchr` costs more than it saves.
 #[inline]
-fn line_feeds_in(word: [u8; 8]) -> u64 {
-    const LINE_FEEDS: u64 = u64::from_ne_bytes([b'\n'; 8]);
+pub(crate) fn find_near(byte: u8, bytes: &[u8]) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut offset = 0;
+    for word in words {
+        let found = places_of(byte, *word);
+        if found != 0 {
+            return Some(offset + (found.trailing_zeros() / 8) as usize);
+        }
+        offset += 8;
+    }
+    rest.iter().position(|&other| other == byte).map(|index| offset + index)
+}
+
+/// The top bit of each byte of `word` that is `byte`, the first of them in the lowest place.
+#[inline]
+fn places_of(byte: u8, word: [u8; 8]) -> u64 {
     const LOW_BITS: u64 = u64::from_ne_bytes([0x7f; 8]);
-    let zero_where_found = u64::from_le_bytes(word) ^ LINE_FEEDS;
+    let zero_where_found = u64::from_le_bytes(word) ^ u64::from_ne_bytes([byte; 8]);
     // No byte carries into the next, so that this holds for each on its own.
     !(((zero_where_found & LOW_BITS) + LOW_BITS) | zero_where_found | LOW_BITS)
 }
@@ -254,6 +268,7 @@ mod tests {
                 bytes[at] = b'\n';
                 let found = each_line_feed(&bytes, ControlFlow::Break);
                 assert_eq!(found, ControlFlow::Break(at), "{filler} {at}");
+                assert_eq!(find_near(b'\n', &bytes), Some(at), "{filler} {at}");
             }
         }
     }
