@@ -9,6 +9,7 @@ use super::interrupt::Interrupt;
 use super::origin::Origins;
 use super::peer::{CONTROL, NGINX, Peer, Proxy};
 use super::ports::Ports;
+use super::process::Core;
 use super::scenario::{self, Scenario};
 use super::{check, instructions, stats, syscalls, wrk};
 
@@ -33,6 +34,8 @@ pub(crate) struct Sample {
     pub(crate) cpu_ns: u64,
     /// Time its threads were ready but did not have the core: what else ran there.
     pub(crate) waited_ns: u64,
+    /// Time for which other programs had the proxy's core.
+    pub(crate) others_ns: u64,
     /// Connections the origins accepted meanwhile.
     pub(crate) origin_connections: u64,
     pub(crate) resident_kib: u64,
@@ -172,12 +175,15 @@ impl Bench<'_> {
 
     fn sample(&self, scenario: &Scenario, proxy: &Proxy) -> Result<Sample> {
         let connections = self.origins.accepted()?;
+        let busy = Core::Proxy.busy_ns();
         let before = proxy.running.cpu_time();
         let count = wrk::run(scenario, proxy.port, self.seconds, self.directory, self.interrupt)?;
         let after = proxy.running.cpu_time();
+        let cpu_ns = after.ran.saturating_sub(before.ran);
         Ok(Sample {
             proxy: proxy.name,
-            cpu_ns: after.ran.saturating_sub(before.ran),
+            cpu_ns,
+            others_ns: Core::Proxy.busy_ns().saturating_sub(busy + cpu_ns),
             waited_ns: after.waited.saturating_sub(before.waited),
             origin_connections: self.origins.accepted()?.saturating_sub(connections + 1),
             resident_kib: proxy.running.resident_kib(),

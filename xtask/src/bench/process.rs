@@ -23,6 +23,26 @@ pub(crate) enum Core {
     Load,
 }
 
+impl Core {
+    const fn number(self) -> u8 {
+        match self {
+            Core::Proxy => 0,
+            Core::Load => 1,
+        }
+    }
+
+    /// Time in which anything at all had the core since start-up, in nanoseconds, to a hundredth of a second. What a hypervisor
+    /// took away counts too.
+    pub(crate) fn busy_ns(self) -> u64 {
+        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("cpu{} ", self.number())));
+        // user nice system idle iowait irq softirq steal, in ticks of 10 ms
+        let fields = line.unwrap_or_default().split_ascii_whitespace().take(8).enumerate();
+        let busy = fields.filter(|(index, _)| ![3, 4].contains(index));
+        busy.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum::<u64>() * 10_000_000
+    }
+}
+
 /// Processor time of a process group so far, in nanoseconds.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct CpuTime {
@@ -53,13 +73,9 @@ impl Running {
 
         let log = directory.join(format!("{name}.log"));
         let output = File::create(&log)?;
-        let cpu = match core {
-            Core::Proxy => "0",
-            Core::Load => "1",
-        };
         // Both replace themselves with what follows, so the child's id is the program's.
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "--", "taskset", "-c", cpu])
+            .args(["--pdeathsig", "TERM", "--", "taskset", "-c", &core.number().to_string()])
             .arg(program)
             .args(arguments)
             .envs(environment.iter().copied())

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::chart;
 use super::extra::{self, Outcome};
 use super::machine::Machine;
-use super::measure::Measured;
+use super::measure::{Measured, Sample};
 use super::peer::CONTROL;
 use super::scenario::{self, Scenario};
 use super::stats::{self, Row, Spread};
@@ -84,10 +84,15 @@ impl Run {
     }
 }
 
+/// Share of the core that other programs may have: more of them and caches are theirs too.
+const QUIET: f64 = 0.05;
+
 fn write_scenario(text: &mut String, scenario: &Scenario, measured: &Measured) {
     let rows = stats::rows(measured);
     let kept = measured.rounds.iter().filter(|round| round.kept).count();
     let control = Spread::of(measured.rounds.iter().map(|round| round.control_difference * 100.0).collect());
+    let samples = measured.rounds.iter().flat_map(|round| &round.samples);
+    let others = Spread::of(samples.map(Sample::others).collect()).map_or(0.0, |it| it.median);
     _ = writeln!(text, "## {}: {}\n", scenario.name, scenario.summary);
     if rows.is_empty() {
         _ = writeln!(text, "**No result**: the two nginx differed by more than 10 % in every round.\n");
@@ -100,9 +105,16 @@ fn write_scenario(text: &mut String, scenario: &Scenario, measured: &Measured) {
         let rounds = measured.rounds.len();
         _ = writeln!(
             text,
-            "{kept} of {rounds} rounds kept; the two nginx differ by {:.1} % (median; {:.1}–{:.1}).",
-            control.median, control.least, control.most
+            "{kept} of {rounds} rounds kept; the two nginx differ by {:.1} % (median; {:.1}–{:.1}); other programs had {:.0} % of the \
+             proxy's core (median).",
+            control.median,
+            control.least,
+            control.most,
+            others * 100.0
         );
+        if others > QUIET || kept * 2 < rounds {
+            _ = writeln!(text, "**Not to be quoted**: the machine was not quiet.");
+        }
     }
     for row in rows.iter().filter(|row| row.errors > 0) {
         _ = writeln!(

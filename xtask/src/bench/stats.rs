@@ -95,6 +95,11 @@ impl Sample {
         self.cpu_ns as f64 / 1000.0 / self.count.duration_us as f64
     }
 
+    /// Share of the proxy's core that other programs had.
+    pub(crate) fn others(&self) -> f64 {
+        self.others_ns as f64 / 1000.0 / self.count.duration_us as f64
+    }
+
     fn requests_per_second(&self) -> f64 {
         self.count.requests as f64 * 1e6 / self.count.duration_us as f64
     }
@@ -127,7 +132,15 @@ mod tests {
             p50_us: 0,
             p99_us: 0,
         };
-        Sample { proxy, count, cpu_ns, waited_ns: 0, origin_connections: 64, resident_kib: 2000 }
+        Sample {
+            proxy,
+            count,
+            cpu_ns,
+            waited_ns: 0,
+            others_ns: 0,
+            origin_connections: 64,
+            resident_kib: 2000,
+        }
     }
 
     fn round(kept: bool, nginx: u64, again: u64, haproxy: u64) -> Round {
