@@ -6,11 +6,7 @@
 //!
 //! `cargo bench -p lb-core --bench pick -- ip_hash` runs one row.
 
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a benchmark stops at the first error, and its macros are undocumented"
-)]
+#![expect(clippy::unwrap_used, reason = "a benchmark stops at the first error")]
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -215,6 +215,11 @@ impl Backend {
         self.estimator.forget_if_stale(self.cell.latency(), moment::nanos(now));
     }
 
+    /// log₂ of the latency in nanoseconds at `now`; `None` without a sample.
+    pub(crate) fn latency_log2(&self, now: u64) -> Option<f64> {
+        self.estimator.log2(self.kept(), now)
+    }
+
     /// When it was last given a request, in nanoseconds as `moment` counts them.
     pub(crate) fn last_request_nanos(&self) -> u64 {
         self.counters.last_request.load(Relaxed)
@@ -223,6 +228,11 @@ impl Backend {
     /// What the latency estimate keeps: input to [`Scale::score`](latency::Scale::score).
     pub(crate) fn kept(&self) -> f64 {
         f64::from_bits(self.cell.latency().load(Relaxed))
+    }
+
+    /// Requests in flight that were taken through balancers whose strategy asks for counts side by side.
+    pub(crate) fn mirrored(&self) -> u32 {
+        self.cell.count().load(Relaxed)
     }
 
     pub(crate) fn cell(&self) -> &Cell {

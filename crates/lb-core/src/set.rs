@@ -28,6 +28,7 @@ pub struct BackendSet {
     identities: Box<[u64]>,
     runs: Box<[Run]>,
     configured: usize,
+    unit_weight: f64,
     step: u64,
 }
 
@@ -50,6 +51,7 @@ impl BackendSet {
             identities: kept().map(|(_, (_, identity))| *identity).collect(),
             runs: Run::of(backends.iter().map(|backend| backend.cell())),
             configured: configured.len(),
+            unit_weight: unit_weight(configured),
             step: spread_step(backends.len() as u64),
             backends,
         }
@@ -94,6 +96,18 @@ impl BackendSet {
     /// How many backends are configured, eligible or not: what a table's size depends on, so that it stays when one fails.
     pub fn configured(&self) -> usize {
         self.configured
+    }
+
+    /// The power of two below the mean weight of all configured backends: what a strategy may count weights in without its counts
+    /// changing when another backend fails.
+    pub(crate) fn unit_weight(&self) -> f64 {
+        self.unit_weight
+    }
+
+    /// All mirrored counts together.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let counts = self.runs.iter().flat_map(Run::counts);
+        counts.fold(0, |sum, count| sum + u64::from(count.load(Relaxed)))
     }
 
     /// The least load of all, and up to four neighbours of which one has it: `load` is told each backend's mirrored count and
@@ -155,6 +169,14 @@ impl<'a> IntoIterator for &'a BackendSet {
 /// One instruction, unlike `f64::min`, which heeds NaN.
 fn lesser(one: f64, other: f64) -> f64 {
     if other < one { other } else { one }
+}
+
+fn unit_weight(configured: &[Arc<Backend>]) -> f64 {
+    let weights = || configured.iter().map(|backend| backend.weight().get());
+    let greatest = weights().fold(f64::MIN_POSITIVE, f64::max);
+    // By the greatest first: the sum of huge weights would be infinite.
+    let mean = weights().map(|weight| weight / greatest).sum::<f64>() / configured.len().max(1) as f64;
+    (mean.max(f64::MIN_POSITIVE).log2() + greatest.log2()).floor().clamp(-1022.0, 1023.0).exp2()
 }
 
 /// Names hashed; the second and later backend of a name is told apart by its number, or it would never be chosen.

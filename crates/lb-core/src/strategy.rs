@@ -7,11 +7,16 @@ mod equals;
 mod ip_hash;
 mod least_connections;
 mod least_response_time;
+mod maglev;
 mod options;
 mod p2c;
 mod peak_ewma;
+mod prequal;
 mod random;
+mod rendezvous;
+mod ring_hash;
 mod round_robin;
+mod slots;
 mod weighted_random;
 mod weighted_round_robin;
 
@@ -35,9 +40,13 @@ pub static ALL: &[StrategyInfo] = &[
     least_response_time::INFO,
     peak_ewma::INFO,
     p2c::INFO,
+    prequal::INFO,
     random::INFO,
     weighted_random::INFO,
     ip_hash::INFO,
+    rendezvous::INFO,
+    ring_hash::INFO,
+    maglev::INFO,
 ];
 
 /// Chooses one of the backends it was built from.

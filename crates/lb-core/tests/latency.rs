@@ -1,6 +1,12 @@
 //! What the strategies that learn latencies do with slow, changing, new and failing backends: simulated, in virtual time.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a test that goes wrong fails"
+)]
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -154,5 +160,35 @@ fn a_backend_that_comes_back_gets_trial_requests_one_at_a_time() {
         // It hangs now: the first answer is still out, and nobody else may be sent there meanwhile.
         world.run(1, &[Some(5_000), Some(5_000), Some(100 * SECOND)]);
         assert!(fresh.active() <= 1, "{strategy}: {} hang", fresh.active());
+    }
+}
+
+#[test]
+fn prequal_avoids_slow_backends_while_others_have_room() {
+    for count in [10_usize, 60] {
+        let mut world = World::new("prequal", count, count);
+        let mut latencies = vec![Some(5_000); count];
+        (0..count).step_by(5).for_each(|slow| latencies[slow] = Some(100_000));
+        world.run(30, &latencies);
+        let counts = world.run(120, &latencies);
+        let slow: u64 = counts.iter().step_by(5).sum();
+        // Least connections would give them a share by what they can serve: 1.2 %.
+        assert!(
+            (slow as f64) < 0.012 * counts.iter().sum::<u64>() as f64,
+            "of {count}: {slow} of {counts:?}"
+        );
+        assert!(counts.iter().all(|count| *count > 0), "of {count}: {counts:?}");
+    }
+}
+
+#[test]
+fn prequal_holds_what_is_in_flight_even_when_all_are_alike() {
+    for count in [3_usize, 16, 17, 100] {
+        let mut world = World::new("prequal", count, count * 4);
+        world.run(20, &vec![Some(10_000); count]);
+        let counts = world.run(60, &vec![Some(10_000); count]);
+        let mean = counts.iter().sum::<u64>() as f64 / count as f64;
+        let (least, most) = (*counts.iter().min().unwrap() as f64, *counts.iter().max().unwrap() as f64);
+        assert!(least > 0.8 * mean && most < 1.2 * mean, "of {count}: {counts:?}");
     }
 }

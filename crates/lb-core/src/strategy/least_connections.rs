@@ -3,8 +3,6 @@
 //! An exact scan over counts that lie side by side: O(n), about half a nanosecond each. Among equals the one whose turn it is by
 //! weighted round robin is served, so an idle upstream sees that strategy's order and shares, never its first backend alone.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use crate::context::PickContext;
 use crate::set::BackendSet;
 use crate::strategy::equals::one_of_least;
@@ -37,7 +35,7 @@ impl Strategy for LeastConnections {
     fn pick(&self, backends: &BackendSet, _request: &PickContext<'_>) -> Option<usize> {
         let turn = self.ties.next()?;
         let load = |index: usize| {
-            let count = backends.get(index).map_or(u32::MAX, |backend| backend.cell().count().load(Relaxed));
+            let count = backends.get(index).map_or(u32::MAX, |backend| backend.mirrored());
             f64::from(count) * self.per_request.get(index).copied().unwrap_or(f64::INFINITY)
         };
         // Nothing is less than nothing.

@@ -7,7 +7,6 @@
 //!
 //! An exact scan over figures that lie side by side: O(n), about a nanosecond each.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::context::PickContext;
@@ -64,9 +63,7 @@ impl Strategy for LeastResponseTime {
         let turn = self.ties.next()?;
         let scale = Scale::new(self.decay, request.now);
         let load = |index: usize| match (backends.get(index), self.handicaps.get(index)) {
-            (Some(backend), Some(handicap)) => {
-                scale.score(backend.kept(), backend.cell().count().load(Relaxed)) + handicap
-            }
+            (Some(backend), Some(handicap)) => scale.score(backend.kept(), backend.mirrored()) + handicap,
             _ => f64::INFINITY,
         };
         let (least, near) = backends.least(&self.handicaps, |count, kept, handicap| {
