@@ -4,7 +4,7 @@
 //! refused; elsewhere it is taken with one warning a key. A feature that arrives deletes its rows here.
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::source::SourceMap;
+use crate::source::{Excerpt, SourceMap};
 use crate::tree::{Kind, NodeId, Tree};
 
 /// What happens to a key whose feature is missing.
@@ -62,10 +62,13 @@ const ROWS: &[Row] = &[
     Row(&["panic_threshold"], Any, NotInForce, "the panic threshold"),
     Row(&["slow_start"], Any, NotInForce, "slow start"),
     Row(&["traffic_dump"], Any, NotInForce, "traffic dumping"),
-    Row(&["tracing"], Any, NotInForce, "tracing"),
+    Row(&["tracing", "endpoint"], Any, NotInForce, "tracing"),
     Row(&["compression"], Any, NotInForce, "compression"),
     Row(&["cache"], Any, NotInForce, "cache headers"),
 ];
+
+/// Whether `LB_STATS_ENABLED=false` turns anything off.
+const STATISTICS_CAN_BE_OFF: bool = false;
 
 /// Tables whose keys are the user's own words and never ours.
 const FREE_NAMES: &[&str] = &["headers", "query", "set", "add", "rename", "load_balancing"];
@@ -84,6 +87,12 @@ pub(crate) fn check(tree: &Tree, sources: &SourceMap, problems: &mut Diagnostics
         }
     }
     problems.extend(inert.iter().map(|(row, places)| report(tree, sources, row, places)));
+}
+
+/// The warning about `LB_STATS_ENABLED=false`, while it does nothing.
+pub(crate) fn statistics(place: Option<Excerpt>) -> Option<Diagnostic> {
+    let message = "per-backend statistics cannot be turned off in this version";
+    (!STATISTICS_CAN_BE_OFF).then(|| Diagnostic::warning(message).at(place, "no effect yet"))
 }
 
 fn row(tree: &Tree, id: NodeId) -> Option<&'static Row> {
@@ -123,7 +132,7 @@ fn report(tree: &Tree, sources: &SourceMap, row: &Row, places: &[NodeId]) -> Dia
     match answer {
         Refused => Diagnostic::error(format!("{feature}: not available in this version"))
             .at(excerpt, "not available")
-            .help("it is refused rather than ignored, as it protects something: remove it to run without"),
+            .help("it is refused rather than ignored, as requests would pass that it keeps out or leads elsewhere: remove it to run without"),
         NotInForce => Diagnostic::warning(format!(
             "`{key}` is accepted, but {feature} is not in force in this version{more}"
         ))

@@ -220,7 +220,11 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         if name == AT {
             return visitor.visit_seq(Placed { reader: self, step: 0 });
         }
-        self.deserialize_any(visitor)
+        // Derived visitors would also take a list of the values in the order of the struct.
+        match self.tree.kind(self.id) {
+            Kind::Table(_) => self.deserialize_any(visitor),
+            _ => Err(Error::new(Problem::Expected("a table".into())).at(self.id)),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

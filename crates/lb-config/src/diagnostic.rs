@@ -112,6 +112,15 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Every problem of one load, errors and warnings in the order of their places.
+///
+/// ```
+/// use lb_config::{Format, load_str};
+///
+/// let problems = load_str("gatewayd.toml", Format::Toml, "[[rule]]\nbackends = ['127.0.0.1:8081']").unwrap_err();
+/// let first = &problems.as_slice()[0];
+/// assert_eq!((first.line, first.help.as_deref()), (Some(1), Some("did you mean `rules`?")));
+/// assert!(problems.to_string().contains("--> gatewayd.toml:1:3"));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Diagnostics {

@@ -4,6 +4,7 @@
 //! Some variables begin with `GATEWAYD_` and are no keys: those of the command line, and those that Kubernetes sets
 //! for every pod beside a service of that name. All others must name a key, so that a typo is met here as in a file.
 
+use crate::availability;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::node::{Entry, Node, Value};
 use crate::parse::toml_value;
@@ -12,7 +13,7 @@ use crate::source::{SourceId, SourceKind, SourceMap, Span};
 const PREFIX: &str = "GATEWAYD_";
 
 /// Variables of the command line.
-const NOT_KEYS: &[&str] = &["GATEWAYD_TOKEN", "GATEWAYD_ADMIN", "GATEWAYD_LOG", "GATEWAYD_CONFIG"];
+const NOT_KEYS: &[&str] = &["TOKEN", "ADMIN", "CONFIG", "LOG"];
 
 /// What the environment says.
 #[derive(Debug)]
@@ -61,6 +62,9 @@ pub(crate) fn read(
             "LB_STATS_ENABLED" => {
                 let variable = Variable::new(name, value, sources);
                 environment.statistics = variable.switch(sources, problems).unwrap_or(true);
+                if !environment.statistics {
+                    problems.extend(availability::statistics(sources.excerpt(&variable.value_span())));
+                }
             }
             _ if is_key(name) => {
                 let variable = Variable::new(name, value, sources);
@@ -90,7 +94,7 @@ pub(crate) fn flag(layer: &mut Node, flag: &str, key: &str, value: &str, sources
 fn is_key(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(PREFIX) else { return false };
     let kubernetes = rest.starts_with("SERVICE_") || rest == "PORT" || rest.starts_with("PORT_");
-    !rest.is_empty() && !kubernetes && !NOT_KEYS.contains(&name)
+    !rest.is_empty() && !kubernetes && !rest.starts_with("LOG_") && !NOT_KEYS.contains(&rest)
 }
 
 /// One variable, shown as `NAME=value` where something is wrong with it.

@@ -84,7 +84,9 @@ fn pool(context: &mut Context<'_>, root: &Root) -> PoolConfig {
         max_requests_per_connection: root
             .max_requests_per_conn
             .as_ref()
-            .map_or(default.max_requests_per_connection, |count| context.at_least_one(count)),
+            .map_or(default.max_requests_per_connection, |count| {
+                context.at_least_one(count, "leave the key out for no limit")
+            }),
         max_connection_age: root.max_conn_age.map(|time| time.0).or(default.max_connection_age),
     }
 }

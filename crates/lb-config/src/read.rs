@@ -61,7 +61,7 @@ fn diagnostic(tree: &Tree, sources: &SourceMap, error: &Error, id: NodeId) -> Di
             let found = tree.describe(id);
             let diagnostic = Diagnostic::error(format!("`{name}` expects {expected}, found {found}"));
             let diagnostic = at(diagnostic, format!("expected {expected}"));
-            match quotes_help(tree, id, expected) {
+            match shape_help(tree, id, expected) {
                 Some(help) => diagnostic.help(help),
                 None => diagnostic,
             }
@@ -74,8 +74,8 @@ fn diagnostic(tree: &Tree, sources: &SourceMap, error: &Error, id: NodeId) -> Di
     }
 }
 
-/// A number or switch where text belongs usually lacks its quotes, and the other way round.
-fn quotes_help(tree: &Tree, id: NodeId, expected: &str) -> Option<String> {
+/// What usually was meant where a value has another shape than it should.
+fn shape_help(tree: &Tree, id: NodeId, expected: &str) -> Option<String> {
     match tree.kind(id) {
         Kind::Bool(_) | Kind::Integer(_) | Kind::Float(_) if expected == "a string" => {
             Some("put it in quotes".into())
@@ -88,6 +88,16 @@ fn quotes_help(tree: &Tree, id: NodeId, expected: &str) -> Option<String> {
             "yes" | "no" | "on" | "off" => Some("write `true` or `false`, without quotes".into()),
             _ => None,
         },
+        Kind::Table(_) if expected == "a list" => {
+            let name = tree.name(id);
+            Some(format!(
+                "in TOML each is headed by `[[{name}]]`, with two brackets; in YAML each begins with `- `"
+            ))
+        }
+        Kind::List(_) if expected.starts_with("a table") => {
+            let name = tree.name(id);
+            Some(format!("there is one of it: in TOML it is headed by `[{name}]`, with one bracket"))
+        }
         Kind::String(_) if expected == "a list" => Some("put it in brackets: `[\"…\"]`".into()),
         _ => None,
     }

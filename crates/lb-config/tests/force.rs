@@ -78,6 +78,7 @@ fn variables_name_any_key_by_its_path() {
 fn variables_that_are_no_keys_are_left_alone_and_typos_are_not() {
     let foreign = [
         ("GATEWAYD_TOKEN", "x"),
+        ("GATEWAYD_LOG_FORMAT", "json"),
         ("GATEWAYD_SERVICE_HOST", "10.0.0.1"),
         ("GATEWAYD_SERVICE_PORT_HTTP", "80"),
         ("GATEWAYD_PORT", "tcp://10.0.0.1:80"),
@@ -136,7 +137,12 @@ fn servexs_environment_switches_are_understood() {
     assert!(with("", &[]).unwrap().statistics);
     let loaded = with("", &[("LB_STATS_ENABLED", "false"), ("LB_HEALTH_CHECK", "true")]).unwrap();
     assert!(!loaded.statistics);
-    assert!(loaded.warnings[0].message.contains("`health_check` is accepted"));
+    let warnings: Vec<&str> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert!(warnings.iter().any(|message| message.contains("`health_check` is accepted")), "{warnings:?}");
+    assert!(
+        warnings.iter().any(|message| message.contains("statistics cannot be turned off")),
+        "{warnings:?}"
+    );
     let shown = with("", &[("LB_HEALTH_CHECK", "maybe")]).unwrap_err().to_string();
     assert!(shown.contains("`LB_HEALTH_CHECK` is a switch"), "{shown}");
 }

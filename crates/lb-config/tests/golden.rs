@@ -52,7 +52,15 @@ fn run(path: &Path) -> String {
             sources = sources.flag(flag, key, value);
         }
     }
-    match load(&sources) {
+    let shown = shown(&sources);
+    // A new strategy must not change every text.
+    let names: Vec<String> = lb_core::strategy::names().map(|name| format!("`{name}`")).collect();
+    let (last, others) = names.split_last().unwrap();
+    shown.replace(&format!("{} and {last}", others.join(", ")), "(every strategy)")
+}
+
+fn shown(sources: &Sources) -> String {
+    match load(sources) {
         Ok(loaded) => {
             let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
             format!("{}\nloaded\n", warnings.join("\n\n")).trim_start().to_owned()

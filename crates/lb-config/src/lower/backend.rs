@@ -36,7 +36,9 @@ pub(super) fn member(context: &mut Context<'_>, written: &At<WordOr<Backend>>) -
         }
     };
     let weight = weight(context, table.weight.as_ref());
-    let max_connections = table.max_connections.as_ref().map(|limit| context.at_least_one(limit));
+    let max_connections = table.max_connections.as_ref().map(|limit| {
+        context.at_least_one(limit, "leave the key out for no limit; `weight = 0` means no new requests")
+    });
     let parsed = parse_url(context, &url)?;
     let config = BackendConfig {
         url: url.value.clone(),

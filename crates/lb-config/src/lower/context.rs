@@ -124,12 +124,12 @@ impl<'a> Context<'a> {
         self.tree.quote(id)
     }
 
-    /// Zero is an error.
-    pub(crate) fn at_least_one(&mut self, count: &At<u32>) -> Option<NonZeroU32> {
+    /// Zero is an error, and `help` says what it would stand for.
+    pub(crate) fn at_least_one(&mut self, count: &At<u32>, help: &str) -> Option<NonZeroU32> {
         let some = NonZeroU32::new(count.value);
         if some.is_none() {
             let message = format!("`{}` must be at least 1", self.tree.name(count.id));
-            self.error(count.id, message, "zero").help("leave the key out for no limit");
+            self.error(count.id, message, "zero").help(help);
         }
         some
     }

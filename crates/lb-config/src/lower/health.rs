@@ -25,7 +25,7 @@ pub(super) fn check_switch(context: &mut Context<'_>, written: Option<&At<Switch
     for count in
         [&table.retry_count, &table.healthy_threshold, &table.unhealthy_threshold].into_iter().flatten()
     {
-        context.at_least_one(count);
+        context.at_least_one(count, "it counts from the first: 1 acts at once");
     }
     if let (Some(interval), Some(default)) = (&table.interval, &table.default_interval) {
         let first = context.key_place(interval.id);
@@ -55,14 +55,14 @@ pub(super) fn check_passive(context: &mut Context<'_>, written: Option<&At<Switc
     if let Some(At { value: SwitchOr::Table(table), .. }) = written
         && let Some(count) = &table.consecutive_failures
     {
-        context.at_least_one(count);
+        context.at_least_one(count, "it counts from the first: 1 acts at once");
     }
 }
 
 pub(super) fn check_breaker(context: &mut Context<'_>, written: Option<&At<SwitchOr<CircuitBreaker>>>) {
     let Some(At { value: SwitchOr::Table(table), .. }) = written else { return };
     for count in [&table.failure_threshold, &table.half_open_max_calls].into_iter().flatten() {
-        context.at_least_one(count);
+        context.at_least_one(count, "it counts from the first: 1 acts at once");
     }
 }
 

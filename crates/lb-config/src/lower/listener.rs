@@ -106,7 +106,9 @@ fn limits(context: &mut Context<'_>, table: &Listener) -> ClientLimits {
         bytes
     });
     let max_headers = table.max_headers.as_ref().map_or(default.max_headers, |count| {
-        context.at_least_one(count).map_or(default.max_headers, |count| count.get() as usize)
+        context
+            .at_least_one(count, "a request has at least its Host field")
+            .map_or(default.max_headers, |count| count.get() as usize)
     });
     ClientLimits {
         max_header_bytes,

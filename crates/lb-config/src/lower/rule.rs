@@ -190,15 +190,15 @@ pub(super) fn check_any(context: &mut Context<'_>, root: &Root) {
         matches!(listener.value, crate::written::listener::Listener { protocol: Some(Protocol::Tcp), .. })
     };
     let has_tcp = root.listeners.iter().flat_map(List::iter).any(tcp);
-    let has_rule = match context.tree.child(Tree::ROOT, "rules") {
-        Some(rules) => {
-            root.rules.as_ref().is_some_and(|rules| !rules.is_empty()) || context.tree.is_removed(rules)
-        }
-        None => false,
+    let written = context.tree.child(Tree::ROOT, "rules");
+    let has_rule = match &root.rules {
+        Some(rules) => !rules.is_empty(),
+        // Rules that could not be read, or whose key is misspelt, are not missing.
+        None => written.map_or(context.tree.has(Tree::ROOT, "rules"), |rules| !context.tree.is_whole(rules)),
     };
     if !has_tcp && !has_rule {
         let message = "there is no rule, so nothing would be served";
-        let id = context.tree.child(Tree::ROOT, "rules").unwrap_or(Tree::ROOT);
+        let id = written.unwrap_or(Tree::ROOT);
         context.error_at_key(id, message, "no rule").help(
             "add one: `[[rules]]` with `backends = [\"http://127.0.0.1:8081\"]` in TOML, or an item under `rules:` in YAML",
         );

@@ -79,7 +79,8 @@ impl Reader<'_> {
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Value::Integer(number),
                 Err(_) => {
-                    self.problems.push(syntax(self.sources, &span, "this number is too large"));
+                    let problem = Diagnostic::error("this number is too large for any key");
+                    self.problems.push(problem.at(self.sources.excerpt(&span), "too large"));
                     Value::Null
                 }
             },
