@@ -62,6 +62,13 @@ pub enum ProbeKind {
     },
     /// Whether a TCP connection can be opened.
     Tcp,
+    /// The gRPC health checking protocol, over HTTP/2 without TLS. The base path is left out, as gRPC has none.
+    Grpc {
+        /// Whose health is asked for; empty is the server's as a whole.
+        service: String,
+        /// The authority; `None` is the backend's own host and port.
+        host: Option<String>,
+    },
 }
 
 impl ProbeConfig {
@@ -216,10 +223,13 @@ impl ProbeConfig {
         if timeout > interval {
             return Err(HealthConfigError::TimeoutAboveInterval { timeout: *timeout, interval: *interval });
         }
-        let ProbeKind::Http { path, host, .. } = kind else { return Ok(()) };
-        if !path.starts_with('/') || !is_visible(path) {
-            return Err(HealthConfigError::Path(path.clone()));
-        }
+        let host = match kind {
+            ProbeKind::Http { path, .. } if !path.starts_with('/') || !is_visible(path) => {
+                return Err(HealthConfigError::Path(path.clone()));
+            }
+            ProbeKind::Http { host, .. } | ProbeKind::Grpc { host, .. } => host,
+            ProbeKind::Tcp => &None,
+        };
         match host.as_ref().filter(|host| host.is_empty() || !is_visible(host)) {
             Some(host) => Err(HealthConfigError::Host(host.clone())),
             None => Ok(()),

@@ -8,7 +8,8 @@
 //! * **Its circuit breaker** ([`BreakerConfig`]): so many failures in a row cut it off, even if it is the last; after a while
 //!   exactly so many trial calls decide.
 //!
-//! The machines are pure: time comes in with each call. Requests never wait for a lock while nothing is wrong.
+//! The machines are pure: time comes in with each call. Requests never wait for a lock while nothing is wrong. One
+//! [`Supervisor`] probes, ends ejections in time, rebuilds balancers and keeps the state file.
 
 mod attempt;
 mod clock;
@@ -37,3 +38,8 @@ pub use self::probe::{Addresses, ProbeTarget, Watched};
 pub use self::saved::{SavedState, StateError};
 pub use self::supervisor::{Supervisor, SupervisorOptions};
 pub use self::view::{HealthState, HealthView};
+
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,6 @@
 //! One probe of one backend: up to `tries` tries, each within `timeout`, good as soon as one of them is.
 
+mod grpc;
 mod http;
 
 use std::io;
@@ -80,10 +81,12 @@ pub(crate) enum ProbeError {
     Broken(#[source] io::Error),
     #[error("the connection ended in the middle of the answer")]
     Ended,
-    #[error("what came is no HTTP response: {0}")]
+    #[error("what came is no answer to a probe: {0}")]
     Malformed(&'static str),
     #[error("the answer is larger than {} KiB", .0 >> 10)]
     TooLarge(usize),
+    #[error("{0}")]
+    Grpc(String),
     #[error("status {status}, expected {expected}")]
     Status { status: u16, expected: StatusSet },
 }
@@ -108,6 +111,9 @@ async fn once(kind: &ProbeKind, target: &ProbeTarget) -> Result<(), ProbeError> 
     let stream = connect(&(target.addresses)()).await?;
     match kind {
         ProbeKind::Tcp => Ok(()),
+        ProbeKind::Grpc { service, host } => {
+            grpc::probe(stream, host.as_deref().unwrap_or(&target.authority), service).await
+        }
         ProbeKind::Http { path, host, expect } => {
             let host = host.as_deref().unwrap_or(&target.authority);
             http::probe(stream, host, &format!("{}{path}", target.base_path), expect).await

@@ -243,17 +243,17 @@ mod tests {
             ("", "the connection ended in the middle of the answer"),
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-                "what came is no HTTP response: its Content-Length is no length",
+                "what came is no answer to a probe: its Content-Length is no length",
             ),
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nok",
-                "what came is no HTTP response: it has two lengths",
+                "what came is no answer to a probe: it has two lengths",
             ),
             (
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-                "what came is no HTTP response: a chunk has no size",
+                "what came is no answer to a probe: a chunk has no size",
             ),
-            ("SSH-2.0-OpenSSH_9.2\r\n", "what came is no HTTP response: its head is malformed"),
+            ("SSH-2.0-OpenSSH_9.2\r\n", "what came is no answer to a probe: its head is malformed"),
             (&announced, "the answer is larger than 64 KiB"),
             (&long, "the answer is larger than 64 KiB"),
             (&endless_head, "the answer is larger than 64 KiB"),
@@ -274,7 +274,7 @@ mod tests {
         let answer = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(MAX_FIELDS + 1));
         assert_eq!(
             judge(answer.as_bytes(), 512).await.unwrap_err(),
-            "what came is no HTTP response: it has too many fields"
+            "what came is no answer to a probe: it has too many fields"
         );
     }
 }

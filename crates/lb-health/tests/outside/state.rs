@@ -1,12 +1,10 @@
 //! The state file: what it keeps, and what becomes of a bad one.
 
-mod common;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{answer, decisive, monitor, status, until, watched};
+use crate::common::{answer, decisive, monitor, status, until, watched};
 use lb_health::{
     BreakerConfig, Circuit, Clock, FailureKind, HealthConfig, HealthMonitor, HealthState, PassiveConfig,
     ProbeConfig, SavedState, StateError, Supervisor, SupervisorOptions, Watched,

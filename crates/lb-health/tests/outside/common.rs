@@ -1,5 +1,4 @@
 //! What these tests share: monitors, listening ears, and backends of any manners.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -18,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until it is so.
-pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "never: {what}");
@@ -28,7 +27,7 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Keeps every event it is told of.
 #[derive(Default)]
-pub struct Kept(pub Mutex<Vec<HealthEvent>>);
+pub(crate) struct Kept(Mutex<Vec<HealthEvent>>);
 
 impl EventSink for Kept {
     fn changed(&self, event: &HealthEvent) {
@@ -37,23 +36,23 @@ impl EventSink for Kept {
 }
 
 impl Kept {
-    pub fn changes(&self) -> Vec<(String, Change)> {
+    pub(crate) fn changes(&self) -> Vec<(String, Change)> {
         self.0.lock().unwrap().iter().map(|event| (event.backend.clone(), event.change)).collect()
     }
 
-    pub fn errors(&self) -> Vec<String> {
+    pub(crate) fn errors(&self) -> Vec<String> {
         self.0.lock().unwrap().iter().filter_map(|event| event.error.clone()).collect()
     }
 }
 
-pub fn supervisor() -> (Supervisor, Arc<Kept>) {
+pub(crate) fn supervisor() -> (Supervisor, Arc<Kept>) {
     let kept = Arc::new(Kept::default());
     let sink = Arc::clone(&kept) as Arc<dyn EventSink>;
     (Supervisor::new(SupervisorOptions { sink: Some(sink), ..Default::default() }), kept)
 }
 
 /// One good or bad probe is enough, and the next one is far away.
-pub fn decisive(mut probe: ProbeConfig) -> ProbeConfig {
+pub(crate) fn decisive(mut probe: ProbeConfig) -> ProbeConfig {
     probe.interval = Duration::from_secs(3600);
     probe.timeout = Duration::from_secs(20);
     probe.healthy_threshold = NonZeroU32::MIN;
@@ -61,7 +60,7 @@ pub fn decisive(mut probe: ProbeConfig) -> ProbeConfig {
     probe
 }
 
-pub fn watched(probe: ProbeConfig, addresses: &[SocketAddr]) -> Watched {
+pub(crate) fn watched(probe: ProbeConfig, addresses: &[SocketAddr]) -> Watched {
     let addresses = Arc::new(addresses.to_vec());
     Watched {
         config: HealthConfig { probe: Some(probe), ..Default::default() },
@@ -74,7 +73,7 @@ pub fn watched(probe: ProbeConfig, addresses: &[SocketAddr]) -> Watched {
 }
 
 /// A monitor over backends of these names.
-pub fn monitor(upstream: &str, members: Vec<(&str, Watched)>) -> Arc<HealthMonitor> {
+pub(crate) fn monitor(upstream: &str, members: Vec<(&str, Watched)>) -> Arc<HealthMonitor> {
     let backends =
         members.iter().map(|(name, _)| Arc::new(Backend::new(BackendOptions::named(*name)))).collect();
     let balancer = Balancer::new(StrategyConfig::named("round_robin"), backends).unwrap();
@@ -83,13 +82,13 @@ pub fn monitor(upstream: &str, members: Vec<(&str, Watched)>) -> Arc<HealthMonit
 }
 
 /// An address where nobody listens.
-pub fn closed() -> SocketAddr {
+pub(crate) fn closed() -> SocketAddr {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap()
 }
 
 /// A backend that does this with each connection.
-pub async fn serve<F, S>(serve: S) -> SocketAddr
+pub(crate) async fn serve<F, S>(serve: S) -> SocketAddr
 where
     S: Fn(TcpStream) -> F + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
@@ -105,7 +104,7 @@ where
 }
 
 /// Reads the head of a request.
-pub async fn request(stream: &mut TcpStream) -> String {
+pub(crate) async fn request(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -117,7 +116,7 @@ pub async fn request(stream: &mut TcpStream) -> String {
 }
 
 /// A backend that answers each request with what `answer` makes of its head, and closes.
-pub async fn answer(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> SocketAddr {
+pub(crate) async fn answer(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> SocketAddr {
     let answer = Arc::new(answer);
     serve(move |mut stream| {
         let answer = Arc::clone(&answer);
@@ -129,6 +128,6 @@ pub async fn answer(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> 
     .await
 }
 
-pub fn status(status: u16) -> String {
+pub(crate) fn status(status: u16) -> String {
     format!("HTTP/1.1 {status} Status\r\nContent-Length: 0\r\n\r\n")
 }

@@ -1,14 +1,12 @@
 //! Probes against real sockets, of good backends and of every bad sort.
 
-mod common;
-
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use common::{answer, closed, decisive, monitor, request, serve, status, supervisor, until, watched};
+use crate::common::{answer, closed, decisive, monitor, request, serve, status, supervisor, until, watched};
 use lb_health::{Change, Clock, ProbeConfig, ProbeKind, Supervisor, SupervisorOptions, Watched};
 use tokio::io::AsyncWriteExt;
 
@@ -174,6 +172,66 @@ async fn a_tcp_probe_wants_a_connection_and_nothing_more() {
     let tcp = || decisive(ProbeConfig::new(ProbeKind::Tcp));
     assert_eq!(verdict(watched(tcp(), &[silent])).await, None);
     assert!(verdict(watched(tcp(), &[closed()])).await.is_some());
+}
+
+/// A gRPC server of one method, which answers with these fields, this message and these trailers; "" is no message.
+async fn grpc(
+    head: &'static [(&str, &str)],
+    message: &'static [u8],
+    trailers: &'static [(&str, &str)],
+) -> SocketAddr {
+    let fields = |fields: &[(&str, &str)]| {
+        let pair = |(name, value): &(&str, &str)| {
+            (name.parse::<http::HeaderName>().unwrap(), value.parse::<http::HeaderValue>().unwrap())
+        };
+        fields.iter().map(pair).collect::<http::HeaderMap>()
+    };
+    serve(move |stream| async move {
+        let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            assert_eq!(request.uri(), "http://backend.example:8080/grpc.health.v1.Health/Check");
+            assert_eq!(
+                (request.method(), &request.headers()["te"]),
+                (&http::Method::POST, &"trailers".parse().unwrap())
+            );
+            let mut response = http::Response::new(());
+            *response.headers_mut() = fields(head);
+            let mut body = respond.send_response(response, message.is_empty()).unwrap();
+            if !message.is_empty() {
+                body.send_data(bytes::Bytes::from_static(message), trailers.is_empty()).unwrap();
+                if !trailers.is_empty() {
+                    body.send_trailers(fields(trailers)).unwrap();
+                }
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_grpc_probe_wants_a_service_that_serves() {
+    const OK: &[(&str, &str)] = &[("content-type", "application/grpc")];
+    let serving = grpc(OK, &[0, 0, 0, 0, 2, 8, 1], &[("grpc-status", "0")]).await;
+    let not_serving = grpc(OK, &[0, 0, 0, 0, 2, 8, 2], &[("grpc-status", "0")]).await;
+    let unknown = grpc(&[("grpc-status", "5"), ("grpc-message", "unknown service")], &[], &[]).await;
+    let failed = grpc(OK, &[0, 0, 0, 0, 2, 8, 1], &[("grpc-status", "13")]).await;
+    let nonsense = grpc(OK, b"hello, world", &[]).await;
+    let endless = grpc(OK, &[0; 8192], &[]).await;
+    let http1 = answer(|_| status(200)).await;
+    for (address, words) in [
+        (serving, ""),
+        (not_serving, "serving status 2, expected 1 (SERVING)"),
+        (unknown, "grpc-status 5 unknown service"),
+        (failed, "grpc-status 13"),
+        (nonsense, "what came is no answer to a probe: its message is no HealthCheckResponse"),
+        (endless, "the answer is larger than 4 KiB"),
+        (http1, "the connection broke: "),
+        (closed(), "cannot connect: "),
+    ] {
+        let kind = ProbeKind::Grpc { service: "app.Orders".to_owned(), host: None };
+        let found = verdict(watched(decisive(ProbeConfig::new(kind)), &[address])).await.unwrap_or_default();
+        assert!(found.starts_with(words) && found.is_empty() == words.is_empty(), "{found}, not {words}");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,9 @@
 //! The lines a change leaves in the log: what operators and their scripts look for.
 
-mod common;
-
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::monitor;
+use crate::common::monitor;
 use lb_health::{BreakerConfig, FailureKind, HealthConfig, Watched};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};

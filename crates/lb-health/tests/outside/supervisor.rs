@@ -1,12 +1,10 @@
 //! The supervisor by a clock that stands still: when it probes, when ejections end, what a reload keeps.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{monitor, supervisor};
+use crate::common::{monitor, supervisor};
 use lb_health::{
     BreakerConfig, Change, Circuit, Clock, FailureKind, HealthConfig, HealthState, ProbeConfig, ProbeTarget,
     Watched,
