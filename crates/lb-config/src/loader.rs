@@ -1,7 +1,6 @@
 //! One load from its sources to a configuration that can run, or to everything that is wrong with it.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -203,9 +202,11 @@ fn contents(name: &str, path: &Path) -> Result<Vec<u8>, Box<Diagnostic>> {
         Box::new(Diagnostic::error(format!("cannot read the configuration: {reason}")).in_file(name))
     };
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
-        .map_err(|error| refused(expand::reason(&error)))?;
+    expand::open(path)
+        .and_then(|file| {
+            file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|error| expand::reason(&error))
+        })
+        .map_err(refused)?;
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(refused(format!("it is larger than {} MiB", LARGEST_FILE >> 20)));
     }

@@ -71,6 +71,9 @@ pub(crate) struct Excerpt {
 /// Characters of a line that are shown around the caret at most.
 const LONGEST_LINE: usize = 240;
 
+/// Bytes on either side of the caret that are searched for secrets.
+const NEAR: usize = 4096;
+
 impl SourceMap {
     pub(crate) fn add(
         &mut self,
@@ -104,26 +107,27 @@ impl SourceMap {
         let (number, line_start) = source.line_at(start);
         let line_end = text.get(start..)?.find('\n').map_or(text.len(), |newline| start + newline);
         let end = ceil(text, span.range.end).clamp(start, line_end);
-        let line = text.get(line_start..line_end)?;
-        let shown = line.trim_end_matches('\r');
-        let caret = (start - line_start).min(shown.len())..(end - line_start).min(shown.len());
+        let column = text.get(line_start..start)?.chars().count() + 1;
+        // A file may be one line of megabytes; what stands near the caret is all that is looked at.
+        let from = floor(text, start.saturating_sub(NEAR)).max(line_start);
+        let to = ceil(text, start.saturating_add(NEAR)).min(line_end);
+        let near = text.get(from..to)?;
+        let shown = near.trim_end_matches('\r');
+        let caret = (start - from).min(shown.len())..(end.min(to) - from).min(shown.len());
         let caret = caret.start..caret.start + shown.get(caret)?.trim_end().len();
         let hidden = source
             .hidden
             .iter()
-            .filter(|range| range.start < line_end && range.end > line_start)
-            .map(|range| {
-                range.start.saturating_sub(line_start)..range.end.saturating_sub(line_start).min(shown.len())
-            });
+            .filter(|range| range.start < to && range.end > from)
+            .map(|range| range.start.saturating_sub(from)..(range.end - from).min(shown.len()));
         let (masked, caret) = mask::line(shown, hidden, caret);
-        let column = masked.get(..caret.start)?.chars().count() + 1;
-        let (text_shown, caret) = clip(&masked, caret);
+        let (text, caret) = clip(&masked, caret, from > line_start, to < line_end);
         Some(Excerpt {
             kind: source.kind,
             origin: source.name.clone(),
             line: number + 1,
             column,
-            text: text_shown,
+            text,
             caret,
         })
     }
@@ -169,15 +173,15 @@ fn ceil(text: &str, index: usize) -> usize {
     index
 }
 
-/// Keeps a window of a long line around the caret.
-fn clip(line: &str, caret: Range<usize>) -> (String, Range<usize>) {
-    if line.len() <= LONGEST_LINE {
+/// Keeps a window of a long line around the caret; `before` and `after` say whether more stands on either side.
+fn clip(line: &str, caret: Range<usize>, before: bool, after: bool) -> (String, Range<usize>) {
+    if line.len() <= LONGEST_LINE && !before && !after {
         return (line.to_owned(), caret);
     }
     let from = floor(line, caret.start.saturating_sub(LONGEST_LINE / 3));
     let to = ceil(line, from + LONGEST_LINE);
-    let lead = if from == 0 { "" } else { "…" };
-    let tail = if to == line.len() { "" } else { "…" };
+    let lead = if from == 0 && !before { "" } else { "…" };
+    let tail = if to == line.len() && !after { "" } else { "…" };
     let window = line.get(from..to).unwrap_or_default();
     let shift = |at: usize| (at.clamp(from, to) - from) + lead.len();
     (format!("{lead}{window}{tail}"), shift(caret.start)..shift(caret.end))

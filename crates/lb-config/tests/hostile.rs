@@ -122,6 +122,15 @@ fn a_file_of_nothing_but_problems_is_answered_with_the_first_hundred() {
 }
 
 #[test]
+fn problems_in_one_long_line_are_shown_by_their_surroundings() {
+    let text =
+        format!("{{{}\"rules\": []}}", (0..100_000).map(|n| format!("\"key{n}\": 1, ")).collect::<String>());
+    let problems = load_str("x", Format::Json, &text).unwrap_err();
+    let last = problems.as_slice().last().unwrap();
+    assert!(last.column.unwrap() > 1000 && last.to_string().len() < 1200, "{last}");
+}
+
+#[test]
 fn ten_thousand_rules_load() {
     let text: String = (0..10_000)
         .map(|n| {
