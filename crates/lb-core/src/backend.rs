@@ -14,6 +14,7 @@ use crate::board::Cell;
 use crate::latency::{self, Averaging, Estimator};
 use crate::lease::Outcome;
 use crate::moment;
+use crate::places::Places;
 use crate::weight::Weight;
 
 /// What a backend is configured with.
@@ -73,9 +74,9 @@ struct Settings {
 
 /// Written by every request. `Relaxed` throughout: each is a figure of its own that orders nothing else, and a single
 /// atomic's modifications are totally ordered even so.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counters {
-    active: AtomicU32,
+    places: Places,
     total: AtomicU64,
     failed: AtomicU64,
     last_request: AtomicU64,
@@ -94,7 +95,12 @@ impl Backend {
                 healthy: AtomicBool::new(true),
                 draining: AtomicBool::new(false),
             }),
-            counters: CachePadded::default(),
+            counters: CachePadded::new(Counters {
+                places: Places::new(),
+                total: AtomicU64::new(0),
+                failed: AtomicU64::new(0),
+                last_request: AtomicU64::new(moment::NEVER),
+            }),
             estimator: CachePadded::new(Estimator::new(DECAY)),
             cell: Cell::claim(latency::NO_SAMPLE.to_bits()),
         };
@@ -164,7 +170,7 @@ impl Backend {
 
     /// Requests in flight: leases out.
     pub fn active(&self) -> u32 {
-        self.counters.active.load(Relaxed)
+        self.counters.places.taken()
     }
 
     /// Requests ever given to it, over all attempts.
@@ -239,29 +245,19 @@ impl Backend {
         &self.cell
     }
 
-    /// Takes one of the `max_connections` places; false where none is free. Compare-and-swap rather than add-and-look, so
-    /// that the count never passes the limit even for an instant, and nobody is refused for a place someone is giving back.
+    /// Takes one of the `max_connections` places; false where none is free.
     pub(crate) fn reserve(&self, now: Instant) -> bool {
-        let counters = &*self.counters;
-        match self.max_connections() {
-            None => {
-                counters.active.fetch_add(1, Relaxed);
-            }
-            Some(limit) => {
-                let room = |active: u32| (active < limit.get()).then(|| active + 1);
-                if counters.active.fetch_update(Relaxed, Relaxed, room).is_err() {
-                    return false;
-                }
-            }
+        if !self.counters.places.reserve(self.max_connections()) {
+            return false;
         }
-        counters.total.fetch_add(1, Relaxed);
-        counters.last_request.store(moment::nanos(now), Relaxed);
+        self.counters.total.fetch_add(1, Relaxed);
+        self.counters.last_request.store(moment::nanos(now), Relaxed);
         true
     }
 
-    /// Gives a place back. Only a lease calls it, once, so the count cannot pass below zero.
+    /// Gives a place back: only a lease calls it, once.
     pub(crate) fn release(&self) {
-        self.counters.active.fetch_sub(1, Relaxed);
+        self.counters.places.release();
     }
 
     pub(crate) fn count_failure(&self) {

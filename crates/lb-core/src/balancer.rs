@@ -6,18 +6,19 @@
 //! the set: O(1) while there is room, O(n) only where nearly everything is full. Nothing is allocated. Rebuilding costs what
 //! the strategy's own build does, on the caller's thread, while picks go on with the old selection.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
 use crate::backend::Backend;
 use crate::config::StrategyConfig;
 use crate::context::PickContext;
+use crate::eligibility::{BalancerOptions, Eligibility};
 use crate::key::KeySource;
 use crate::lease::Lease;
 use crate::number::modulo;
 use crate::selection::Selection;
-use crate::set::BackendSet;
 use crate::strategy::{self, Options, StrategyError, StrategyInfo};
 use crate::turn::Turn;
 
@@ -62,7 +63,7 @@ pub struct Balancer {
     /// Where the next search for room begins.
     search: Turn,
     /// Held while rebuilding, so that of two rebuilds the later one sees the later state.
-    rebuilding: Mutex<()>,
+    eligibility: Mutex<Eligibility>,
 }
 
 impl Balancer {
@@ -71,8 +72,19 @@ impl Balancer {
     /// # Errors
     /// An unknown strategy, or an option it does not take.
     pub fn new(config: StrategyConfig, backends: Vec<Arc<Backend>>) -> Result<Self, StrategyError> {
-        let info = strategy::find(&config.name)?;
-        Self::with_row(info, config, backends)
+        Self::with_options(config, backends, BalancerOptions::default())
+    }
+
+    /// The same with slow start, a panic threshold or a subset.
+    ///
+    /// # Errors
+    /// An unknown strategy, or an option it does not take.
+    pub fn with_options(
+        config: StrategyConfig,
+        backends: Vec<Arc<Backend>>,
+        options: BalancerOptions,
+    ) -> Result<Self, StrategyError> {
+        Self::with_row(strategy::find(&config.name)?, config, backends, options)
     }
 
     /// The same with a row of the caller's own, that need not be in [`strategy::ALL`].
@@ -83,21 +95,44 @@ impl Balancer {
         info: &'static StrategyInfo,
         config: StrategyConfig,
         backends: Vec<Arc<Backend>>,
+        options: BalancerOptions,
+    ) -> Result<Self, StrategyError> {
+        let eligibility = Eligibility::new(options, backends.len());
+        Self::build(info, config, backends, eligibility, Arc::default(), None)
+    }
+
+    /// The balancer after a reload: another strategy, other backends, other options. The order of rotations goes on, and so does
+    /// everything that is kept with the backends that are in both; those that are new start slowly, where slow start is asked
+    /// for. This balancer and its leases stay valid.
+    ///
+    /// # Errors
+    /// An unknown strategy, or an option it does not take.
+    pub fn reconfigured(
+        &self,
+        config: StrategyConfig,
+        backends: Vec<Arc<Backend>>,
+        options: BalancerOptions,
+        now: Instant,
+    ) -> Result<Self, StrategyError> {
+        let info = strategy::find(&config.name)?;
+        let eligibility = self.lock().after(options, &self.configured, &backends, now);
+        Self::build(info, config, backends, eligibility, Arc::clone(&self.turn), Some(now))
+    }
+
+    fn build(
+        info: &'static StrategyInfo,
+        config: StrategyConfig,
+        backends: Vec<Arc<Backend>>,
+        mut eligibility: Eligibility,
+        turn: Arc<Turn>,
+        now: Option<Instant>,
     ) -> Result<Self, StrategyError> {
         let options = Options::parse(info, &config)?;
-        let turn = Arc::new(Turn::default());
         let configured = backends.into_boxed_slice();
-        let selection = Selection::build(info, &options, &turn, eligible(&configured));
-        Ok(Self {
-            info,
-            config,
-            options,
-            configured,
-            selection: ArcSwap::from_pointee(selection),
-            turn,
-            search: Turn::default(),
-            rebuilding: Mutex::new(()),
-        })
+        let (set, _) = eligibility.select(&configured, now.unwrap_or_else(Instant::now));
+        let selection = ArcSwap::from_pointee(Selection::build(info, &options, &turn, set));
+        let (search, eligibility) = (Turn::default(), Mutex::new(eligibility));
+        Ok(Self { info, config, options, configured, selection, turn, search, eligibility })
     }
 
     /// Takes a place at the backend the strategy chooses, or at another where that one is full or tried.
@@ -117,13 +152,25 @@ impl Balancer {
     }
 
     /// Makes the selection anew from the backends' present state. The owner calls it after changing health, weight, draining
-    /// or priority; where nothing changed, nothing is swapped.
-    pub fn rebuild(&self) {
-        let _one_at_a_time = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
-        let set = eligible(&self.configured);
+    /// or priority; where nothing changed, nothing is swapped. Tells when to call it again though nothing changes: while a
+    /// backend starts slowly.
+    pub fn rebuild(&self) -> Option<Instant> {
+        self.rebuild_at(Instant::now())
+    }
+
+    /// The same for callers with a clock of their own.
+    pub fn rebuild_at(&self, now: Instant) -> Option<Instant> {
+        let mut eligibility = self.lock();
+        let (set, again) = eligibility.select(&self.configured, now);
         if !set.same(&self.selection.load().set) {
             self.selection.store(Arc::new(Selection::build(self.info, &self.options, &self.turn, set)));
         }
+        again
+    }
+
+    /// What it does beside its strategy.
+    pub fn options(&self) -> BalancerOptions {
+        self.lock().options()
     }
 
     /// The strategy's row.
@@ -151,6 +198,11 @@ impl Balancer {
         self.selection.load().set.len()
     }
 
+    fn lock(&self) -> MutexGuard<'_, Eligibility> {
+        // What a panic left behind is whole: states are set one by one, and all of them by the next rebuild.
+        self.eligibility.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Looks at every eligible backend once, each request from another place and in far steps, so that what overflows from
     /// one backend does not all fall on its neighbour. Keyed requests begin at a place of their key, and so stay together.
     #[cold]
@@ -174,13 +226,6 @@ impl Balancer {
         }
         Err(reason)
     }
-}
-
-/// The members of the first priority group that has an eligible one.
-fn eligible(configured: &[Arc<Backend>]) -> BackendSet {
-    let group =
-        configured.iter().filter(|backend| backend.is_eligible()).map(|backend| backend.priority()).min();
-    BackendSet::of(configured, |backend| backend.is_eligible() && Some(backend.priority()) == group)
 }
 
 /// A lease on this member, or whether it was tried or is full. An index outside the set is taken as tried: only a faulty

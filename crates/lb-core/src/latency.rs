@@ -17,6 +17,7 @@ pub(crate) const NO_SAMPLE: f64 = 1e30;
 
 /// What a failure counts as at least, so that a backend that refuses at once does not look like the fastest of all.
 const FAILURE: f64 = 1e9;
+const FAILURE_LOG2: f64 = 29.897_352_853_986_26;
 
 /// The most an estimate may be: an hour, in nanoseconds.
 const CEILING: f64 = 3.6e12;
@@ -114,9 +115,9 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// For estimates of this decay time.
-    pub(crate) fn new(decay: Duration, now: Instant) -> Self {
-        Self { unknown: FAILURE.log2() + moment::nanos(now) as f64 * rate(decay) }
+    /// For estimates of this [`rate`].
+    pub(crate) fn new(rate: f64, now: Instant) -> Self {
+        Self { unknown: FAILURE_LOG2 + moment::nanos(now) as f64 * rate }
     }
 
     /// log₂ of latency × (in flight + 1), up to a constant that all backends share: comparable, not meaningful alone. A backend
@@ -179,7 +180,8 @@ fn log2_large(number: u32) -> f64 {
     f64::from(exponent + fraction * (1.344 - 0.344 * fraction))
 }
 
-fn rate(decay: Duration) -> f64 {
+/// log₂ units by which an estimate of this decay time falls a nanosecond.
+pub(crate) fn rate(decay: Duration) -> f64 {
     1.0 / (decay.as_nanos().max(1) as f64 * std::f64::consts::LN_2)
 }
 
@@ -266,7 +268,7 @@ mod tests {
         let trial = Trial::new();
         let now = Instant::now();
         trial.sample(100, Averaging::Mean, moment::nanos(now));
-        let scale = Scale::new(Duration::from_secs(10), now);
+        let scale = Scale::new(rate(Duration::from_secs(10)), now);
         let sampled = f64::from_bits(trial.kept.load(Relaxed));
         assert!(scale.score(NO_SAMPLE, 0) < scale.score(sampled, 0));
         assert!(scale.score(NO_SAMPLE, 1) > scale.score(sampled, 10));

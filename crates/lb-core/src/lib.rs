@@ -10,21 +10,29 @@ mod balancer;
 mod board;
 mod config;
 mod context;
+mod eligibility;
 pub mod key;
 mod latency;
 mod lease;
 mod moment;
 mod number;
+mod places;
 mod selection;
 mod set;
 pub mod strategy;
 mod turn;
 mod weight;
 
+/// Where `places` has its atomics from; its model has another.
+mod sync {
+    pub(crate) use std::sync::atomic::{AtomicU32, Ordering};
+}
+
 pub use backend::{Backend, BackendOptions};
 pub use balancer::{AcquireError, Balancer};
 pub use config::{OptionValue, StrategyConfig};
 pub use context::PickContext;
+pub use eligibility::{BalancerOptions, Subset};
 pub use key::{KeySource, KeySourceError};
 pub use latency::Averaging;
 pub use lease::{Lease, Outcome};

@@ -36,19 +36,22 @@ impl BackendSet {
     /// The backends of a weight above 0, whatever their health, draining and priority: for tests, benchmarks and callers that
     /// keep their own eligibility.
     pub fn new(configured: &[Arc<Backend>]) -> Self {
-        Self::of(configured, |backend| !backend.weight().is_zero())
+        let weights = configured.iter().map(|backend| backend.weight()).enumerate();
+        Self::of(configured, &weights.filter(|(_, weight)| !weight.is_zero()).collect::<Vec<_>>())
     }
 
-    /// Those of `configured` that `keep` keeps. Their positions are those in `configured`.
-    pub(crate) fn of(configured: &[Arc<Backend>], keep: impl Fn(&Backend) -> bool) -> Self {
+    /// Those of `configured` at these positions, with these weights, each above 0.
+    pub(crate) fn of(configured: &[Arc<Backend>], members: &[(usize, Weight)]) -> Self {
         let identities = identities(configured);
-        let kept =
-            || configured.iter().zip(&identities).enumerate().filter(|(_, (backend, _))| keep(backend));
-        let backends: Box<[_]> = kept().map(|(_, (backend, _))| Arc::clone(backend)).collect();
+        let member = |(position, _): &(usize, Weight)| configured.get(*position).map(Arc::clone);
+        let backends: Box<[_]> = members.iter().filter_map(member).collect();
         Self {
-            weights: backends.iter().map(|backend| backend.weight()).collect(),
-            positions: kept().map(|(position, _)| position).collect(),
-            identities: kept().map(|(_, (_, identity))| *identity).collect(),
+            weights: members.iter().map(|(_, weight)| *weight).collect(),
+            positions: members.iter().map(|(position, _)| *position).collect(),
+            identities: members
+                .iter()
+                .filter_map(|(position, _)| identities.get(*position).copied())
+                .collect(),
             runs: Run::of(backends.iter().map(|backend| backend.cell())),
             configured: configured.len(),
             unit_weight: unit_weight(configured),
@@ -206,7 +209,7 @@ mod tests {
     #[test]
     fn positions_and_identities_are_those_of_the_configured_order() {
         let all = backends(&["a", "b", "c"]);
-        let set = BackendSet::of(&all, |backend| backend.name() != "b");
+        let set = BackendSet::of(&all, &[(0, Weight::ONE), (2, Weight::ONE)]);
         assert_eq!((set.len(), set.configured()), (2, 3));
         assert_eq!((set.position(0), set.position(1), set.position(2)), (Some(0), Some(2), None));
         assert_eq!(set.identities()[1], BackendSet::new(&all).identities()[2]);

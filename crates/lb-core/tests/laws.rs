@@ -1,6 +1,6 @@
 //! The laws every row of `strategy::ALL` is held to, whatever it does: a new row is tested by being in the table.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![expect(clippy::unwrap_used, reason = "a test that goes wrong fails")]
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;

@@ -1,11 +1,13 @@
 //! The order of picks as clients see it: exact for the whole process, whatever thread asks.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![expect(clippy::unwrap_used, reason = "a test that goes wrong fails")]
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use lb_core::{Backend, BackendOptions, Balancer, Lease, PickContext, StrategyConfig, Weight};
+use lb_core::{
+    Backend, BackendOptions, Balancer, BalancerOptions, Lease, PickContext, StrategyConfig, Weight,
+};
 
 fn balancer(strategy: StrategyConfig, weights: &[f64]) -> (Balancer, Vec<Arc<Backend>>) {
     let all: Vec<_> = weights
@@ -120,4 +122,18 @@ fn least_connections_holds_requests_in_proportion_to_weight() {
     let (balancer, all) = balancer(StrategyConfig::named("lc"), &[3.0, 1.0]);
     let _held: Vec<Lease> = (0..40).map(|_| take(&balancer)).collect();
     assert_eq!(all.iter().map(|backend| backend.active()).collect::<Vec<_>>(), [30, 10]);
+}
+
+#[test]
+fn a_reload_goes_on_where_the_order_was_and_keeps_what_is_in_flight() {
+    let (before, all) = balancer(StrategyConfig::default(), &[1.0; 3]);
+    assert_eq!(positions(&before, 2), [0, 1]);
+    let held = take(&before);
+    let config = StrategyConfig::named("least_connections");
+    let after = before.reconfigured(config, all.clone(), BalancerOptions::default(), Instant::now()).unwrap();
+    assert_eq!(after.strategy().name, "least_connections");
+    assert_eq!((held.position(), all[2].active()), (2, 1));
+    assert_eq!(positions(&after, 3), [0, 1, 2]);
+    drop(held);
+    assert_eq!(all[2].active(), 0);
 }

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use crate::context::PickContext;
-use crate::latency::{Averaging, Scale};
+use crate::latency::{Averaging, Scale, rate};
 use crate::lease::Outcome;
 use crate::set::BackendSet;
 use crate::strategy::equals::one_of_least;
@@ -45,7 +45,7 @@ pub(super) const fn decay(default: Duration) -> OptionInfo {
 struct LeastResponseTime {
     /// -log₂ of each weight: what it adds to the logarithm of the load.
     handicaps: Box<[f64]>,
-    decay: Duration,
+    rate: f64,
     ties: Rotation,
 }
 
@@ -54,14 +54,18 @@ impl LeastResponseTime {
         let decay = build.options.duration("decay");
         build.set.iter().for_each(|backend| backend.set_decay(decay));
         let handicaps = build.set.weights().iter().map(|weight| -weight.get().log2()).collect();
-        Self { handicaps, decay, ties: Rotation::new(build.set.weights(), Order::Smooth, build.turn) }
+        Self {
+            handicaps,
+            rate: rate(decay),
+            ties: Rotation::new(build.set.weights(), Order::Smooth, build.turn),
+        }
     }
 }
 
 impl Strategy for LeastResponseTime {
     fn pick(&self, backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
         let turn = self.ties.next()?;
-        let scale = Scale::new(self.decay, request.now);
+        let scale = Scale::new(self.rate, request.now);
         let load = |index: usize| match (backends.get(index), self.handicaps.get(index)) {
             (Some(backend), Some(handicap)) => scale.score(backend.kept(), backend.mirrored()) + handicap,
             _ => f64::INFINITY,

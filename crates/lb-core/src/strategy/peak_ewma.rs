@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::context::PickContext;
-use crate::latency::{Averaging, Scale};
+use crate::latency::{Averaging, Scale, rate};
 use crate::lease::Outcome;
 use crate::set::BackendSet;
 use crate::strategy::choices::{CHOICES, Choices};
@@ -29,7 +29,7 @@ struct PeakEwma {
     choices: Choices,
     /// -log₂ of each weight: what it adds to the logarithm of the load.
     handicaps: Box<[f64]>,
-    decay: Duration,
+    rate: f64,
 }
 
 impl PeakEwma {
@@ -37,13 +37,13 @@ impl PeakEwma {
         let decay = build.options.duration("decay");
         build.set.iter().for_each(|backend| backend.set_decay(decay));
         let handicaps = build.set.weights().iter().map(|weight| -weight.get().log2()).collect();
-        Self { choices: Choices::new(build), handicaps, decay }
+        Self { choices: Choices::new(build), handicaps, rate: rate(decay) }
     }
 }
 
 impl Strategy for PeakEwma {
     fn pick(&self, backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
-        let scale = Scale::new(self.decay, request.now);
+        let scale = Scale::new(self.rate, request.now);
         let load = |index: usize| match (backends.get(index), self.handicaps.get(index)) {
             (Some(backend), Some(handicap)) => scale.score(backend.kept(), backend.active()) + handicap,
             _ => f64::INFINITY,
