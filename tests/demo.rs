@@ -15,7 +15,9 @@ pub(crate) struct Demo {
 
 /// Ports that documents name, so that they cannot be any free ones.
 pub(crate) fn documented_ports(ports: &[u16]) -> File {
-    let lock = File::create(std::env::temp_dir().join("gatewayd-tests-documented-ports")).unwrap();
+    let file = std::env::temp_dir().join("gatewayd-tests-documented-ports");
+    // Another user's file can be locked too, but not written.
+    let lock = File::create(&file).or_else(|_| File::open(&file)).unwrap();
     lock.lock().unwrap();
     for &port in ports {
         eventually(&format!("port {port} is free"), PATIENCE, || {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A port of 127.0.0.1 that no other test takes while this lives.
@@ -20,7 +21,9 @@ impl Port {
     /// # Panics
     /// Where none can be found.
     pub fn free() -> Self {
-        let directory = std::env::temp_dir().join("lb-testkit-ports");
+        // One folder a user: another's files could not be locked.
+        let user = std::fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid());
+        let directory = std::env::temp_dir().join(format!("lb-testkit-ports-{user}"));
         std::fs::create_dir_all(&directory).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
         let mut seed = u64::from(now) ^ (u64::from(std::process::id()) << 32);
