@@ -10,6 +10,7 @@ use lb_admin::{
     StrategyView, UpstreamView,
 };
 use lb_core::{Backend, strategy};
+use lb_health::{HealthState, HealthView};
 use lb_http::LocalPages;
 use lb_http::config::{GatewayConfig, RuleConfig};
 use lb_observe::Registry;
@@ -24,6 +25,7 @@ pub(crate) struct LiveStatus {
     workers: usize,
     registry: Arc<Registry>,
     default_strategy: String,
+    health_check: bool,
     rules: Vec<RuleView>,
     gateway: OnceLock<lb_http::GatewayView>,
 }
@@ -36,6 +38,11 @@ impl LiveStatus {
             workers: config.workers.get(),
             registry,
             default_strategy: default_strategy(config),
+            health_check: config
+                .upstreams
+                .iter()
+                .flat_map(|upstream| &upstream.backends)
+                .any(|backend| backend.health.probe.is_some()),
             rules: config.rules.iter().map(|rule| rule_view(rule, config)).collect(),
             gateway: OnceLock::new(),
         }
@@ -56,8 +63,9 @@ impl StatusSource for LiveStatus {
             backends: upstream
                 .backends
                 .iter()
-                .map(|backend| {
-                    backend_view(backend, self.registry.backend(&upstream.name, backend.name(), self.workers))
+                .map(|(backend, health)| {
+                    let stats = self.registry.backend(&upstream.name, backend.name(), self.workers);
+                    backend_view(backend, health, stats)
                 })
                 .collect(),
             name: upstream.name,
@@ -73,7 +81,7 @@ impl StatusSource for LiveStatus {
                 .collect(),
             rules: self.rules.clone(),
             upstreams: upstreams.collect(),
-            features: Features { traffic_dump: false, health_check: false, sample_rate: 0.0 },
+            features: Features { traffic_dump: false, health_check: self.health_check, sample_rate: 0.0 },
         }
     }
 }
@@ -107,26 +115,29 @@ fn rule_view(rule: &RuleConfig, config: &GatewayConfig) -> RuleView {
     }
 }
 
-fn backend_view(backend: &Backend, stats: Arc<lb_observe::BackendStats>) -> BackendView {
-    let state = if !backend.is_healthy() {
-        BackendState::Unhealthy
-    } else if backend.is_draining() || backend.weight().is_zero() {
-        BackendState::Draining
-    } else {
-        BackendState::Healthy
+fn backend_view(backend: &Backend, health: &HealthView, stats: Arc<lb_observe::BackendStats>) -> BackendView {
+    let state = match health.state {
+        _ if backend.is_draining() || backend.weight().is_zero() => BackendState::Draining,
+        HealthState::Healthy => BackendState::Healthy,
+        HealthState::Unhealthy => BackendState::Unhealthy,
+        HealthState::Ejected => BackendState::Ejected,
     };
     BackendView {
         stats,
         weight: backend.weight().get(),
         backup: backend.priority() > 0,
-        healthy: backend.is_healthy(),
+        healthy: health.healthy,
         state,
         active_connections: u64::from(backend.active()),
         max_connections: backend.max_connections().map(std::num::NonZeroU32::get),
-        circuit: Circuit::Closed,
-        ejected_until: None,
-        last_probe: None,
-        error: None,
+        circuit: match health.circuit {
+            lb_health::Circuit::Closed => Circuit::Closed,
+            lb_health::Circuit::HalfOpen => Circuit::HalfOpen,
+            lb_health::Circuit::Open => Circuit::Open,
+        },
+        ejected_until: health.ejected_until,
+        last_probe: health.last_probe,
+        error: health.error.clone(),
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) enum Home {
     Demo,
 }
 
+/// How often request rates are taken.
+const RATE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the last log lines may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
@@ -68,6 +70,7 @@ impl Running {
         let attachments = Attachments { recorders, pages: Some(on_listeners) };
         let gateway = Gateway::start(&config, &registry, attachments).await?;
         live.connect(gateway.view());
+        tokio::spawn(keep_rates(Arc::clone(&registry)));
         for (name, address) in gateway.addresses() {
             tracing::info!(listener = %name, %address, workers = config.workers, "listening");
         }
@@ -93,6 +96,15 @@ impl Running {
             log.flush(LAST_LINES);
         }
         drained
+    }
+}
+
+/// Lets rates be about the last minute whether or not anyone looks at them.
+async fn keep_rates(registry: Arc<Registry>) {
+    let mut tick = tokio::time::interval(RATE_INTERVAL);
+    loop {
+        tick.tick().await;
+        registry.tick(Instant::now());
     }
 }
 

@@ -71,6 +71,7 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
         merge_slashes: root.merge_slashes.unwrap_or(true),
         upstreams: upstreams.finish(),
         rules,
+        state_file: None,
     };
     Some(Lowered { config, admin: admin.map(|(config, _)| config), access_log })
 }

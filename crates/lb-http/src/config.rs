@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderValue;
 use ipnet::IpNet;
 use lb_core::StrategyConfig;
+use lb_health::{HealthConfig, UpstreamOptions};
 use lb_policy::PolicyConfig;
 use lb_router::RouteConfig;
 
@@ -31,6 +33,8 @@ pub struct GatewayConfig {
     pub upstreams: Vec<UpstreamConfig>,
     /// First match wins, in this order.
     pub rules: Vec<RuleConfig>,
+    /// Where what is known of bad backends is kept across restarts.
+    pub state_file: Option<PathBuf>,
 }
 
 /// One address that clients connect to.
@@ -106,6 +110,8 @@ pub struct UpstreamConfig {
     pub strategy: StrategyConfig,
     /// The members, in the order they were listed.
     pub backends: Vec<BackendConfig>,
+    /// What holds for the health of all of them together.
+    pub health: UpstreamOptions,
 }
 
 /// One member of an upstream.
@@ -127,6 +133,8 @@ pub struct BackendConfig {
     pub timeout: Option<Duration>,
     /// Used only while no other backend is eligible.
     pub backup: bool,
+    /// How it is found to be healthy or not.
+    pub health: HealthConfig,
 }
 
 /// One rule: what it matches, where it leads and what happens on the way.

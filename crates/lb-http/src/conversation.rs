@@ -16,8 +16,6 @@ use crate::watch::Phase;
 
 /// Bytes of further requests that are read ahead while one is being answered, to notice that the client leaves.
 const MAX_READ_AHEAD: usize = 64 << 10;
-/// Memory that an idle connection may keep for its next head.
-const IDLE_BUFFER: usize = 2 << 10;
 /// After a last answer: how long, and how much, is still read of what the client is sending, so that the answer
 /// is not lost to a reset (RFC 9112 §9.6).
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -74,9 +72,11 @@ impl Conversation {
 
     /// Waits for the next request's head.
     pub(crate) async fn read_head(&mut self) -> Result<Box<RequestHead>, NoHead> {
-        if self.transport.inbox.is_empty() && self.transport.inbox.capacity() > IDLE_BUFFER {
+        if self.transport.inbox.is_empty() {
+            // An idle connection owns no buffers: they are cheaper made anew than kept by ten thousand.
             self.transport.inbox = BytesMut::new();
         }
+        self.outbox = BytesMut::new();
         std::future::poll_fn(|cx| self.poll_head(cx)).await
     }
 

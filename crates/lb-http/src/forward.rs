@@ -70,6 +70,7 @@ pub(crate) async fn forward(
     let key = key_of(&upstream.key, ticket, outgoing);
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     let mut failure = None;
+    let mut attempts = 0;
     loop {
         let context = PickContext { key, now: Instant::now(), tried: &tried, attempt: tried.len() as u32 };
         let lease = match upstream.balancer.acquire(&context) {
@@ -77,14 +78,20 @@ pub(crate) async fn forward(
             Err(error) => return Err(failure.unwrap_or(none_acquired(error))),
         };
         let position = lease.position();
-        ticket.attempt(rule.upstream, lease);
+        let Some(permit) = upstream.monitor.admit(position, context.now) else {
+            // A circuit that has just opened keeps it out; that is no attempt.
+            tried.push(position);
+            continue;
+        };
+        ticket.attempt(rule.upstream, lease, permit);
         let target = upstream.targets.get(position).ok_or(Reject::NoBackend)?;
         match attempt(ticket, rule, target, conversation, outgoing).await {
             Attempt::Answered(answer) => return Ok(answer),
             Attempt::Lost(rejected) => return Err(rejected),
             Attempt::Again(rejected) => {
                 tried.push(position);
-                if tried.len() as u32 > rule.retry_attempts {
+                attempts += 1;
+                if attempts > rule.retry_attempts {
                     return Err(rejected);
                 }
                 ticket.attempt_failed(&rejected);
@@ -226,7 +233,7 @@ async fn connect(
 /// Sets the deadline for what comes next: the body's pieces, or the response head.
 fn begin_sending(client: &Client, upload: &Upload, rule: &Rule, now: Instant, deadline: Instant) {
     let left: Duration = deadline.saturating_duration_since(now);
-    match upload.is_over() {
+    match upload.is_complete() {
         true => client.watch.begin(Phase::Wait, now, left),
         false => client.watch.begin(Phase::Upload, now, rule.timeouts.idle),
     }

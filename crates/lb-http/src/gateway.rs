@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Response, request};
 use lb_core::Backend;
+use lb_health::{Clock, HealthView, Supervisor, SupervisorOptions};
 use lb_observe::{Recorder, Registry};
 use tokio::sync::{mpsc, watch};
 
@@ -59,6 +60,7 @@ pub struct Gateway {
     addresses: Vec<(String, SocketAddr)>,
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
+    supervisor: Supervisor,
 }
 
 impl Gateway {
@@ -84,6 +86,7 @@ impl Gateway {
             sockets.push(opened.into_iter());
         }
         start_resolving(&snapshot).await;
+        let supervisor = start_supervising(&snapshot, config);
 
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -117,7 +120,7 @@ impl Gateway {
             });
             threads.push(thread.map_err(StartError::Worker)?);
         }
-        Ok(Self { shared, addresses, stop, workers: threads })
+        Ok(Self { shared, addresses, stop, workers: threads, supervisor })
     }
 
     /// The listeners' names and the addresses they really have.
@@ -143,6 +146,9 @@ impl Gateway {
     pub async fn shut_down(self, timeout: Duration) -> bool {
         self.shared.draining.store(true, Ordering::Relaxed);
         self.stop.send_replace(true);
+        if let Err(error) = self.supervisor.save() {
+            tracing::warn!(%error, "health state could not be saved");
+        }
         let deadline = Instant::now() + timeout;
         while self.workers.iter().any(|worker| !worker.is_finished()) {
             if Instant::now() >= deadline {
@@ -162,6 +168,15 @@ async fn start_resolving(snapshot: &Snapshot) {
     tokio::spawn(resolve::keep_resolving(endpoints));
 }
 
+/// Probes backends and keeps every balancer's set of eligible ones.
+fn start_supervising(snapshot: &Snapshot, config: &GatewayConfig) -> Supervisor {
+    let options = SupervisorOptions { state_file: config.state_file.clone(), ..SupervisorOptions::default() };
+    let supervisor = Supervisor::new(options);
+    supervisor.enforce(snapshot.upstreams.iter().map(|upstream| Arc::clone(&upstream.monitor)).collect());
+    tokio::spawn(supervisor.clone().run());
+    supervisor
+}
+
 /// What status pages may see of a running gateway.
 #[derive(Clone)]
 pub struct GatewayView {
@@ -179,10 +194,16 @@ impl GatewayView {
     #[must_use]
     pub fn upstreams(&self) -> Vec<UpstreamView> {
         let snapshot = self.shared.snapshot.load();
+        let clock = Clock::read();
         let upstreams = snapshot.upstreams.iter().map(|upstream| UpstreamView {
             name: upstream.name.clone(),
             strategy: upstream.strategy,
-            backends: upstream.targets.iter().map(|target| Arc::clone(&target.backend)).collect(),
+            backends: upstream
+                .targets
+                .iter()
+                .zip(upstream.monitor.views(&clock))
+                .map(|(target, health)| (Arc::clone(&target.backend), health))
+                .collect(),
         });
         upstreams.collect()
     }
@@ -194,8 +215,8 @@ pub struct UpstreamView {
     pub name: String,
     /// Its strategy's name.
     pub strategy: &'static str,
-    /// Its backends, live.
-    pub backends: Vec<Arc<Backend>>,
+    /// Its backends, live, and how healthy each is.
+    pub backends: Vec<(Arc<Backend>, HealthView)>,
 }
 
 /// Builds everything a configuration asks for and throws it away: what [`Gateway::start`] would refuse before it

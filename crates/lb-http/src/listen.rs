@@ -47,7 +47,8 @@ fn hint(error: &io::Error) -> &'static str {
 /// Opens one socket for each worker, all on one address. Port 0 is chosen once, for all of them.
 ///
 /// With `SO_REUSEPORT` a second process could share the port unnoticed, so a socket without it is bound first:
-/// that fails where anyone else has the port.
+/// that fails where anyone else listens on the port. It does not listen itself: a client that connected to it would
+/// be reset.
 pub(crate) fn open(name: &str, address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, ListenError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => ListenError::InUse { name: name.to_owned(), address },
@@ -72,10 +73,6 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
-    if !shared {
-        // Binding alone succeeds beside a listening socket under SO_REUSEADDR on some systems; listening does not.
-        socket.listen(1)?;
-    }
     Ok(socket)
 }
 

@@ -1,12 +1,13 @@
 //! An answer on its way from a backend to the client, while the rest of the request may still be going the other
 //! way. Back-pressure: nothing more is read from the backend before the client has taken what there is.
 
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::body::{Passage, PassageError};
 use crate::conversation::{Conversation, Gone};
-use crate::transport::Transport;
+use crate::transport::{BATCH, Transport};
 use crate::upload::{Upload, UploadError};
 use crate::upstream::Connection;
 use crate::watch::Phase;
@@ -56,18 +57,23 @@ impl Relay<'_> {
             return Poll::Ready(broken(&error));
         }
         loop {
-            match self.conversation.poll_flush(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(Gone)) => return Poll::Ready(Relayed::ClientGone),
-                Poll::Pending => return self.poll_client(cx),
-            }
-            if self.passage.is_ended() {
-                return Poll::Ready(Relayed::Whole);
+            let is_ended = self.passage.is_ended();
+            if is_ended || self.conversation.outbox.len() >= BATCH {
+                match self.conversation.poll_flush(cx) {
+                    Poll::Ready(Ok(())) if is_ended => return Poll::Ready(Relayed::Whole),
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(Gone)) => return Poll::Ready(Relayed::ClientGone),
+                    Poll::Pending => return self.poll_client(cx),
+                }
             }
             match self.poll_backend(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(relayed)) => return Poll::Ready(relayed),
-                Poll::Pending => return self.poll_client(cx),
+                // Nothing will join what is pending.
+                Poll::Pending => match self.conversation.poll_flush(cx) {
+                    Poll::Ready(Err(Gone)) => return Poll::Ready(Relayed::ClientGone),
+                    Poll::Ready(Ok(())) | Poll::Pending => return self.poll_client(cx),
+                },
             }
         }
     }
@@ -80,8 +86,8 @@ impl Relay<'_> {
 
     /// Reads the next piece. What need not be decoded is offered to the client's socket at once.
     fn poll_backend(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Relayed>> {
-        let client = &self.conversation.client;
-        let mut scratch = Conversation::scratch(client);
+        let client = Rc::clone(&self.conversation.client);
+        let mut scratch = Conversation::scratch(&client);
         let count = match self.backend.poll_read(cx, &mut scratch) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(count)) => count,
@@ -100,12 +106,10 @@ impl Relay<'_> {
         let (body, rest) = piece.split_at_checked(direct).unwrap_or((piece, &[]));
         self.backend.inbox.extend_from_slice(rest);
         if !body.is_empty() {
-            let sent = match self.conversation.transport.poll_write(cx, body) {
-                Poll::Ready(Ok(sent)) => sent,
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Relayed::ClientGone)),
-                Poll::Pending => 0,
-            };
-            self.conversation.outbox.extend_from_slice(body.get(sent..).unwrap_or_default());
+            let Conversation { transport, outbox, .. } = &mut *self.conversation;
+            if transport.poll_write_after(cx, outbox, body).is_err() {
+                return Poll::Ready(Err(Relayed::ClientGone));
+            }
         }
         drop(scratch);
         Poll::Ready(self.drain().map_err(|error| broken(&error)))

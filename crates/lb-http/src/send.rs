@@ -52,7 +52,8 @@ pub(crate) enum Sent {
 impl Sending<'_> {
     /// Runs until the response head is here. Dropped before that, the backend's connection must be dropped too.
     pub(crate) async fn run(&mut self) -> Sent {
-        if let Err(error) = self.upload.join_head(&mut self.head, &mut self.conversation.transport) {
+        let head = std::mem::take(&mut self.head);
+        if let Err(error) = self.upload.begin(head, &mut self.conversation.transport) {
             return rejected(error);
         }
         let mut parse = ParseState::default();
@@ -64,17 +65,8 @@ impl Sending<'_> {
         if self.conversation.client.watch.is_expired() {
             return Poll::Ready(self.late());
         }
-        match self.backend.poll_flush(cx, &mut self.head) {
-            Poll::Ready(Ok(())) => {
-                if let Err(error) = self.poll_upload(cx) {
-                    return Poll::Ready(rejected(error));
-                }
-            }
-            Poll::Ready(Err(source)) => {
-                let error = SendError::Io { backend: Arc::clone(self.url), source };
-                return Poll::Ready(Sent::Broken { error, is_answered: false });
-            }
-            Poll::Pending => {}
+        if let Err(error) = self.poll_upload(cx) {
+            return Poll::Ready(rejected(error));
         }
         if let Poll::Ready(sent) = self.poll_answer(cx, parse, interim) {
             return Poll::Ready(sent);
@@ -97,6 +89,8 @@ impl Sending<'_> {
         match self.upload.poll(cx, transport, self.backend, &mut scratch)? {
             Progress::None => {}
             Progress::Some => client.watch.begin(Phase::Upload, Instant::now(), self.idle),
+            // A request without a body went at once, and its time was taken then.
+            Progress::Over if client.watch.phase() == Phase::Wait => {}
             Progress::Over => client.watch.begin(Phase::Wait, Instant::now(), self.response_head),
         }
         Ok(())

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use http::uri::Authority;
 use ipnet::IpNet;
 use lb_core::{Backend, BackendOptions, Balancer, KeySource, StrategyError, Weight, WeightError};
+use lb_health::{HealthConfigError, HealthMonitor, ProbeTarget, Watched};
 use lb_observe::{BackendStats, Registry, RuleStats, UpstreamStats};
 use lb_policy::Policy;
 use lb_router::{RouteError, Router};
@@ -42,6 +43,14 @@ pub enum BuildError {
     /// A backend's host cannot stand in a Host field.
     #[error("backend {0}: its host and port are no valid authority")]
     Authority(String),
+    /// A health setting makes no sense.
+    #[error("upstream {upstream}: {source}")]
+    Health {
+        /// The upstream's name.
+        upstream: String,
+        /// What is wrong.
+        source: HealthConfigError,
+    },
     /// A rule names an upstream that is not there.
     #[error("rule {0} leads to no upstream")]
     NoUpstream(String),
@@ -72,7 +81,9 @@ pub(crate) struct Upstream {
     pub(crate) name: String,
     pub(crate) strategy: &'static str,
     pub(crate) key: KeySource,
-    pub(crate) balancer: Balancer,
+    pub(crate) balancer: Arc<Balancer>,
+    /// Keeps the balancer's set of eligible backends.
+    pub(crate) monitor: Arc<HealthMonitor>,
     /// In the balancer's order, so that a lease's position leads here.
     pub(crate) targets: Vec<Target>,
     pub(crate) stats: Arc<UpstreamStats>,
@@ -146,12 +157,18 @@ impl Upstream {
             .collect::<Result<Vec<_>, _>>()?;
         let info = lb_core::strategy::validate(&config.strategy).map_err(strategy_error)?;
         let backends = targets.iter().map(|target| Arc::clone(&target.backend)).collect();
-        let balancer = Balancer::new(config.strategy.clone(), backends).map_err(strategy_error)?;
+        let balancer = Arc::new(Balancer::new(config.strategy.clone(), backends).map_err(strategy_error)?);
+        let watched =
+            config.backends.iter().zip(&targets).map(|(backend, target)| target.watched(backend)).collect();
+        let monitor =
+            HealthMonitor::new(config.name.as_str(), Arc::clone(&balancer), watched, config.health.clone())
+                .map_err(|source| BuildError::Health { upstream: config.name.clone(), source })?;
         Ok(Self {
             name: config.name.clone(),
             strategy: info.name,
             key: balancer.key_source().clone(),
             balancer,
+            monitor,
             targets,
             stats: registry.upstream(&config.name, workers),
         })
@@ -188,6 +205,19 @@ impl Target {
             stats: registry.backend(upstream, &config.url, workers),
             backend: Arc::new(backend),
         })
+    }
+}
+
+impl Target {
+    /// How this backend's health is watched.
+    fn watched(&self, config: &BackendConfig) -> Watched {
+        let endpoint = Arc::clone(&self.endpoint);
+        let target = ProbeTarget {
+            authority: self.authority.to_str().unwrap_or_default().to_owned(),
+            base_path: self.base_path.clone(),
+            addresses: Arc::new(move || endpoint.addresses()),
+        };
+        Watched { config: config.health.clone(), target: Some(target) }
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, StatusCode, Uri, header, request};
 use lb_core::{Lease, Outcome};
+use lb_health::{self as health, Attempt};
 use lb_observe::{Exchange, FailureKind};
 
 use crate::client::Client;
@@ -19,6 +20,7 @@ use crate::forwarded;
 use crate::reject::{Reject, client_closed_request};
 use crate::request_id;
 use crate::snapshot::{Rule, Snapshot, Target, Upstream};
+use crate::upstream::ConnectError;
 use crate::worker::Pinned;
 
 /// One exchange.
@@ -37,6 +39,8 @@ pub(crate) struct Ticket {
     rule: Option<usize>,
     backend: Option<(usize, usize)>,
     lease: Option<Lease>,
+    /// Until it is known how the attempt ended for the backend's health.
+    permit: Option<Attempt>,
     backend_active: u32,
     backend_healthy: bool,
     attempts: u32,
@@ -77,6 +81,7 @@ impl Ticket {
             rule: None,
             backend: None,
             lease: None,
+            permit: None,
             backend_active: 0,
             backend_healthy: false,
             attempts: 0,
@@ -141,7 +146,8 @@ impl Ticket {
     }
 
     /// Another attempt begins, at this backend.
-    pub(crate) fn attempt(&mut self, upstream: usize, lease: Lease) {
+    pub(crate) fn attempt(&mut self, upstream: usize, lease: Lease, permit: Attempt) {
+        self.permit = Some(permit);
         self.attempts += 1;
         self.backend = Some((upstream, lease.position()));
         self.backend_active = lease.backend().active();
@@ -152,6 +158,7 @@ impl Ticket {
     /// The attempt failed and another one is to follow.
     pub(crate) fn attempt_failed(&mut self, reject: &Reject) {
         self.feed_back(false, None);
+        self.judge(reject);
         self.lease = None;
         let (Some((_, _, target)), Some(kind)) = (self.target(), FailureKind::of_code(reject.code())) else {
             return;
@@ -167,6 +174,12 @@ impl Ticket {
         self.status = status;
         self.upstream_latency = Some(latency);
         self.feed_back(!status.is_server_error(), Some(latency));
+        if status.is_server_error() {
+            self.backend_failed(health::FailureKind::Status(status.as_u16()));
+        } else if self.permit.as_ref().is_some_and(Attempt::is_trial) {
+            // A circuit does not wait for the end of a body.
+            self.backend_succeeded();
+        }
     }
 
     /// The gateway answers by itself.
@@ -178,6 +191,7 @@ impl Ticket {
     pub(crate) fn rejected(&mut self, reject: &Reject, status: StatusCode) {
         if matches!(reject, Reject::Connect(_) | Reject::Send(_) | Reject::UpstreamTimeout) {
             self.feed_back(false, None);
+            self.judge(reject);
         }
         self.status = status;
         self.code = Some(reject.code());
@@ -188,6 +202,7 @@ impl Ticket {
     /// A body broke off after its head had been sent.
     pub(crate) fn broke(&mut self, code: &'static str, error: String) {
         self.feed_back(false, None);
+        self.backend_failed(health::FailureKind::Reset);
         self.code = Some(code);
         self.error = Some(error);
     }
@@ -198,9 +213,46 @@ impl Ticket {
         self.bytes_out = bytes_out;
     }
 
-    /// The backend has done its part.
+    /// The backend has done its part, or is given up.
     pub(crate) fn release_backend(&mut self) {
+        if self.complete {
+            self.backend_succeeded();
+        }
+        self.permit = None;
         self.lease = None;
+    }
+
+    /// What a failed attempt says of the backend; nothing where the client is to blame.
+    fn judge(&mut self, reject: &Reject) {
+        let kind = match reject {
+            Reject::Connect(ConnectError::Timeout { .. }) | Reject::UpstreamTimeout => {
+                health::FailureKind::Timeout
+            }
+            Reject::Connect(_) => health::FailureKind::Connect,
+            Reject::Send(_) => health::FailureKind::Reset,
+            _ => return,
+        };
+        self.backend_failed(kind);
+    }
+
+    fn backend_failed(&mut self, kind: health::FailureKind) {
+        let permit = self.permit.take();
+        if let (Some(mut permit), Some((upstream, position))) = (permit, self.upstream()) {
+            permit.failed(&upstream.monitor, position, kind, Instant::now());
+        }
+    }
+
+    fn backend_succeeded(&mut self) {
+        let permit = self.permit.take();
+        if let (Some(mut permit), Some((upstream, position))) = (permit, self.upstream()) {
+            permit.succeeded(&upstream.monitor, position, Instant::now());
+        }
+    }
+
+    /// The upstream of the last attempt, and the backend's place in it.
+    fn upstream(&self) -> Option<(&Upstream, usize)> {
+        let (upstream, position) = self.backend?;
+        Some((self.snapshot.upstreams.get(upstream)?, position))
     }
 
     /// The whole response has been handed over.
@@ -215,8 +267,7 @@ impl Ticket {
     }
 
     fn target(&self) -> Option<(&Snapshot, &Upstream, &Target)> {
-        let (upstream, position) = self.backend?;
-        let upstream = self.snapshot.upstreams.get(upstream)?;
+        let (upstream, position) = self.upstream()?;
         Some((&self.snapshot, upstream, upstream.targets.get(position)?))
     }
 

@@ -5,7 +5,7 @@
 //!
 //! Nothing here waits by itself; dropping a future that polls it loses nothing but the socket.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -15,6 +15,11 @@ use tokio::net::TcpStream;
 
 /// A worker's reading buffer. Small enough to stay in a core's cache, large enough for bulk.
 pub(crate) const SCRATCH: usize = 64 << 10;
+
+/// How much of a message is read while its head is awaited. What follows is bulk, which had better not be copied.
+pub(crate) const HEAD_READ: usize = 8 << 10;
+/// How much may be pending for a peer before it is sent without waiting for more to join it.
+pub(crate) const BATCH: usize = 16 << 10;
 
 /// A connection, a client's or a backend's.
 pub(crate) struct Transport {
@@ -34,8 +39,9 @@ impl Transport {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Reads what is there and keeps it in the inbox; 0 is the end.
+    /// Reads the beginning of what is there and keeps it in the inbox; 0 is the end.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        let scratch = scratch.get_mut(..HEAD_READ).unwrap_or_default();
         let count = ready!(self.poll_read(cx, scratch))?;
         self.inbox.extend_from_slice(scratch.get(..count).unwrap_or_default());
         Poll::Ready(Ok(count))
@@ -46,7 +52,29 @@ impl Transport {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
-    /// Writes all that is pending. Tells how many bytes went, also when it is not done.
+    /// Writes what is pending and then `piece`, in one go; what the socket does not take is pending after that.
+    pub(crate) fn poll_write_after(
+        &mut self,
+        cx: &mut Context<'_>,
+        pending: &mut BytesMut,
+        piece: &[u8],
+    ) -> io::Result<()> {
+        let written = if pending.is_empty() {
+            self.poll_write(cx, piece)
+        } else {
+            Pin::new(&mut self.stream).poll_write_vectored(cx, &[IoSlice::new(pending), IoSlice::new(piece)])
+        };
+        let written = match written {
+            Poll::Ready(written) => written?,
+            Poll::Pending => 0,
+        };
+        let (of_pending, of_piece) = (written.min(pending.len()), written.saturating_sub(pending.len()));
+        pending.advance(of_pending);
+        pending.extend_from_slice(piece.get(of_piece..).unwrap_or_default());
+        Ok(())
+    }
+
+    /// Writes all that is pending.
     pub(crate) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,

@@ -6,10 +6,7 @@ use bytes::BytesMut;
 use lb_h1::{BodyFraming, CONTINUE};
 
 use crate::body::{Passage, PassageError};
-use crate::transport::Transport;
-
-/// How much of a body joins its head in one write.
-const MAX_JOINED: usize = 64 << 10;
+use crate::transport::{BATCH, Transport};
 
 /// One request's body.
 pub(crate) struct Upload {
@@ -72,10 +69,10 @@ impl Upload {
 
     /// Whether nothing of it has been taken from the client yet, so that another backend can have all of it.
     pub(crate) fn is_untouched(&self) -> bool {
-        self.passage.bytes() == 0 && self.pending.is_empty() && self.stage != Stage::Refused
+        self.passage.bytes() == 0
     }
 
-    /// Whether there is nothing left to send.
+    /// Whether there is nothing left to send, the head included.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Done | Stage::Refused)
     }
@@ -90,24 +87,20 @@ impl Upload {
         self.passage.bytes()
     }
 
-    /// Puts what is already there of the body behind a head that is about to be sent, so that both leave in one
+    /// Begins to send: the head first, and behind it what is already there of the body, so that both leave in one
     /// write.
-    pub(crate) fn join_head(
-        &mut self,
-        head: &mut BytesMut,
-        client: &mut Transport,
-    ) -> Result<(), UploadError> {
-        if client.inbox.is_empty() {
-            return Ok(());
-        }
-        let most = head.len() + MAX_JOINED;
-        while head.len() < most
-            && self.passage.drain(&mut client.inbox, head).map_err(UploadError::Malformed)?
-        {}
-        if self.passage.is_ended() {
-            self.stage = Stage::Done;
-        }
+    pub(crate) fn begin(&mut self, head: BytesMut, client: &mut Transport) -> Result<(), UploadError> {
+        self.pending = head;
+        self.stage = Stage::Backend;
+        while self.pending.len() < BATCH && self.drain(client)? {}
         Ok(())
+    }
+
+    fn drain(&mut self, client: &mut Transport) -> Result<bool, UploadError> {
+        if client.inbox.is_empty() {
+            return Ok(false);
+        }
+        self.passage.drain(&mut client.inbox, &mut self.pending).map_err(UploadError::Malformed)
     }
 
     /// Throws away what has arrived of a body that nobody wants. True where that is all of it, so that the next
@@ -130,23 +123,18 @@ impl Upload {
     ) -> Result<Progress, UploadError> {
         let mut progress = Progress::None;
         while !self.is_over() {
-            match backend.poll_flush(cx, &mut self.pending) {
-                Poll::Pending => {
-                    self.stage = Stage::Backend;
-                    return Ok(progress);
+            let is_ended = self.passage.is_ended();
+            if is_ended || self.pending.len() >= BATCH {
+                self.stage = Stage::Backend;
+                match backend.poll_flush(cx, &mut self.pending) {
+                    Poll::Pending => return Ok(progress),
+                    Poll::Ready(Err(_)) => self.stage = Stage::Refused,
+                    Poll::Ready(Ok(())) if is_ended => self.stage = Stage::Done,
+                    Poll::Ready(Ok(())) => {}
                 }
-                Poll::Ready(Err(_)) => {
-                    self.stage = Stage::Refused;
-                    return Ok(Progress::Over);
-                }
-                Poll::Ready(Ok(())) => {}
+                continue;
             }
-            if self.passage.is_ended() {
-                self.stage = Stage::Done;
-                return Ok(Progress::Over);
-            }
-            self.stage = Stage::Client;
-            if self.passage.drain(&mut client.inbox, &mut self.pending).map_err(UploadError::Malformed)? {
+            if self.drain(client)? {
                 progress = Progress::Some;
                 continue;
             }
@@ -154,11 +142,19 @@ impl Upload {
                 return Err(UploadError::ClientGone);
             }
             match client.poll_read(cx, scratch) {
-                Poll::Pending => return Ok(progress),
                 Poll::Ready(Err(_) | Ok(0)) => return Err(UploadError::ClientGone),
                 Poll::Ready(Ok(count)) => {
                     progress = Progress::Some;
                     self.pass_on(cx, scratch.get(..count).unwrap_or_default(), client, backend);
+                }
+                // Nothing will join what is pending.
+                Poll::Pending => {
+                    self.stage = match backend.poll_flush(cx, &mut self.pending) {
+                        Poll::Pending => Stage::Backend,
+                        Poll::Ready(Err(_)) => Stage::Refused,
+                        Poll::Ready(Ok(())) => Stage::Client,
+                    };
+                    return Ok(if self.is_over() { Progress::Over } else { progress });
                 }
             }
         }
@@ -176,15 +172,9 @@ impl Upload {
         let direct = self.passage.direct(piece).unwrap_or(0);
         let (body, rest) = piece.split_at_checked(direct).unwrap_or((piece, &[]));
         client.inbox.extend_from_slice(rest);
-        if body.is_empty() {
-            return;
+        if !body.is_empty() && backend.poll_write_after(cx, &mut self.pending, body).is_err() {
+            self.stage = Stage::Refused;
         }
-        let sent = match backend.poll_write(cx, body) {
-            Poll::Ready(Ok(sent)) => sent,
-            // An error shows again when the rest is flushed.
-            Poll::Ready(Err(_)) | Poll::Pending => 0,
-        };
-        self.pending.extend_from_slice(body.get(sent..).unwrap_or_default());
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) fn member(context: &mut Context<'_>, written: &At<WordOr<Backend>>) -
         },
         timeout: table.timeout.map(|time| time.0),
         backup: table.backup.unwrap_or(false),
+        health: lb_health::HealthConfig::default(),
     };
     Some(Member { place: url.id, url: parsed, config })
 }

@@ -105,6 +105,7 @@ impl Upstreams {
             name: entry.name,
             strategy: entry.strategy,
             backends: entry.members.into_iter().map(|member| member.config).collect(),
+            health: lb_health::UpstreamOptions::default(),
         };
         self.entries.into_iter().map(lower).collect()
     }
