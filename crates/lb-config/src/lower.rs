@@ -71,7 +71,7 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
         merge_slashes: root.merge_slashes.unwrap_or(true),
         upstreams: upstreams.finish(),
         rules,
-        state_file: None,
+        state_file: server.and_then(|server| server.state_file.as_ref()).map(Into::into),
     };
     Some(Lowered { config, admin: admin.map(|(config, _)| config), access_log })
 }

@@ -177,3 +177,41 @@ fn the_machines_form_of_a_problem_has_its_key_and_place() {
     }]);
     assert_eq!(found, expected);
 }
+
+#[test]
+fn probing_is_on_where_a_path_is_given_and_the_nearest_word_counts() {
+    let config = toml(
+        "[health_check]\ninterval = '20s'\nretry_count = 2\n\
+         [upstreams.a]\nhealth_check = { path = '/up', unhealthy_threshold = 5, expect = '200,204' }\n\
+         backends = ['h:1', { url = 'h:2', health_check_path = '/own', health_check_interval = '2s' }]\n\
+         [upstreams.b]\nbackends = ['h:3']\n\
+         [upstreams.c]\nhealth_check = false\nbackends = [{ url = 'h:4', health_check_path = '/x' }]\n\
+         [[rules]]\nupstream = 'a'\nhost = 'a.example'\n[[rules]]\nupstream = 'b'\nhost = 'b.example'\n\
+         [[rules]]\nupstream = 'c'\n",
+    );
+    let probe = |upstream: usize, backend: usize| &config.upstreams[upstream].backends[backend].health.probe;
+    let first = probe(0, 0).as_ref().unwrap();
+    assert!(matches!(&first.kind, lb_health::ProbeKind::Http { path, expect, .. }
+        if path == "/up" && expect.contains(204) && !expect.contains(201)));
+    assert_eq!((first.interval.as_secs(), first.tries.get(), first.unhealthy_threshold.get()), (20, 2, 5));
+    let own = probe(0, 1).as_ref().unwrap();
+    assert!(matches!(&own.kind, lb_health::ProbeKind::Http { path, .. } if path == "/own"));
+    // A timeout that nobody wrote is no longer than a short interval.
+    assert_eq!((own.interval.as_secs(), own.timeout.as_secs()), (2, 2));
+    assert!(probe(1, 0).is_none());
+    assert!(probe(2, 0).is_none());
+}
+
+#[test]
+fn ejection_is_on_and_breakers_are_off_unless_written() {
+    let config = toml(
+        "[[rules]]\nbackends = ['h:1']\nhost = 'a.example'\n\
+         [[rules]]\nbackends = ['h:2']\npassive = false\ncircuit_breaker = { failure_threshold = 2 }\n",
+    );
+    let health = |upstream: usize| &config.upstreams[upstream].backends[0].health;
+    assert_eq!(health(0).passive.as_ref().unwrap().consecutive_failures.get(), 5);
+    assert!(health(0).breaker.is_none());
+    assert!(health(1).passive.is_none());
+    let breaker = health(1).breaker.as_ref().unwrap();
+    assert_eq!((breaker.failure_threshold.get(), breaker.half_open_max_calls.get()), (2, 3));
+}

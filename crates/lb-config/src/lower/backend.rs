@@ -1,5 +1,7 @@
 //! One member of an upstream.
 
+use std::time::Duration;
+
 use lb_http::config::BackendConfig;
 
 use super::url::{self, BackendUrl};
@@ -14,6 +16,8 @@ pub(super) struct Member {
     pub(super) place: NodeId,
     pub(super) url: BackendUrl,
     pub(super) config: BackendConfig,
+    /// `health_check_path` and `health_check_interval`, where they are written.
+    pub(super) probe: (Option<String>, Option<Duration>),
 }
 
 pub(super) fn member(context: &mut Context<'_>, written: &At<WordOr<Backend>>) -> Option<Member> {
@@ -54,7 +58,9 @@ pub(super) fn member(context: &mut Context<'_>, written: &At<WordOr<Backend>>) -
         backup: table.backup.unwrap_or(false),
         health: lb_health::HealthConfig::default(),
     };
-    Some(Member { place: url.id, url: parsed, config })
+    let path = table.health_check_path.as_ref().map(|path| path.value.clone());
+    let probe = (path, table.health_check_interval.map(|time| time.0));
+    Some(Member { place: url.id, url: parsed, config, probe })
 }
 
 fn parse_url(context: &mut Context<'_>, url: &At<String>) -> Option<BackendUrl> {

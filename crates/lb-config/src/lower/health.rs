@@ -1,4 +1,8 @@
-//! Checks of what keeps failure from clients.
+//! What keeps failure from clients: checks of what is written, and what it means.
+
+mod watch;
+
+pub(super) use watch::{Watch, Written};
 
 use super::Context;
 use crate::suggest;

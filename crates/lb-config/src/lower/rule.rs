@@ -114,7 +114,12 @@ fn target(
     }
     if let Some(own) = &rule.backends {
         upstream::check_own_name(context, root, name, name_place);
-        return Some(upstreams.add(context, name, Some(own), rule.load_balancing.as_ref()));
+        let index = upstreams.add(context, name, Some(own), rule.load_balancing.as_ref());
+        let watch = health::Watch::new(root.health_check.as_ref(), health::Written::of_rule(rule));
+        if let Some(entry) = upstreams.entries.get_mut(index) {
+            entry.watch(&watch);
+        }
+        return Some(index);
     }
     check_not_shared(context, rule);
     let strategy = rule.load_balancing.as_ref().and_then(|written| balance::lower(context, written));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use lb_core::StrategyConfig;
+use lb_health::UpstreamOptions;
 use lb_http::config::UpstreamConfig;
 
 use super::backend::{self, Member};
@@ -20,6 +21,18 @@ pub(super) struct Entry {
     strategy: StrategyConfig,
     /// What `retries.attempts` says for it.
     pub(super) retry_attempts: Option<u32>,
+    options: UpstreamOptions,
+}
+
+impl Entry {
+    /// Has every member watched, each by its own path where it has one.
+    pub(super) fn watch(&mut self, watch: &health::Watch) {
+        for member in &mut self.members {
+            let (path, interval) = &member.probe;
+            member.config.health = watch.of(path.as_deref(), *interval);
+        }
+        self.options = watch.options();
+    }
 }
 
 /// All upstreams, in the order in which the engine numbers them.
@@ -48,6 +61,11 @@ impl Upstreams {
             }
             let index = upstreams.add(context, name, backends.as_ref(), load_balancing.as_ref());
             if let Some(entry) = upstreams.entries.get_mut(index) {
+                let watch = health::Watch::new(
+                    root.health_check.as_ref(),
+                    health::Written::of_upstream(&written.value),
+                );
+                entry.watch(&watch);
                 entry.retry_attempts = retries.as_ref().and_then(|retries| health::attempts(&retries.value));
             }
         }
@@ -69,6 +87,7 @@ impl Upstreams {
             members,
             strategy: strategy.unwrap_or_else(|| self.strategy.clone()),
             retry_attempts: None,
+            options: UpstreamOptions::default(),
         })
     }
 
@@ -82,12 +101,14 @@ impl Upstreams {
             place: member.place,
             url: member.url.clone(),
             config: member.config.clone(),
+            probe: member.probe.clone(),
         });
         let entry = Entry {
             name: format!("{}@{rule}", shared.name),
             members: members.collect(),
             strategy,
             retry_attempts: shared.retry_attempts,
+            options: shared.options.clone(),
         };
         self.push(entry)
     }
@@ -105,7 +126,7 @@ impl Upstreams {
             name: entry.name,
             strategy: entry.strategy,
             backends: entry.members.into_iter().map(|member| member.config).collect(),
-            health: lb_health::UpstreamOptions::default(),
+            health: entry.options,
         };
         self.entries.into_iter().map(lower).collect()
     }
