@@ -83,6 +83,23 @@ mod tests {
     }
 
     #[test]
+    fn no_success_or_failure_at_the_same_moment_undoes_the_holding() {
+        for _ in 0..2000 {
+            let (streak, barrier) = (Streak::default(), std::sync::Barrier::new(2));
+            streak.failed();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    (0..20).for_each(|_| drop((streak.succeeded(), streak.failed())));
+                });
+                barrier.wait();
+                streak.hold();
+            });
+            assert!(streak.is_held());
+        }
+    }
+
+    #[test]
     fn of_failures_at_once_each_has_its_own_number() {
         let streak = Streak::default();
         let mut numbers: Vec<Counted> = std::thread::scope(|scope| {

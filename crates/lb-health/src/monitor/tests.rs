@@ -367,6 +367,50 @@ fn a_new_configuration_goes_on_where_the_old_one_stood() {
 }
 
 #[test]
+fn an_open_circuit_stays_open_over_a_reload_and_half_open_begins_its_trials_anew() {
+    let now = Instant::now();
+    let backends = backends(1);
+    let old = watch(&backends, &with_breaker());
+    fail(&old, 0, 5, now);
+    let new = watch(&backends, &with_breaker());
+    new.take_over(&old, now);
+    new.settle();
+    assert!(new.admit(0, now).is_none() && old.admit(0, now).is_none());
+    assert_eq!(new.balancer().eligible(), 0);
+
+    let now = now + RECOVERY;
+    let mut earlier: Vec<Attempt> = (0..2).map(|_| new.admit(0, now).unwrap()).collect();
+    let newest = watch(&backends, &with_breaker());
+    newest.take_over(&new, now);
+    newest.settle();
+    let mut trials: Vec<Attempt> = (0..3).map(|_| newest.admit(0, now).unwrap()).collect();
+    // Trials of the configuration before decide nothing any more.
+    earlier.iter_mut().for_each(|trial| trial.failed(&new, 0, FailureKind::Reset, now));
+    trials.iter_mut().for_each(|trial| trial.succeeded(&newest, 0, now));
+    assert_eq!(state(&newest, 0).1, Circuit::Closed);
+}
+
+#[test]
+fn with_a_breaker_beside_it_ejection_spares_nobody() {
+    let passive = PassiveConfig { consecutive_failures: 2.try_into().unwrap(), ..Default::default() };
+    let config =
+        HealthConfig { passive: Some(passive), breaker: Some(BreakerConfig::default()), probe: None };
+    let (monitor, now) = (watch(&backends(1), &config), Instant::now());
+    fail(&monitor, 0, 2, now);
+    assert_eq!(
+        (state(&monitor, 0), monitor.balancer().eligible()),
+        ((HealthState::Ejected, Circuit::Closed), 0)
+    );
+    // The row goes on after the ejection, so that the breaker opens at the fifth failure all the same.
+    let now = now + EJECTION;
+    monitor.tick(now);
+    fail(&monitor, 0, 2, now);
+    monitor.tick(now + EJECTION);
+    fail(&monitor, 0, 1, now + EJECTION);
+    assert_eq!(state(&monitor, 0).1, Circuit::Open);
+}
+
+#[test]
 fn what_a_new_configuration_has_not_is_forgotten() {
     let now = Instant::now();
     let backends = backends(2);
