@@ -40,3 +40,8 @@ pub use set::BackendSet;
 pub use strategy::{Strategy, StrategyError, StrategyInfo};
 pub use turn::Turn;
 pub use weight::{Weight, WeightError};
+
+/// The README's examples, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

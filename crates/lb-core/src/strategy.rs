@@ -4,21 +4,21 @@
 
 mod choices;
 mod equals;
-mod ip_hash;
-mod least_connections;
-mod least_response_time;
-mod maglev;
+pub mod ip_hash;
+pub mod least_connections;
+pub mod least_response_time;
+pub mod maglev;
 mod options;
-mod p2c;
-mod peak_ewma;
-mod prequal;
-mod random;
-mod rendezvous;
-mod ring_hash;
-mod round_robin;
+pub mod p2c;
+pub mod peak_ewma;
+pub mod prequal;
+pub mod random;
+pub mod rendezvous;
+pub mod ring_hash;
+pub mod round_robin;
 mod slots;
-mod weighted_random;
-mod weighted_round_robin;
+pub mod weighted_random;
+pub mod weighted_round_robin;
 
 use std::fmt::Debug;
 use std::sync::Arc;

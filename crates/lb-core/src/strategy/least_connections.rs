@@ -2,6 +2,10 @@
 //!
 //! An exact scan over counts that lie side by side: O(n), about half a nanosecond each. Among equals the one whose turn it is by
 //! weighted round robin is served, so an idle upstream sees that strategy's order and shares, never its first backend alone.
+//!
+//! Right for requests of very different length, and for long-lived ones. It fails where a broken backend answers errors at once:
+//! it has the fewest in flight and gets everything, so health checks or passive ejection belong with it. Several balancers in
+//! front of the same backends see their own counts only and may herd; `p2c` does so less.
 
 use crate::context::PickContext;
 use crate::set::BackendSet;

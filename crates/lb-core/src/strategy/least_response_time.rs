@@ -5,6 +5,9 @@
 //! backend that is not chosen is forgotten over `decay` and tried again; a failure counts as a slow answer. So a slow backend
 //! keeps a trickle of trial requests and nobody starves.
 //!
+//! Right where backends differ in speed and speeds change. It fails where latency says little of the backend, as when one backend
+//! happens to get the cheap requests: they make it look fast.
+//!
 //! An exact scan over figures that lie side by side: O(n), about a nanosecond each.
 
 use std::time::{Duration, Instant};

@@ -3,6 +3,8 @@
 //! Eisenbud et al., NSDI 2016. Shares are the most even of all hashing strategies: they differ from the weights by a slot or two.
 //! The price is that a lost backend moves a few keys of others too, about 1 % with the paper's 100 slots a backend.
 //! Turns come in proportion to the weights. A pick is one load.
+//!
+//! Right where even shares matter more than that every key stays, as in front of stateless backends with warm caches.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;

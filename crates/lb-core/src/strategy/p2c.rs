@@ -1,7 +1,10 @@
 //! Power of two choices: of two backends drawn by weight, the one with fewer requests in flight for its weight.
 //!
-//! O(1) whatever the number of backends, and within log log n of the exact scan; see [`choices`](super::choices) for the draws,
-//! and why up to eight backends are scanned.
+//! O(1) whatever the number of backends, and within log log n of the exact scan; of up to eight
+//! backends all are looked at, as two draws of few too often leave the one good backend out.
+//!
+//! Right for many backends and several balancers. With a slow backend it does as least connections does, and so its tail is that
+//! backend's queue; `peak_ewma` avoids it.
 
 use crate::context::PickContext;
 use crate::set::BackendSet;

@@ -3,6 +3,9 @@
 //!
 //! Finagle's and Linkerd's balancer. A backend that turns slow loses its traffic with its first slow answer, and wins it back
 //! as it is forgotten: by trials, one at a time. O(1); up to eight backends are scanned.
+//!
+//! Right where the tail matters and backends stumble: pauses, cold caches, noisy neighbours. It fails where latencies differ by
+//! request far more than by backend, as any one slow request then costs its backend seconds of traffic.
 
 use std::time::{Duration, Instant};
 

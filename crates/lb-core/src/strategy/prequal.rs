@@ -10,6 +10,9 @@
 //! weight, at the pick, and of the one that answered, with its response. Up to sixteen backends all are read instead.
 //! Requests in flight count by weight.
 //!
+//! Right for large sets near their limits, where the tail matters. The pick is the dearest of all, and weights steer the counts
+//! only, not the latencies.
+//!
 //! Lock-free: an entry is two words, and a torn one is an older probe. O(pool) a pick.
 
 mod pool;

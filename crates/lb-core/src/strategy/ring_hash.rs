@@ -5,6 +5,8 @@
 //!
 //! The ring is cut into slots owned by the first point at or after their start, so a pick is one load where others search: the
 //! cuts move nobody, as losing a point changes only the slots it owned.
+//!
+//! Right where the same keys must go where another ring's would be expected to; else `rendezvous` has more even shares for less.
 
 use crate::number::{GOLDEN, mix};
 use crate::set::BackendSet;

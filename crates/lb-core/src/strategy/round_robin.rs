@@ -1,6 +1,9 @@
 //! Round robin: each backend in its turn, whatever its weight.
 //!
 //! The order is exact for the whole process: one counter, one atomic add, whichever thread asks. O(1), no table.
+//!
+//! Right where backends are alike and so are requests. It heeds neither weight nor load: a slow backend gets as much as a fast
+//! one and queues it.
 
 use std::sync::Arc;
 

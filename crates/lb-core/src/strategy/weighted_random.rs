@@ -2,6 +2,10 @@
 //!
 //! An alias table (Walker 1977, built as Vose 1991): one random word, one row, one comparison, whatever the number of backends.
 //! The chances are held to 2⁻³² of a row. No shared state, so it never contends.
+//!
+//! As `random` it spreads counts by their square root, and as that it is blind to load.
+
+use std::hint::select_unpredictable;
 
 use crate::context::PickContext;
 use crate::number::below;
@@ -56,7 +60,8 @@ impl AliasTable {
         // while there are fewer than 2^32 rows.
         let index = below(bits, self.rows.len());
         let row = self.rows.get(index)?;
-        Some(if bits & (CERTAIN - 1) < row.own { index } else { row.other })
+        // A coin that no branch predictor can guess.
+        Some(select_unpredictable(bits & (CERTAIN - 1) < row.own, index, row.other))
     }
 }
 

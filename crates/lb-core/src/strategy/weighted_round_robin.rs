@@ -1,6 +1,6 @@
 //! Weighted round robin: turns in proportion to the weights, exactly, in one order for the whole process.
 //!
-//! Weights become whole turns of a period ([`shares`]). While the period is short its order is written out ahead and a pick is
+//! Weights become whole turns of a period. While the period is short its order is written out ahead and a pick is
 //! one atomic add and one load. A longer period is not written out: turn number `t` stands for point `t × step mod period` of
 //! the weights laid end to end, `step` near period ÷ φ and without a common divisor, so that a full period visits every point
 //! once (exact shares) and neighbouring turns fall far apart (smooth). Finding the point's owner is a look into a guide table
@@ -8,6 +8,8 @@
 //!
 //! `order = "smooth"` spreads a backend's turns as nginx's weighted round robin does, so 3:2:1 gives ABACBA;
 //! `order = "block"` gives AAABBC.
+//!
+//! Right where weights are known and requests alike. Blind to load: what is in flight at a backend that turned slow keeps growing.
 
 mod shares;
 mod smooth;

@@ -135,17 +135,20 @@ impl Pool {
 /// The fastest of those whose load is at most the quantile's. Of equals the first of all stands, or else any. `None` where
 /// nothing is known.
 pub(super) fn choose<const N: usize>(known: &[Probe; N], quantile: f64) -> Option<Probe> {
-    let mut loads = [0; N];
-    let mut count = 0;
-    for (place, probe) in loads.iter_mut().zip(known.iter().filter(|probe| **probe != Probe::NONE)) {
-        *place = probe.load();
-        count += 1;
+    let known_ones = || known.iter().filter(|probe| **probe != Probe::NONE);
+    let count = known_ones().count();
+    // The quantile is near the top, so the greatest few are kept in order rather than all.
+    let mut top = [0; N];
+    let top = top.get_mut(..count.checked_sub(rank(quantile, count))?)?;
+    for probe in known_ones() {
+        let mut load = probe.load();
+        for place in top.iter_mut() {
+            if load > *place {
+                std::mem::swap(place, &mut load);
+            }
+        }
     }
-    let loads = loads.get_mut(..count)?;
-    if loads.is_empty() {
-        return None;
-    }
-    let (_, most, _) = loads.select_nth_unstable(rank(quantile, count));
+    let most = top.last()?;
     let cold = (0..).zip(known).filter(|(_, probe)| **probe != Probe::NONE && probe.load() <= *most);
     let lot = fastrand::u64(..) | 1;
     cold.min_by_key(|(place, probe)| (probe.latency(), lot.wrapping_mul(*place) >> 32))
@@ -157,7 +160,7 @@ pub(super) fn choose<const N: usize>(known: &[Probe; N], quantile: f64) -> Optio
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and `count`")]
 fn rank(quantile: f64, count: usize) -> usize {
     let rank = (quantile * count as f64) as usize;
-    if quantile >= 1.0 { count - 1 } else { rank.min(count.saturating_sub(2)) }
+    if quantile >= 1.0 { count.saturating_sub(1) } else { rank.min(count.saturating_sub(2)) }
 }
 
 #[cfg(test)]
@@ -186,7 +189,9 @@ mod tests {
         assert_eq!(chosen(0.84, &[(5.0, 10.0), (1.0, 20.0), (1.0, 21.0)]), 1);
         assert_eq!(chosen(0.84, &[(5.0, 10.0), (1.0, 20.0)]), 1);
         assert_eq!(chosen(0.84, &[(5.0, 10.0)]), 0);
-        assert_eq!(choose(&[Probe::NONE; 4], 0.84), None);
+        for quantile in [0.0, 0.84, 1.0] {
+            assert_eq!(choose(&[Probe::NONE; 4], quantile), None);
+        }
     }
 
     #[test]
