@@ -38,7 +38,7 @@ impl Origin {
         Self::start(name, |directory, port| {
             let root = directory.display();
             let config = format!(
-                "daemon off; pid {root}/nginx.pid; error_log stderr; worker_processes 1;
+                "daemon off; master_process off; pid {root}/nginx.pid; error_log stderr;
                  events {{ worker_connections 1024; }}
                  http {{
                    access_log off; keepalive_requests 1000000;
@@ -49,13 +49,10 @@ impl Origin {
             );
             let file = directory.join("nginx.conf");
             std::fs::write(&file, config).unwrap();
-            // Debian keeps nginx where an ordinary user's PATH does not reach; workers must read a private directory.
+            // One process, so that nothing outlives the test. Debian keeps it where users' PATH does not reach.
             let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
             let mut command = Command::new(program);
-            let owner =
-                std::fs::metadata(directory).map(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata));
-            let globals = if owner.is_ok_and(|uid| uid == 0) { "user root;" } else { "" };
-            command.args(["-e", "stderr", "-g", globals, "-c"]).arg(file);
+            command.args(["-e", "stderr", "-c"]).arg(file);
             command
         })
     }
