@@ -131,7 +131,8 @@ impl Default for BreakerConfig {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct UpstreamOptions {
     /// Where a smaller share than this (0 to 1) of the backends works, all are used that a breaker does not cut off: too many
-    /// seem to be down at once for the few others to carry it. `None` is never.
+    /// seem to be down at once for the few others to carry it. `None` is never. Leave the balancer's own threshold unset then:
+    /// it knows of no circuits.
     pub panic_threshold: Option<f64>,
 }
 

@@ -32,7 +32,6 @@ pub use self::config::{
 pub use self::event::{Change, EventSink, FailureKind, HealthEvent};
 pub use self::expect::{StatusSet, StatusSetError};
 pub use self::machine::breaker::Circuit;
-pub use self::machine::slow_start::SlowStart;
 pub use self::monitor::HealthMonitor;
 pub use self::probe::{Addresses, ProbeTarget, Watched};
 pub use self::saved::{SavedState, StateError};

@@ -3,7 +3,6 @@
 
 pub(crate) mod breaker;
 pub(crate) mod ejection;
-pub(crate) mod slow_start;
 pub(crate) mod streak;
 pub(crate) mod thresholds;
 

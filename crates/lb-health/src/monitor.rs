@@ -67,6 +67,8 @@ struct State {
     vitals: Box<[Vitals]>,
     /// Changes not told yet, in their order.
     untold: Vec<HealthEvent>,
+    /// When the balancer has to be brought up to date though nothing has changed: slow start goes on.
+    rebuild_at: Option<Instant>,
     /// Set once another monitor has taken over.
     retired: Option<Retired>,
 }
@@ -108,7 +110,7 @@ impl HealthMonitor {
             streaks: watched.iter().map(|_| CachePadded::default()).collect(),
             watched: watched.into(),
             options,
-            state: Mutex::new(State { vitals, untold: Vec::new(), retired: None }),
+            state: Mutex::new(State { vitals, untold: Vec::new(), rebuild_at: None, retired: None }),
             dirty: AtomicBool::new(false),
             patron: OnceLock::new(),
         }))
@@ -175,7 +177,7 @@ impl HealthMonitor {
         self.call();
     }
 
-    /// Ends the ejections and recovery times that are over by now.
+    /// Ends the ejections and recovery times that are over by now, and lets a slow start go on.
     pub fn tick(&self, now: Instant) {
         let mut state = self.lock();
         if state.retired.is_some() {
@@ -187,6 +189,10 @@ impl HealthMonitor {
         for position in positions {
             self.update(&mut state, position, |vitals| vitals.tick(now));
         }
+        if state.rebuild_at.is_some_and(|at| at <= now) {
+            state.rebuild_at = None;
+            self.dirty.store(true, Release);
+        }
         drop(state);
         self.call();
     }
@@ -196,7 +202,7 @@ impl HealthMonitor {
         let state = self.lock();
         match state.retired {
             Some(_) => None,
-            None => state.vitals.iter().filter_map(Vitals::due).min(),
+            None => state.vitals.iter().filter_map(Vitals::due).chain(state.rebuild_at).min(),
         }
     }
 
@@ -340,7 +346,7 @@ impl HealthMonitor {
         match self.patron.get() {
             Some(patron) => patron.wake.notify_one(),
             None => {
-                self.settle();
+                self.settle(Instant::now());
             }
         }
     }

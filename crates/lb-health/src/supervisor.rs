@@ -110,7 +110,7 @@ impl Supervisor {
             }
             let Shared { wake, options, .. } = &*self.shared;
             monitor.enforce(Patron { wake: Arc::clone(wake), sink: options.sink.clone() });
-            monitor.settle();
+            monitor.settle(clock.now);
         }
         force.monitors = monitors;
         force.generation += 1;

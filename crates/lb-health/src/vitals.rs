@@ -141,11 +141,15 @@ impl Vitals {
         let before = self.standing();
         // Who writes a breaker wants failures kept away even from the last backend.
         let spare = spare || self.breaker.is_some();
-        if let Some(ejection) = &mut self.ejection {
-            ejection.failed(streak, spare, now);
-        }
         if let Some(breaker) = &mut self.breaker {
             breaker.failed(streak, now);
+        }
+        let is_cut_off = self.standing().circuit != Circuit::Closed;
+        match &mut self.ejection {
+            // The same failures count once: an open circuit has its own time and its own way back.
+            Some(ejection) if is_cut_off => ejection.lift(),
+            Some(ejection) => ejection.failed(streak, spare, now),
+            None => {}
         }
         if self.standing() != before {
             self.streak = streak;

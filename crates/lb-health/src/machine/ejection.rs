@@ -30,6 +30,11 @@ impl Ejection {
         }
     }
 
+    /// Ends it before its time.
+    pub(crate) fn lift(&mut self) {
+        self.until = None;
+    }
+
     /// Time has passed.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.until = self.until.filter(|until| *until > now);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::{AcqRel, Release};
+use std::time::Instant;
 
 use lb_core::Backend;
 
@@ -12,7 +13,7 @@ impl HealthMonitor {
     /// Brings the balancer up to date and tells what has changed; true where anything has.
     ///
     /// Costs a pass over the backends and a rebuild, so whoever has many changes at once settles them together.
-    pub fn settle(&self) -> bool {
+    pub fn settle(&self, now: Instant) -> bool {
         if !self.dirty.swap(false, AcqRel) {
             return false;
         }
@@ -24,7 +25,8 @@ impl HealthMonitor {
             self.apply(&state);
             std::mem::take(&mut state.untold)
         };
-        self.balancer.rebuild();
+        let again = self.balancer.rebuild_at(now);
+        self.lock().rebuild_at = again;
         for event in untold {
             event.log();
             if let Some(sink) = self.patron.get().and_then(|patron| patron.sink.as_ref()) {

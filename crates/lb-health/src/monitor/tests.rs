@@ -157,17 +157,17 @@ fn a_breaker_cuts_off_even_the_last_backend_and_trials_decide() {
     let (monitor, now) = (watch(&backends(1), &with_breaker()), Instant::now());
     let kept = listen(&monitor);
     fail(&monitor, 0, 5, now);
-    monitor.settle();
+    monitor.settle(now);
     assert_eq!((monitor.balancer().eligible(), state(&monitor, 0).1), (0, Circuit::Open));
     assert!(monitor.admit(0, now).is_none());
 
     let now = now + RECOVERY;
     monitor.tick(now);
-    monitor.settle();
+    monitor.settle(now);
     assert_eq!((monitor.balancer().eligible(), state(&monitor, 0).1), (1, Circuit::HalfOpen));
     let mut trials: Vec<Attempt> = (0..3).map(|_| monitor.admit(0, now).unwrap()).collect();
     assert!(trials.iter().all(Attempt::is_trial));
-    monitor.settle();
+    monitor.settle(now);
     assert_eq!(monitor.balancer().eligible(), 0);
     assert!(monitor.admit(0, now).is_none());
 
@@ -175,7 +175,7 @@ fn a_breaker_cuts_off_even_the_last_backend_and_trials_decide() {
     trials[1].succeeded(&monitor, 0, now);
     assert_eq!(state(&monitor, 0).1, Circuit::HalfOpen);
     trials[2].succeeded(&monitor, 0, now);
-    monitor.settle();
+    monitor.settle(now);
     assert_eq!((monitor.balancer().eligible(), state(&monitor, 0).1), (1, Circuit::Closed));
     assert!(!monitor.admit(0, now).unwrap().is_trial());
     // The row of failures is over.
@@ -260,7 +260,7 @@ fn three_bad_probes_take_out_and_two_good_ones_bring_back_each_told_once() {
     let probe = |good: bool| {
         let result = if good { Ok(()) } else { Err("status 500".to_owned()) };
         monitor.probed(0, result, now);
-        monitor.settle();
+        monitor.settle(now);
         backends[0].is_healthy()
     };
     assert_eq!(
@@ -345,7 +345,7 @@ fn a_new_configuration_goes_on_where_the_old_one_stood() {
     let order = [Arc::clone(&backends[2]), Arc::clone(&backends[0]), again];
     let new = watch(&order, &both);
     new.take_over(&old, now);
-    new.settle();
+    new.settle(now);
     assert_eq!(state(&new, 1).0, HealthState::Unhealthy);
     assert_eq!(state(&new, 2).0, HealthState::Ejected);
     assert_eq!(order.each_ref().map(|backend| backend.is_healthy()), [true, false, false]);
@@ -374,7 +374,7 @@ fn an_open_circuit_stays_open_over_a_reload_and_half_open_begins_its_trials_anew
     fail(&old, 0, 5, now);
     let new = watch(&backends, &with_breaker());
     new.take_over(&old, now);
-    new.settle();
+    new.settle(now);
     assert!(new.admit(0, now).is_none() && old.admit(0, now).is_none());
     assert_eq!(new.balancer().eligible(), 0);
 
@@ -382,7 +382,7 @@ fn an_open_circuit_stays_open_over_a_reload_and_half_open_begins_its_trials_anew
     let mut earlier: Vec<Attempt> = (0..2).map(|_| new.admit(0, now).unwrap()).collect();
     let newest = watch(&backends, &with_breaker());
     newest.take_over(&new, now);
-    newest.settle();
+    newest.settle(now);
     let mut trials: Vec<Attempt> = (0..3).map(|_| newest.admit(0, now).unwrap()).collect();
     // Trials of the configuration before decide nothing any more.
     earlier.iter_mut().for_each(|trial| trial.failed(&new, 0, FailureKind::Reset, now));
@@ -407,7 +407,50 @@ fn with_a_breaker_beside_it_ejection_spares_nobody() {
     fail(&monitor, 0, 2, now);
     monitor.tick(now + EJECTION);
     fail(&monitor, 0, 1, now + EJECTION);
-    assert_eq!(state(&monitor, 0).1, Circuit::Open);
+    assert_eq!(state(&monitor, 0), (HealthState::Healthy, Circuit::Open));
+}
+
+#[test]
+fn where_the_same_failures_would_eject_and_open_the_circuit_the_circuit_alone_decides() {
+    let config = HealthConfig { breaker: Some(BreakerConfig::default()), ..Default::default() };
+    let (monitor, now) = (watch(&backends(2), &config), Instant::now());
+    let kept = listen(&monitor);
+    fail(&monitor, 0, 5, now);
+    monitor.settle(now);
+    assert_eq!(state(&monitor, 0), (HealthState::Healthy, Circuit::Open));
+    assert_eq!(*kept.0.lock().unwrap(), [("a".to_owned(), Change::CircuitOpened)]);
+    assert_eq!((monitor.balancer().eligible(), monitor.next_tick()), (1, Some(now + RECOVERY)));
+}
+
+#[test]
+fn a_slow_start_goes_on_by_the_monitors_ticks() {
+    let backends = backends(2);
+    let options =
+        lb_core::BalancerOptions { slow_start: Some(Duration::from_secs(10)), ..Default::default() };
+    let strategy = StrategyConfig::named("weighted_round_robin");
+    let balancer = Arc::new(Balancer::with_options(strategy, backends.clone(), options).unwrap());
+    let members = vec![watched(&with_probe()); 2];
+    let monitor =
+        HealthMonitor::new("app", Arc::clone(&balancer), members, UpstreamOptions::default()).unwrap();
+    let _kept = listen(&monitor);
+    let mut now = Instant::now();
+    (0..3).for_each(|_| monitor.probed(0, Err("refused".to_owned()), now));
+    monitor.settle(now);
+    assert_eq!(monitor.next_tick(), None);
+    (0..2).for_each(|_| monitor.probed(0, Ok(()), now));
+    monitor.settle(now);
+    let mut steps = 0;
+    while let Some(next) = monitor.next_tick() {
+        (now, steps) = (next, steps + 1);
+        monitor.tick(now);
+        assert!(monitor.settle(now));
+    }
+    assert_eq!(steps, 10);
+    let mut shares = [0; 2];
+    for _ in 0..20 {
+        shares[balancer.acquire(&PickContext::new(now)).unwrap().position()] += 1;
+    }
+    assert_eq!(shares, [10, 10]);
 }
 
 #[test]
@@ -419,7 +462,7 @@ fn what_a_new_configuration_has_not_is_forgotten() {
     assert!(!backends[0].is_healthy());
     let new = watch(&backends, &HealthConfig::default());
     new.take_over(&old, now);
-    new.settle();
+    new.settle(now);
     assert!(backends[0].is_healthy());
     assert_eq!(new.view(0, &Clock::read()).unwrap().error, None);
 }
@@ -506,7 +549,7 @@ proptest! {
                     }
                 }
             }
-            monitor.settle();
+            monitor.settle(now);
             let deserted = !models.iter().any(Model::healthy);
             let used: Vec<bool> = models.iter().map(|model| model.healthy() || deserted && !model.down).collect();
             prop_assert_eq!(&used, &backends.iter().map(|backend| backend.is_healthy()).collect::<Vec<_>>());

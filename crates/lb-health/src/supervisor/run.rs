@@ -264,7 +264,7 @@ impl Run {
             return;
         }
         let began = Instant::now();
-        let changed = state.monitor.settle();
+        let changed = state.monitor.settle(now);
         state.rest = later(now, began.elapsed().saturating_mul(REST));
         self.plan_tick(slot);
         if changed {
