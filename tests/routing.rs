@@ -312,3 +312,20 @@ fn a_gateway_for_services_by_path_and_by_host_routes_each_to_its_own() {
         assert_eq!(taker(&gateway, "GET", target, &[("Host", host)]), expected, "{host}{target}");
     }
 }
+
+#[test]
+fn a_redirect_keeps_path_and_query_and_applies_the_rewrite() {
+    let backend = Backend::echo("a");
+    let redirects = "[[rules]]\nhost = \"old.example\"\nredirect = \"https://new.example\"\n\
+                     [[rules]]\npath_template = \"/v1/users/{id}\"\nrewrite = \"/people/{id}\"\n\
+                     redirect = { status = 307 }\n";
+    let gateway = gateway(&format!("{redirects}{}", rule("", &[&backend])));
+    let response = gateway.fetch("GET", "/a%2Fb?x=1&x=2", &[("Host", "old.example")]);
+    assert_eq!(
+        (response.status, response.header("location")),
+        (308, Some("https://new.example/a%2Fb?x=1&x=2"))
+    );
+    let response = gateway.fetch("POST", "/v1/users/42", &[]);
+    assert_eq!((response.status, response.header("location")), (307, Some("/people/42")));
+    assert_eq!(gateway.fetch("GET", "/", &[]).status, 200);
+}

@@ -21,20 +21,32 @@ pub(crate) struct Admin {
     task: JoinHandle<()>,
 }
 
-impl Admin {
-    /// Binds the address and serves it.
-    pub(crate) async fn bind(config: &AdminConfig, pages: Arc<Pages>) -> Result<Self, Failure> {
+/// The admin address, bound and not answering yet: what else may fail at the start comes first.
+pub(crate) struct Bound {
+    address: SocketAddr,
+    listener: TcpListener,
+}
+
+impl Bound {
+    /// Binds the address.
+    pub(crate) async fn bind(config: &AdminConfig) -> Result<Self, Failure> {
         let refused =
             |error| Failure::Refused(format!("admin: cannot listen on {}: {error}", config.address));
         let listener = TcpListener::bind(config.address).await.map_err(refused)?;
-        let address = listener.local_addr().unwrap_or(config.address);
-        let task = tokio::spawn(control::serve(listener, move |request| {
+        Ok(Self { address: listener.local_addr().unwrap_or(config.address), listener })
+    }
+
+    /// Begins to answer.
+    pub(crate) fn serve(self, pages: Arc<Pages>) -> Admin {
+        let task = tokio::spawn(control::serve(self.listener, move |request| {
             let response = answer(&pages, &request);
             async move { response }
         }));
-        Ok(Self { address, task })
+        Admin { address: self.address, task }
     }
+}
 
+impl Admin {
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -9,7 +9,7 @@ use lb_http::{Attachments, Gateway};
 use lb_observe::control::ControlMetrics;
 use lb_observe::{AccessLog, Figures, Recorder, Registry};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Bound};
 use crate::exit::{self, Failure};
 use crate::status::{LiveStatus, Pages};
 use crate::{access, status};
@@ -64,12 +64,17 @@ impl Running {
         recorders.extend(log.iter().map(|log| Arc::clone(log) as Arc<dyn Recorder>));
 
         let admin = match &admin {
-            Some(admin) => Some(Admin::bind(admin, pages(StatusPages::with_dashboard)).await?),
+            Some(admin) => Some(Bound::bind(admin).await?),
             None => None,
         };
-        let attachments = Attachments { recorders, pages: Some(on_listeners) };
+        let connect = {
+            let live = Arc::clone(&live);
+            move |view| live.connect(view)
+        };
+        let attachments =
+            Attachments { recorders, pages: Some(on_listeners), connect: Some(Box::new(connect)) };
         let gateway = Gateway::start(&config, &registry, attachments).await?;
-        live.connect(gateway.view());
+        let admin = admin.map(|bound| bound.serve(pages(StatusPages::with_dashboard)));
         tokio::spawn(keep_rates(Arc::clone(&registry)));
         for (name, address) in gateway.addresses() {
             tracing::info!(listener = %name, %address, workers = config.workers, "listening");

@@ -18,6 +18,7 @@ mod listener;
 mod matching;
 mod observe;
 mod policy;
+mod redirect;
 mod route;
 mod rule;
 mod upstream;

@@ -215,3 +215,24 @@ fn ejection_is_on_and_breakers_are_off_unless_written() {
     let breaker = health(1).breaker.as_ref().unwrap();
     assert_eq!((breaker.failure_threshold.get(), breaker.half_open_max_calls.get()), (2, 3));
 }
+
+#[test]
+fn a_rule_can_send_its_clients_elsewhere() {
+    let config = toml(
+        "[[rules]]\nhost = 'old.example'\nredirect = 'https://new.example/'\n\
+         [[rules]]\npath_prefix = '/v1/'\nstrip_prefix = '/v1'\nadd_prefix = '/v2'\nredirect = { status = 307 }\n\
+         [[rules]]\nbackends = ['h:1']\n",
+    );
+    let redirect =
+        |rule: usize| config.rules[rule].redirect.as_ref().map(|to| (to.origin.as_str(), to.status.as_u16()));
+    assert_eq!(redirect(0), Some(("https://new.example", 308)));
+    assert_eq!(redirect(1), Some(("", 307)));
+    assert_eq!(redirect(2), None);
+    for (written, said) in
+        [("'new.example'", "is none"), ("{ status = 200 }", "is not a status that redirects")]
+    {
+        let text = format!("[[rules]]\nredirect = {written}\n");
+        let problems = load_str("x.toml", Format::Toml, &text).unwrap_err().to_string();
+        assert!(problems.contains(said), "{problems}");
+    }
+}

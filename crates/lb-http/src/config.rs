@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
 use lb_core::StrategyConfig;
 use lb_health::{HealthConfig, UpstreamOptions};
@@ -142,8 +142,10 @@ pub struct BackendConfig {
 pub struct RuleConfig {
     /// What it matches and how the path is rewritten.
     pub route: RouteConfig,
-    /// Index into [`GatewayConfig::upstreams`].
+    /// Index into [`GatewayConfig::upstreams`]; of no meaning to a rule that redirects.
     pub upstream: usize,
+    /// The client is sent elsewhere instead.
+    pub redirect: Option<Redirect>,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// The Host field the backend sees.
@@ -152,6 +154,15 @@ pub struct RuleConfig {
     pub retry_attempts: u32,
     /// Policies in their order.
     pub policies: Vec<PolicyConfig>,
+}
+
+/// Where a rule sends its clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// Put in front of the rewritten path and the query: `https://new.example.com`, or nothing to stay here.
+    pub origin: String,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
 }
 
 /// Deadlines of one exchange.

@@ -7,16 +7,16 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header;
+use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Method, Response, StatusCode, response};
+use http::{Method, Response, StatusCode, Uri, response};
 use lb_h1::{RequestHead, drop_underscore_names};
 use lb_policy::{BodyFilter, ClientInfo, Verdict};
 use lb_router::{RequestView, Routed};
 
 use crate::answer::{self, Manner};
 use crate::body::Passage;
-use crate::config::Timeouts;
+use crate::config::{Redirect, Timeouts};
 use crate::conversation::{Conversation, Next};
 use crate::fields::REQUEST_ID;
 use crate::forward::{Answer, Outgoing, forward};
@@ -79,7 +79,7 @@ async fn answer(
     }
     let uri = head.uri.clone();
     let host = head.headers.get(header::HOST).cloned();
-    let target = Target::read(&uri, host.as_ref().map(|host| host.as_bytes()), snapshot.merge_slashes)?;
+    let target = Target::read(&uri, host.as_ref().map(HeaderValue::as_bytes), snapshot.merge_slashes)?;
 
     // Status endpoints, where the listener has them, stand ahead of every rule.
     if client.listener.config.status_endpoints
@@ -126,6 +126,10 @@ async fn answer(
         return Ok(Outcome::Own(response));
     }
 
+    if let Some(redirect) = &rule.redirect {
+        return redirected(redirect, &uri, &path).map(Outcome::Own);
+    }
+
     // Pick, pool, send: until the response head is here.
     let mut outgoing = Outgoing { head, uri: &uri, path: &path, upload, version: request.version };
     forward(ticket, rule, conversation, &mut outgoing).await.map(Outcome::Backend)
@@ -135,12 +139,23 @@ async fn answer(
 fn without_a_path(head: &Parts) -> Result<Option<Response<Bytes>>, Reject> {
     if head.method == Method::CONNECT {
         let allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-        return Err(Reject::MethodNotAllowed(header::HeaderValue::from_static(allow)));
+        return Err(Reject::MethodNotAllowed(HeaderValue::from_static(allow)));
     }
     // `OPTIONS *` (RFC 9110 §9.3.7); the codec refuses * with any other method.
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok((head.uri.path() == "*").then_some(response))
+}
+
+/// The answer of a rule that sends its clients elsewhere.
+fn redirected(redirect: &Redirect, uri: &Uri, path: &str) -> Result<Response<Bytes>, Reject> {
+    let location = [redirect.origin.as_bytes(), &target::forwarded(uri, "", path)].concat();
+    let location = HeaderValue::from_bytes(&location)
+        .map_err(|_| Reject::bad_request("the rewritten path is not a valid location"))?;
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = redirect.status;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
 }
 
 /// The rule's policies in their order; an answer ends the exchange.

@@ -49,12 +49,11 @@ pub(crate) struct Answer {
     pub(crate) slot: Slot,
 }
 
-/// How one attempt ended.
-enum Attempt {
-    Answered(Answer),
-    /// Failed; the request can be sent again, elsewhere.
+/// How one attempt failed.
+enum Failed {
+    /// The request can be sent again, elsewhere.
     Again(Reject),
-    /// Failed for good.
+    /// For good.
     Lost(Reject),
 }
 
@@ -72,7 +71,7 @@ pub(crate) async fn forward(
     let mut failure = None;
     let mut attempts = 0;
     loop {
-        let context = PickContext { key, now: Instant::now(), tried: &tried, attempt: tried.len() as u32 };
+        let context = PickContext { key, now: Instant::now(), tried: &tried, attempt: attempts };
         let lease = match upstream.balancer.acquire(&context) {
             Ok(lease) => lease,
             Err(error) => return Err(failure.unwrap_or(none_acquired(error))),
@@ -86,9 +85,9 @@ pub(crate) async fn forward(
         ticket.attempt(rule.upstream, lease, permit);
         let target = upstream.targets.get(position).ok_or(Reject::NoBackend)?;
         match attempt(ticket, rule, target, conversation, outgoing).await {
-            Attempt::Answered(answer) => return Ok(answer),
-            Attempt::Lost(rejected) => return Err(rejected),
-            Attempt::Again(rejected) => {
+            Ok(answer) => return Ok(answer),
+            Err(Failed::Lost(rejected)) => return Err(rejected),
+            Err(Failed::Again(rejected)) => {
                 tried.push(position);
                 attempts += 1;
                 if attempts > rule.retry_attempts {
@@ -137,7 +136,7 @@ async fn attempt(
     target: &Target,
     conversation: &mut Conversation,
     outgoing: &mut Outgoing<'_>,
-) -> Attempt {
+) -> Result<Answer, Failed> {
     let client = Rc::clone(ticket.client());
     let response_head = target.timeout.unwrap_or(rule.timeouts.response_head);
     let deadline = later(ticket.started(), response_head);
@@ -145,15 +144,9 @@ async fn attempt(
     loop {
         let mut connection = match pooled.take() {
             Some(connection) => connection,
-            None => match connect(&client, rule, target, deadline).await {
-                Ok(connection) => connection,
-                Err(rejected) => return Attempt::Again(rejected),
-            },
+            None => connect(&client, rule, target, deadline).await.map_err(Failed::Again)?,
         };
-        let head = match encode(rule, target, outgoing) {
-            Ok(head) => head,
-            Err(rejected) => return Attempt::Lost(rejected),
-        };
+        let head = encode(rule, target, outgoing).map_err(Failed::Lost)?;
         connection.count_request();
         let sent_at = Instant::now();
         begin_sending(&client, outgoing.upload, rule, sent_at, deadline);
@@ -171,17 +164,17 @@ async fn attempt(
         match sending.run().await {
             Sent::Answered(head) => {
                 ticket.answered(head.status, sent_at, Instant::now());
-                return Attempt::Answered(Answer { head, connection, slot: target.slot });
+                return Ok(Answer { head, connection, slot: target.slot });
             }
-            Sent::Rejected(rejected) => return Attempt::Lost(rejected),
+            Sent::Rejected(rejected) => return Err(Failed::Lost(rejected)),
             Sent::Broken { error, is_answered } => {
                 let may_replay =
                     !is_answered && outgoing.head.method.is_idempotent() && outgoing.upload.is_untouched();
                 let rejected = Reject::Send(error);
                 match may_replay {
                     true if connection.is_reused() => {}
-                    true => return Attempt::Again(rejected),
-                    false => return Attempt::Lost(rejected),
+                    true => return Err(Failed::Again(rejected)),
+                    false => return Err(Failed::Lost(rejected)),
                 }
             }
         }

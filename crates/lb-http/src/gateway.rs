@@ -52,6 +52,8 @@ pub struct Attachments {
     pub recorders: Vec<Arc<dyn Recorder>>,
     /// Served where a listener has `status_endpoints`.
     pub pages: Option<Arc<dyn LocalPages>>,
+    /// Given the view that pages are drawn from, before the first request can ask for one.
+    pub connect: Option<Box<dyn FnOnce(GatewayView)>>,
 }
 
 /// A gateway that accepts connections.
@@ -96,6 +98,9 @@ impl Gateway {
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             draining: AtomicBool::new(false),
         });
+        if let Some(connect) = attachments.connect {
+            connect(GatewayView { shared: Arc::clone(&shared) });
+        }
         let (stop, stopped) = watch::channel(false);
         let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVER_QUEUE)).unzip();
         let mut threads = Vec::new();
@@ -133,12 +138,6 @@ impl Gateway {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.shared.draining.load(Ordering::Relaxed)
-    }
-
-    /// A view of what is configured and how it fares, for status pages.
-    #[must_use]
-    pub fn view(&self) -> GatewayView {
-        GatewayView { shared: Arc::clone(&self.shared) }
     }
 
     /// Stops accepting, lets requests in flight finish, and returns when they have or when time is up. True where

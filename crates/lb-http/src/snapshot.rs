@@ -12,7 +12,9 @@ use lb_observe::{BackendStats, Registry, RuleStats, UpstreamStats};
 use lb_policy::Policy;
 use lb_router::{RouteError, Router};
 
-use crate::config::{BackendConfig, GatewayConfig, HostHeader, RuleConfig, Timeouts, UpstreamConfig};
+use crate::config::{
+    BackendConfig, GatewayConfig, HostHeader, Redirect, RuleConfig, Timeouts, UpstreamConfig,
+};
 use crate::pool::Slot;
 use crate::resolve::Endpoint;
 
@@ -69,6 +71,7 @@ pub(crate) struct Snapshot {
 /// A rule in force.
 pub(crate) struct Rule {
     pub(crate) upstream: usize,
+    pub(crate) redirect: Option<Redirect>,
     pub(crate) timeouts: Timeouts,
     pub(crate) host_header: HostHeader,
     pub(crate) retry_attempts: u32,
@@ -114,7 +117,9 @@ impl Snapshot {
             .map(|upstream| Upstream::build(upstream, registry, workers, &mut slots))
             .collect::<Result<Vec<_>, _>>()?;
         let rules = config.rules.iter().map(|rule| Rule::build(rule, registry, workers)).collect::<Vec<_>>();
-        if let Some(rule) = config.rules.iter().find(|rule| rule.upstream >= upstreams.len()) {
+        if let Some(rule) =
+            config.rules.iter().find(|rule| rule.redirect.is_none() && rule.upstream >= upstreams.len())
+        {
             return Err(BuildError::NoUpstream(rule.route.name.clone()));
         }
         Ok(Self {
@@ -132,6 +137,7 @@ impl Rule {
     fn build(config: &RuleConfig, registry: &Registry, workers: usize) -> Self {
         Self {
             upstream: config.upstream,
+            redirect: config.redirect.clone(),
             timeouts: config.timeouts,
             host_header: config.host_header.clone(),
             retry_attempts: config.retry_attempts,

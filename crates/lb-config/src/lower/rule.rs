@@ -5,7 +5,7 @@ use lb_router::RouteConfig;
 
 use super::matching::{self, Route};
 use super::upstream::{self, Upstreams};
-use super::{Context, backend, balance, health, observe, policy, route};
+use super::{Context, backend, balance, health, observe, policy, redirect, route};
 use crate::suggest;
 use crate::tree::{NodeId, Tree};
 use crate::written::listener::Protocol;
@@ -63,6 +63,7 @@ fn rule(
     Some(RuleConfig {
         route: RouteConfig::clone(&route.config),
         upstream: target,
+        redirect: rule.redirect.as_ref().and_then(|written| redirect::lower(context, written)),
         timeouts: timeouts(root, rule),
         host_header,
         retry_attempts: retries.or(of_upstream).unwrap_or(RETRY_ATTEMPTS),
@@ -93,6 +94,7 @@ fn target(
         ("upstream", rule.upstream.as_ref().map(|at| at.id)),
         ("backends", rule.backends.as_ref().map(|at| at.id)),
         ("split", rule.split.as_ref().map(|at| at.id)),
+        ("redirect", rule.redirect.as_ref().map(|at| at.id)),
     ];
     let mut given = ways.into_iter().filter_map(|(key, id)| id.map(|id| (key, id)));
     let Some((first, first_id)) = given.next() else {
@@ -111,6 +113,10 @@ fn target(
             .error_at_key(id, format!("rule `{name}` has both `{first}` and `{other}`"), "the second")
             .also(place, "the first")
             .help("keep one of them");
+    }
+    if rule.redirect.is_some() {
+        // Nothing is picked for it.
+        return Some(0);
     }
     if let Some(own) = &rule.backends {
         upstream::check_own_name(context, root, name, name_place);

@@ -6,7 +6,7 @@ use super::health::{CircuitBreaker, HealthCheck, Passive, Queue, Retries};
 use super::observe::TrafficDump;
 use super::policy::{Cache, Compression, Cors, Filter, Headers, RateLimit, RequestLimits, Security};
 use super::upstream::{Backend, Balancing};
-use super::values::{At, List, Names, Opaque, Size, SwitchOr, Time, WordOr};
+use super::values::{At, List, Names, Opaque, Shorthand, Size, SwitchOr, Time, WordOr};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +24,7 @@ pub(crate) struct Rule {
     pub(crate) upstream: Option<At<String>>,
     pub(crate) backends: Option<At<List<WordOr<Backend>>>>,
     pub(crate) split: Option<At<List<Share>>>,
+    pub(crate) redirect: Option<At<WordOr<Redirect>>>,
     pub(crate) load_balancing: Option<At<WordOr<Balancing>>>,
     pub(crate) strip_prefix: Option<At<String>>,
     pub(crate) add_prefix: Option<At<String>>,
@@ -51,6 +52,19 @@ pub(crate) struct Rule {
     pub(crate) cache: Option<Cache>,
     pub(crate) auth: Option<Opaque>,
     pub(crate) request_limits: Option<RequestLimits>,
+}
+
+/// Where clients are sent instead of a backend; a word is `to`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Redirect {
+    pub(crate) to: Option<At<String>>,
+    pub(crate) status: Option<At<u32>>,
+}
+
+impl Shorthand for Redirect {
+    const EXPECTED: &'static str =
+        "an origin such as \"https://www.example.com\", or a table with `to` and `status`";
 }
 
 /// One way of a split.

@@ -17,6 +17,7 @@ use crate::written::values::{At, SwitchOr, Time};
 const USUAL_PATH: &str = "/health";
 
 /// What an upstream, or a rule with backends of its own, says.
+#[derive(Clone, Copy)]
 pub(in crate::lower) struct Written<'a> {
     health_check: Option<&'a At<SwitchOr<HealthCheck>>>,
     passive: Option<&'a At<SwitchOr<Passive>>>,
