@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use crate::config::{HealthConfig, HealthConfigError, ProbeConfig, ProbeKind};
+use crate::config::{HealthConfig, HealthConfigError, ProbeKind};
 use crate::expect::StatusSet;
 
 /// Between two tries of one probe: time for a backend that is being restarted to listen again.
@@ -92,7 +92,10 @@ pub(crate) enum ProbeError {
 }
 
 /// Probes once. Dropping the future at any time is safe; its connection is closed.
-pub(crate) async fn probe(config: &ProbeConfig, target: &ProbeTarget) -> Result<(), ProbeError> {
+pub(crate) async fn probe(watched: &Watched) -> Result<(), ProbeError> {
+    let Watched { config: HealthConfig { probe: Some(config), .. }, target: Some(target) } = watched else {
+        return Ok(());
+    };
     let mut tries = 1;
     loop {
         let result = match tokio::time::timeout(config.timeout, once(&config.kind, target)).await {
@@ -112,7 +115,8 @@ async fn once(kind: &ProbeKind, target: &ProbeTarget) -> Result<(), ProbeError> 
     match kind {
         ProbeKind::Tcp => Ok(()),
         ProbeKind::Grpc { service, host } => {
-            grpc::probe(stream, host.as_deref().unwrap_or(&target.authority), service).await
+            // Boxed, so that the others' futures are not as large as this one.
+            Box::pin(grpc::probe(stream, host.as_deref().unwrap_or(&target.authority), service)).await
         }
         ProbeKind::Http { path, host, expect } => {
             let host = host.as_deref().unwrap_or(&target.authority);

@@ -18,6 +18,8 @@ use crate::saved::{SavedState, StateError};
 const SAVE_DELAY: Duration = Duration::from_secs(1);
 /// From one complaint about this machine to the next.
 const COMPLAINT_GAP: Duration = Duration::from_secs(10);
+/// Probes that are due within this time begin together, on one wake-up; less for short intervals.
+const TOGETHER: Duration = Duration::from_millis(25);
 /// An upstream rests so many times as long as settling it took, so that even thousands of changes a second cost little.
 const REST: u32 = 10;
 
@@ -37,6 +39,8 @@ pub(super) struct Run {
     save_planned: bool,
     /// Whether the last write failed, to say so once.
     unsaved: bool,
+    /// From where `TOGETHER` is counted.
+    began: Instant,
     /// When it was last said that this machine cannot probe.
     complained: Option<Instant>,
     random: fastrand::Rng,
@@ -93,6 +97,7 @@ impl Run {
             saving: JoinSet::new(),
             save_planned: false,
             unsaved: false,
+            began: now(),
             complained: None,
             random: fastrand::Rng::new(),
         }
@@ -150,11 +155,13 @@ impl Run {
             });
             for (position, watched) in monitor.watched().iter().enumerate() {
                 let Some(probe) = &watched.config.probe else { continue };
-                let at = match monitor.last_probe(position) {
-                    Some(last) => later(last, probe.interval.mul_f64(self.tenth_less())).max(now),
-                    None => now,
-                };
-                self.plan(at, Work::Probe { slot, position });
+                match monitor.last_probe(position) {
+                    Some(last) => {
+                        let wait = probe.interval.mul_f64(self.tenth_less());
+                        self.plan_probe(later(last, wait), probe.interval, now, slot, position);
+                    }
+                    None => self.plan(now, Work::Probe { slot, position }),
+                }
             }
             self.plan_tick(slot);
         }
@@ -191,12 +198,14 @@ impl Run {
     fn start_waiting(&mut self, shared: &Shared) {
         while self.probes.len() < shared.options.max_probes.get() {
             let Some(mut job) = self.waiting.pop_front() else { return };
-            let Some(watched) = job.monitor.watched().get(job.position) else { continue };
-            let (Some(config), Some(target)) = (watched.config.probe.clone(), watched.target.clone()) else {
-                continue;
-            };
             job.started = now();
-            let handle = self.probes.spawn(async move { probe(&config, &target).await });
+            let (monitor, position) = (Arc::clone(&job.monitor), job.position);
+            let handle = self.probes.spawn(async move {
+                match monitor.watched().get(position) {
+                    Some(watched) => probe(watched).await,
+                    None => Ok(()),
+                }
+            });
             self.under_way.insert(handle.id(), job);
         }
     }
@@ -228,8 +237,8 @@ impl Run {
             return;
         };
         let part = if job.first { 0.1 + 0.9 * self.random.f64() } else { self.tenth_less() };
-        let at = later(job.started, probe.interval.mul_f64(part)).max(now);
-        self.plan(at, Work::Probe { slot: job.slot, position: job.position });
+        let next = later(job.started, probe.interval.mul_f64(part));
+        self.plan_probe(next, probe.interval, now, job.slot, job.position);
     }
 
     /// Once in a while: what this machine is short of, it is short of for every backend.
@@ -310,6 +319,14 @@ impl Run {
             tracing::error!(error, "the state file cannot be written; health will not survive a restart");
         }
         self.unsaved = error.is_some();
+    }
+
+    /// A little before its time, where others are then due too.
+    fn plan_probe(&mut self, at: Instant, interval: Duration, now: Instant, slot: usize, position: usize) {
+        let grain = TOGETHER.min(interval / 64).as_nanos().max(1);
+        let past = at.saturating_duration_since(self.began).as_nanos() % grain;
+        let at = at.checked_sub(Duration::from_nanos(u64::try_from(past).unwrap_or_default())).unwrap_or(at);
+        self.plan(at.max(now), Work::Probe { slot, position });
     }
 
     fn plan(&mut self, at: Instant, work: Work) {
