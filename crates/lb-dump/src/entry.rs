@@ -1,0 +1,100 @@
+//! One line of a dump.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One exchange, with every field that Servex documents and those its analyses ask for.
+///
+/// ```
+/// let entry = lb_dump::Entry { method: "GET".into(), path: "/users".into(), status_code: 200, ..Default::default() };
+/// let line = serde_json::to_string(&entry)?;
+/// assert!(line.contains(r#""status_code":200"#));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Entry {
+    /// When the request came, RFC 3339.
+    pub timestamp: String,
+    /// The rule that took it.
+    pub rule: String,
+    /// The URL of the backend that answered, as configured.
+    pub backend: String,
+    /// The client's address.
+    pub client_ip: String,
+    /// The value of `X-Request-Id`.
+    pub request_id: String,
+    /// The method.
+    pub method: String,
+    /// The path as received, without its query.
+    pub path: String,
+    /// The Host as received.
+    pub host: String,
+    /// Head and body as far as kept.
+    pub raw_request: String,
+    /// Values by name in canonical case: `User-Agent`.
+    pub request_headers: BTreeMap<String, Vec<String>>,
+    /// What the client was answered.
+    pub status_code: u16,
+    /// The same as `duration_ms` with its unit, so that `sort -n` sorts: `15ms`.
+    pub duration: String,
+    /// From the request's first byte to the answer's last, in milliseconds.
+    pub duration_ms: f64,
+    /// Values by name in canonical case.
+    pub response_headers: BTreeMap<String, Vec<String>>,
+    /// Head and body as far as kept.
+    pub raw_response: String,
+    /// Whether the request body was longer than what is kept of it.
+    pub request_truncated: bool,
+    /// Whether the response body was longer than what is kept of it.
+    pub response_truncated: bool,
+}
+
+impl Entry {
+    /// Sets both forms of the duration.
+    #[must_use]
+    pub fn lasting(mut self, duration: Duration) -> Self {
+        self.duration_ms = duration.as_secs_f64() * 1000.0;
+        self.duration = format!("{}ms", self.duration_ms.round());
+        self
+    }
+}
+
+/// A field name as people write it: each word's first letter large, the others small (`x-request-id` is `X-Request-Id`).
+#[must_use]
+pub fn canonical_name(name: &str) -> String {
+    let mut begins_word = true;
+    name.chars()
+        .map(|letter| {
+            let cased = if begins_word { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() };
+            begins_word = letter == '-';
+            cased
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_written_as_people_write_them() {
+        for (name, canonical) in [("user-agent", "User-Agent"), ("ETAG", "Etag"), ("x", "X"), ("", "")] {
+            assert_eq!(canonical_name(name), canonical);
+        }
+    }
+
+    #[test]
+    fn a_duration_sorts_by_number_and_keeps_its_fraction_beside() {
+        let entry = Entry::default().lasting(Duration::from_micros(15_250));
+        assert_eq!((entry.duration.as_str(), entry.duration_ms), ("15ms", 15.25));
+    }
+
+    #[test]
+    fn an_older_line_with_fewer_fields_is_read() {
+        let entry: Entry = serde_json::from_str(r#"{"rule":"api","status_code":404}"#).unwrap();
+        assert_eq!((entry.rule.as_str(), entry.status_code), ("api", 404));
+    }
+}

@@ -1,0 +1,86 @@
+//! Reading a dump back, oldest line first.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use crate::entry::Entry;
+use crate::files;
+
+/// A line that is no entry: torn by a crash, or not ours.
+#[derive(Debug, thiserror::Error)]
+#[error("{}:{line}: not an entry: {reason}", file.display())]
+pub struct BadLine {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: serde_json::Error,
+}
+
+/// Why an entry is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// This line is no entry; the next one may be.
+    #[error(transparent)]
+    Line(#[from] BadLine),
+    /// A file cannot be read on; the next one may.
+    #[error("{}: {source}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Every entry of a directory's dump. Lines that cannot be read are told of and passed over; empty ones are nothing.
+///
+/// # Errors
+/// Where the directory itself cannot be read.
+pub fn read(directory: &Path) -> io::Result<impl Iterator<Item = Result<Entry, ReadError>>> {
+    Ok(files::paths(directory)?.into_iter().flat_map(entries))
+}
+
+fn entries(file: PathBuf) -> Box<dyn Iterator<Item = Result<Entry, ReadError>>> {
+    let opened = match File::open(&file) {
+        Ok(opened) => opened,
+        Err(source) => return Box::new(std::iter::once(Err(ReadError::File { file, source }))),
+    };
+    let lines = BufReader::new(opened).split(b'\n').enumerate();
+    Box::new(lines.filter_map(move |(index, line)| {
+        let line = match line {
+            Ok(line) if line.trim_ascii().is_empty() => return None,
+            Ok(line) => line,
+            Err(source) => return Some(Err(ReadError::File { file: file.clone(), source })),
+        };
+        let bad = |reason| BadLine { file: file.clone(), line: index + 1, reason }.into();
+        Some(serde_json::from_slice(&line).map_err(bad))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Files, FilesConfig};
+
+    #[test]
+    fn what_was_written_is_read_and_torn_lines_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let config =
+            FilesConfig { directory: directory.path().to_path_buf(), max_file_size: 1_000, max_files: 100 };
+        let mut files = Files::open(config).unwrap();
+        let entry = |status_code| Entry { rule: "api".into(), status_code, ..Entry::default() };
+        for status in [200, 404, 503] {
+            files.append(&serde_json::to_vec(&entry(status)).unwrap()).unwrap();
+        }
+        files.append(br#"{"rule":"to"#).unwrap();
+        let (good, bad): (Vec<_>, Vec<_>) = read(directory.path()).unwrap().partition(Result::is_ok);
+        let statuses: Vec<u16> = good.into_iter().map(|entry| entry.unwrap().status_code).collect();
+        assert_eq!(statuses, [200, 404, 503]);
+        let told: Vec<String> = bad.into_iter().map(|bad| bad.unwrap_err().to_string()).collect();
+        assert_eq!(told.len(), 1);
+        assert!(told[0].contains("not an entry"), "{told:?}");
+    }
+}
