@@ -132,8 +132,8 @@ impl HealthMonitor {
     }
 
     /// Asks whether a request may go to the backend it was given a lease for. `None` where an open or half-open circuit keeps
-    /// it out: give the lease back, mark the position as tried and acquire anew; it counts as no attempt. That is rare, as such
-    /// a backend leaves the selection too.
+    /// it out: give the lease back, mark the position as tried and acquire anew; it counts as no attempt. A backend whose circuit
+    /// is open leaves the selection soon, one that is half-open stays in it.
     pub fn admit(self: &Arc<Self>, position: usize, now: Instant) -> Option<Attempt> {
         match self.streaks.get(position).is_some_and(|streak| streak.is_held()) {
             false => Some(Attempt::plain()),

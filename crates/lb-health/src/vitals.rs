@@ -29,8 +29,6 @@ pub(crate) struct Standing {
     /// It is kept out for what its requests met.
     pub(crate) ejected: bool,
     pub(crate) circuit: Circuit,
-    /// Its circuit lets something pass.
-    pub(crate) has_room: bool,
 }
 
 /// What survives a reload or a restart.
@@ -62,14 +60,25 @@ impl Standing {
         self.probes_good && !self.ejected
     }
 
-    /// Whether it should be offered requests.
+    /// Whether it should be offered requests. While half-open it is, though most are turned away: were it taken out with its
+    /// last trial, the first requests after it has closed would find it missing still.
     pub(crate) fn in_rotation(self) -> bool {
-        self.is_healthy() && self.has_room
+        self.is_healthy() && self.is_conducting()
+    }
+
+    /// Whether others can be spared for it.
+    pub(crate) fn is_dependable(self) -> bool {
+        self.is_healthy() && self.circuit == Circuit::Closed
+    }
+
+    /// Whether its circuit lets anything pass.
+    pub(crate) fn is_conducting(self) -> bool {
+        self.circuit != Circuit::Open
     }
 
     /// Whether it is out for what its requests met and for nothing else.
     pub(crate) fn is_merely_ejected(self) -> bool {
-        self.ejected && self.probes_good && self.has_room
+        self.ejected && self.probes_good && self.is_conducting()
     }
 
     /// Whether its requests need the lock.
@@ -100,7 +109,6 @@ impl Vitals {
             probes_good: self.probe.as_ref().is_none_or(Thresholds::is_healthy),
             ejected: self.ejected_until().is_some(),
             circuit: self.breaker.as_ref().map_or(Circuit::Closed, Breaker::circuit),
-            has_room: self.breaker.as_ref().is_none_or(Breaker::has_room),
         }
     }
 

@@ -39,7 +39,7 @@ impl HealthMonitor {
     /// Whether another backend than this one gets requests.
     pub(super) fn has_spare(&self, state: &State, position: usize) -> bool {
         let mut others = self.members(state).enumerate().filter(|(at, _)| *at != position);
-        others.any(|(_, (backend, vitals))| takes_requests(backend) && vitals.standing().in_rotation())
+        others.any(|(_, (backend, vitals))| takes_requests(backend) && vitals.standing().is_dependable())
     }
 
     /// Has the balancer brought up to date after a change that is not the monitor's own: a weight, draining, a priority.
@@ -51,12 +51,12 @@ impl HealthMonitor {
     fn apply(&self, state: &State) {
         let panics = self.panics(state);
         let mut serving = self.members(state).filter(|(backend, _)| takes_requests(backend));
-        let deserted = !serving.any(|(_, vitals)| vitals.standing().in_rotation());
+        let deserted = !serving.any(|(_, vitals)| vitals.standing().is_dependable());
         for (backend, vitals) in self.members(state) {
             let standing = vitals.standing();
             // One that was ejected while there was a spare is better than nobody once that is gone too.
             let needed = deserted && standing.is_merely_ejected() && !vitals.has_breaker();
-            backend.set_healthy(standing.in_rotation() || needed || panics && standing.has_room);
+            backend.set_healthy(standing.in_rotation() || needed || panics && standing.is_conducting());
         }
     }
 
