@@ -66,8 +66,8 @@ async fn thousands_of_probes_begin_at_once_and_then_spread_over_the_interval() {
             *seconds.entry((*time - start).as_secs()).or_default() += 1;
         }
     }
-    // About 210 a second from the second probes on, and never twice as many.
-    assert!(seconds.range(1..59).all(|(_, probes)| (100..400).contains(probes)), "{seconds:?}");
+    // About 210 a second from the second probes on, never twice as many, and half as many where a round ends.
+    assert!(seconds.range(1..59).all(|(_, probes)| (40..400).contains(probes)), "{seconds:?}");
 }
 
 #[tokio::test(start_paused = true)]
