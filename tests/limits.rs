@@ -430,3 +430,27 @@ fn requests_go_on_when_descriptors_run_out_and_come_back() {
         client.try_response("GET").is_ok_and(|response| response.status == 200)
     });
 }
+
+#[test]
+fn clients_that_stop_reading_cost_a_backend_nothing_of_its_health() {
+    let large = Backend::scripted(|connection| {
+        while connection.request().is_some() {
+            connection.send("HTTP/1.1 200 OK\r\nContent-Length: 33554432\r\n\r\n");
+            connection.send("x".repeat(32 << 20));
+        }
+    });
+    let spare = Backend::echo("spare");
+    let root = "idle_timeout = \"500ms\"\n";
+    let gateway = gateway(&format!("{root}{}", rule("", &[&large, &spare])));
+    let clients: Vec<_> = (0..16)
+        .map(|_| {
+            let mut client = gateway.client();
+            client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+            client
+        })
+        .collect();
+    std::thread::sleep(Duration::from_secs(3));
+    drop(clients);
+    let log = gateway.log();
+    assert!(!log.iter().any(|line| line["message"] == "backend unhealthy"), "{log:?}");
+}

@@ -11,6 +11,7 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri, response};
 use lb_h1::{RequestHead, drop_underscore_names};
+use lb_health::FailureKind;
 use lb_policy::{BodyFilter, ClientInfo, Verdict};
 use lb_router::{RequestView, Routed};
 
@@ -231,11 +232,16 @@ async fn pass_on(
             plan.next(conversation, &upload)
         }
         Relayed::Broken(reason) => {
-            ticket.broke("upstream_reset", reason);
+            ticket.broke("upstream_reset", reason, FailureKind::Reset);
+            Next::Close
+        }
+        Relayed::Cut { code, reason } => {
+            ticket.cut(code, reason);
             Next::Close
         }
         Relayed::Stalled => {
-            ticket.broke("idle_timeout", "neither side moved the body for idle_timeout".to_owned());
+            let reason = "the backend moved nothing for idle_timeout".to_owned();
+            ticket.broke("upstream_timeout", reason, FailureKind::Timeout);
             Next::Close
         }
         Relayed::ClientGone => Next::Close,

@@ -170,6 +170,9 @@ async fn attempt(
             Sent::Broken { error, is_answered } => {
                 let may_replay =
                     !is_answered && outgoing.head.method.is_idempotent() && outgoing.upload.is_untouched();
+                if connection.is_reused() && !is_answered && !may_replay {
+                    ticket.forgive();
+                }
                 let rejected = Reject::Send(error);
                 match may_replay {
                     true if connection.is_reused() => {}

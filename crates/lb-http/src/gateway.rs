@@ -63,6 +63,7 @@ pub struct Gateway {
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     supervisor: Supervisor,
+    supervising: tokio::task::JoinHandle<()>,
 }
 
 impl Gateway {
@@ -88,7 +89,7 @@ impl Gateway {
             sockets.push(opened.into_iter());
         }
         start_resolving(&snapshot).await;
-        let supervisor = start_supervising(&snapshot, config);
+        let (supervisor, supervising) = start_supervising(&snapshot, config);
 
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -125,7 +126,7 @@ impl Gateway {
             });
             threads.push(thread.map_err(StartError::Worker)?);
         }
-        Ok(Self { shared, addresses, stop, workers: threads, supervisor })
+        Ok(Self { shared, addresses, stop, workers: threads, supervisor, supervising })
     }
 
     /// The listeners' names and the addresses they really have.
@@ -148,6 +149,7 @@ impl Gateway {
         if let Err(error) = self.supervisor.save() {
             tracing::warn!(%error, "health state could not be saved");
         }
+        self.supervising.abort();
         let deadline = Instant::now() + timeout;
         while self.workers.iter().any(|worker| !worker.is_finished()) {
             if Instant::now() >= deadline {
@@ -168,12 +170,15 @@ async fn start_resolving(snapshot: &Snapshot) {
 }
 
 /// Probes backends and keeps every balancer's set of eligible ones.
-fn start_supervising(snapshot: &Snapshot, config: &GatewayConfig) -> Supervisor {
+fn start_supervising(
+    snapshot: &Snapshot,
+    config: &GatewayConfig,
+) -> (Supervisor, tokio::task::JoinHandle<()>) {
     let options = SupervisorOptions { state_file: config.state_file.clone(), ..SupervisorOptions::default() };
     let supervisor = Supervisor::new(options);
     supervisor.enforce(snapshot.upstreams.iter().map(|upstream| Arc::clone(&upstream.monitor)).collect());
-    tokio::spawn(supervisor.clone().run());
-    supervisor
+    let supervising = tokio::spawn(supervisor.clone().run());
+    (supervisor, supervising)
 }
 
 /// What status pages may see of a running gateway.

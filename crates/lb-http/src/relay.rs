@@ -17,10 +17,13 @@ use crate::watch::Phase;
 pub(crate) enum Relayed {
     /// Whole.
     Whole,
-    /// The backend broke off, or a filter did; the client must not take the part for the whole.
+    /// The backend broke off; the client must not take the part for the whole.
     Broken(String),
-    /// Neither side moved for the idle deadline.
+    /// The backend sent nothing for the idle deadline, or took nothing of the request.
     Stalled,
+    /// It had to be cut, through no fault of the backend: a client that stands still or sends no proper body, a
+    /// filter that gave up.
+    Cut { code: &'static str, reason: String },
     /// The client left.
     ClientGone,
 }
@@ -50,7 +53,7 @@ struct Relay<'a> {
 impl Relay<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Relayed> {
         if self.conversation.client.watch.is_expired() {
-            return Poll::Ready(Relayed::Stalled);
+            return Poll::Ready(self.stalled());
         }
         // What came with the head goes out with it.
         if let Err(error) = self.drain() {
@@ -76,6 +79,14 @@ impl Relay<'_> {
                 },
             }
         }
+    }
+
+    /// Whose fault it is that nothing moves.
+    fn stalled(&self) -> Relayed {
+        if self.conversation.outbox.is_empty() && !self.upload.waits_for_client() {
+            return Relayed::Stalled;
+        }
+        Relayed::Cut { code: "client_stalled", reason: "the client stood still for idle_timeout".to_owned() }
     }
 
     /// Moves what the backend's inbox has of the body to the outbox.
@@ -126,12 +137,15 @@ impl Relay<'_> {
             Ok(_) => Poll::Pending,
             Err(UploadError::ClientGone) => Poll::Ready(Relayed::ClientGone),
             Err(UploadError::Malformed(error)) => {
-                Poll::Ready(Relayed::Broken(format!("request body: {error}")))
+                Poll::Ready(Relayed::Cut { code: "bad_request", reason: format!("request body: {error}") })
             }
         }
     }
 }
 
 fn broken(error: &PassageError) -> Relayed {
-    Relayed::Broken(error.to_string())
+    match error {
+        PassageError::Framing(error) => Relayed::Broken(error.to_string()),
+        PassageError::Filter(error) => Relayed::Cut { code: "filter_failed", reason: error.to_string() },
+    }
 }

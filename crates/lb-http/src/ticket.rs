@@ -200,9 +200,14 @@ impl Ticket {
     }
 
     /// A body broke off after its head had been sent.
-    pub(crate) fn broke(&mut self, code: &'static str, error: String) {
+    pub(crate) fn broke(&mut self, code: &'static str, error: String, kind: health::FailureKind) {
         self.feed_back(false, None);
-        self.backend_failed(health::FailureKind::Reset);
+        self.backend_failed(kind);
+        self.cut(code, error);
+    }
+
+    /// A body was cut after its head had been sent, and the backend is not to blame.
+    pub(crate) fn cut(&mut self, code: &'static str, error: String) {
         self.code = Some(code);
         self.error = Some(error);
     }
@@ -211,6 +216,11 @@ impl Ticket {
     pub(crate) fn carried(&mut self, bytes_in: u64, bytes_out: u64) {
         self.bytes_in = bytes_in;
         self.bytes_out = bytes_out;
+    }
+
+    /// The attempt says nothing of the backend's health: it had every right to close an idle connection.
+    pub(crate) fn forgive(&mut self) {
+        self.permit = None;
     }
 
     /// The backend has done its part, or is given up.
