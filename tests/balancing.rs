@@ -261,6 +261,38 @@ fn ip_hash_spreads_clients_and_moves_only_those_of_a_dead_backend() {
 }
 
 #[test]
+fn taking_a_backend_out_of_the_configuration_moves_only_its_own_clients() {
+    let [a, b, c] = three();
+    let with = gateway(&rule("load_balancing = \"ip_hash\"", &[&a, &b, &c]));
+    let without = gateway(&rule("load_balancing = \"ip_hash\"", &[&a, &c]));
+    let home = |gateway: &Gateway, client: u8| {
+        let source = IpAddr::V4(Ipv4Addr::new(127, 0, 9, client));
+        Client::connect_from(source, gateway.address()).get("/").backend()
+    };
+    let homes: Vec<(u8, String)> = (1..=90).map(|client| (client, home(&with, client))).collect();
+    assert!(homes.iter().any(|(_, home)| home == "b"), "some lived there");
+    for (client, before) in homes {
+        let after = home(&without, client);
+        assert!(after == before || before == "b", "127.0.9.{client} moved from {before} to {after}");
+    }
+}
+
+#[test]
+fn addresses_that_are_none_break_nothing_even_from_a_trusted_proxy() {
+    let [a, b, c] = three();
+    let config = rule("load_balancing = \"ip_hash\"", &[&a, &b, &c]);
+    let gateway = gateway(&format!("trusted_proxies = [\"127.0.0.1/32\"]\n{config}"));
+    let mut client = gateway.client();
+    for forged in
+        ["-9223372036854775808", "", ",,,", "999.999.999.999", "::", "[::1]:80", "10.0.0.1:99999", "\u{e9}"]
+    {
+        for name in ["X-Forwarded-For", "X-Real-IP"] {
+            assert_eq!(client.request("GET", "/", &[(name, forged)]).status, 200, "{name}: {forged}");
+        }
+    }
+}
+
+#[test]
 fn ip_hash_spreads_a_thousand_clients_of_a_trusted_proxy_evenly() {
     let [a, b, c] = three();
     let config = rule("load_balancing = \"ip_hash\"", &[&a, &b, &c]);

@@ -10,11 +10,14 @@
 )]
 
 mod balancing;
+mod breaker;
 mod browser;
+mod capacity;
 mod config_cli;
 mod demo;
 mod failure;
 mod forwarding;
+mod health;
 mod http1;
 mod http1_refused;
 mod limits;
