@@ -177,6 +177,9 @@ impl Vitals {
         self.last_probe = Some(now);
         let Some(thresholds) = &mut self.probe else { return };
         thresholds.observe(result.is_ok());
+        if let Some(ejection) = &mut self.ejection {
+            ejection.probed(result.is_ok(), thresholds.rise());
+        }
         if let Err(error) = result
             && !thresholds.is_healthy()
         {

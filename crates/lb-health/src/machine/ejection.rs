@@ -1,5 +1,9 @@
 //! Passive ejection: a backend that fails so many requests in a row is kept out for a while and comes back by itself.
+//!
+//! Probes shorten that while only where they saw the same outage: bad ones first, then good ones. A health endpoint that was
+//! good all along says nothing of what the requests met.
 
+use std::num::NonZeroU32;
 use std::time::Instant;
 
 use crate::config::PassiveConfig;
@@ -10,11 +14,13 @@ use crate::machine::later;
 pub(crate) struct Ejection {
     config: PassiveConfig,
     until: Option<Instant>,
+    /// Good probes in a row since the last bad one, where there was one.
+    good_since_bad: Option<u32>,
 }
 
 impl Ejection {
     pub(crate) fn new(config: PassiveConfig) -> Self {
-        Self { config, until: None }
+        Self { config, until: None, good_since_bad: None }
     }
 
     /// When it comes back, while it is out.
@@ -28,6 +34,19 @@ impl Ejection {
         if self.until.is_none() && spare && self.config.ejects_at(streak) {
             self.until = Some(later(now, self.config.ejection_time));
         }
+    }
+
+    /// A probe has ended. After a bad one, `rise` good ones in a row end the ejection: what it was for is over.
+    pub(crate) fn probed(&mut self, good: bool, rise: NonZeroU32) {
+        self.good_since_bad = match (good, self.good_since_bad) {
+            (false, _) => Some(0),
+            (true, Some(count)) if count + 1 < rise.get() => Some(count + 1),
+            (true, Some(_)) => {
+                self.lift();
+                None
+            }
+            (true, None) => None,
+        };
     }
 
     /// Ends it before its time.
@@ -66,6 +85,31 @@ mod tests {
         ejection.tick(now + OUT - Duration::from_millis(1));
         assert_eq!(ejection.until(), Some(now + OUT));
         ejection.tick(now + OUT);
+        assert_eq!(ejection.until(), None);
+    }
+
+    #[test]
+    fn probes_that_saw_the_outage_end_it_and_others_do_not() {
+        let now = Instant::now();
+        let rise = NonZeroU32::new(2).unwrap();
+        for (probes, is_out) in
+            [("++++", true), ("-+", true), ("-++", false), ("--+-+", true), ("-+-++", false), ("", true)]
+        {
+            let mut ejection = Ejection::new(PassiveConfig::default());
+            ejection.failed(5, true, now);
+            probes.chars().for_each(|probe| ejection.probed(probe == '+', rise));
+            assert_eq!(ejection.until().is_some(), is_out, "probes {probes}");
+        }
+    }
+
+    #[test]
+    fn an_outage_that_the_probes_saw_first_ends_with_them_too() {
+        let rise = NonZeroU32::new(2).unwrap();
+        let mut ejection = Ejection::new(PassiveConfig::default());
+        ejection.probed(false, rise);
+        ejection.failed(5, true, Instant::now());
+        ejection.probed(true, rise);
+        ejection.probed(true, rise);
         assert_eq!(ejection.until(), None);
     }
 

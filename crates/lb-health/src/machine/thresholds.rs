@@ -22,6 +22,11 @@ impl Thresholds {
         self.healthy
     }
 
+    /// Good results in a row that make it healthy.
+    pub(crate) fn rise(&self) -> NonZeroU32 {
+        self.rise
+    }
+
     /// Takes in one result.
     pub(crate) fn observe(&mut self, good: bool) {
         if good == self.healthy {

@@ -73,6 +73,9 @@ proptest! {
                     model.probes.push(good);
                     let ends_with = |run: &[bool]| model.probes.ends_with(run);
                     model.down = if model.down { !ends_with(&[true; 2]) } else { ends_with(&[false; 3]) };
+                    if ends_with(&[false, true, true]) {
+                        model.ejected = None;
+                    }
                 }
                 Step::Wait(seconds) => {
                     clock += seconds;
