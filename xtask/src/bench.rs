@@ -25,6 +25,7 @@ mod report;
 mod resident;
 mod scenario;
 mod slow_readers;
+mod start_up;
 mod stats;
 mod syscalls;
 mod table;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::measure::Bench;
 use super::ports::Ports;
-use super::{idle_memory, open_loop, resident, slow_readers};
+use super::{idle_memory, open_loop, resident, slow_readers, start_up};
 
 /// One such measurement.
 pub(crate) struct ExtraInfo {
@@ -39,6 +39,12 @@ pub(crate) const ALL: &[ExtraInfo] = &[
         summary: "50 clients that read 16 MiB answers slowly: their memory, and the p99 of 8 quick clients, in µs",
         usual: true,
         run: slow_readers::run,
+    },
+    ExtraInfo {
+        name: "start-up",
+        summary: "from starting the program to its first answer, in ms",
+        usual: true,
+        run: start_up::run,
     },
     ExtraInfo {
         name: "rss-over-time",

@@ -94,6 +94,16 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo { name: CONTROL, ..NGINX_PEER },
 ];
 
+/// The gateway with a hundred rules, for what its start costs then.
+pub(crate) const HUNDRED_RULES: PeerInfo = PeerInfo {
+    name: "gatewayd, 100 rules",
+    templates: &["gatewayd-100-rules.toml"],
+    arguments: &["run", "-c", "{{dir}}/gatewayd-100-rules.toml"],
+    environment: &[],
+    version: "--version",
+    first: false,
+};
+
 /// A proxy whose program was found.
 pub(crate) struct Peer {
     pub(crate) info: &'static PeerInfo,
@@ -139,7 +149,25 @@ impl Peer {
         ports: &mut Ports,
         interrupt: &Interrupt,
     ) -> Result<Proxy> {
-        let directory = directory.join(self.info.name.replace(' ', "-"));
+        let mut proxy = self.launch(wrapper, directory, origins, ports)?;
+        proxy.running.wait_for_port(proxy.port, interrupt)?;
+        Ok(proxy)
+    }
+
+    /// The same program with other settings.
+    pub(crate) fn with(&self, info: &'static PeerInfo) -> Self {
+        Self { info, program: self.program.clone(), version: self.version.clone() }
+    }
+
+    /// Starts it and waits for nothing.
+    pub(crate) fn launch(
+        &self,
+        wrapper: &[String],
+        directory: &Path,
+        origins: [u16; 3],
+        ports: &mut Ports,
+    ) -> Result<Proxy> {
+        let directory = directory.join(self.info.name.replace([' ', ','], "-"));
         fs::create_dir_all(&directory)?;
         let values = Values { directory: &directory, port: ports.take()?, admin: ports.take()?, origins };
         for template in self.info.templates {
@@ -149,7 +177,7 @@ impl Peer {
         let arguments = self.info.arguments.iter().map(|text| values.fill_in(text));
         let mut words = wrapper.iter().cloned().chain([program]).chain(arguments);
         let program = words.next().map(PathBuf::from).unwrap_or_default();
-        let mut running = Running::start(
+        let running = Running::start(
             self.info.program(),
             Core::Proxy,
             &program,
@@ -157,7 +185,6 @@ impl Peer {
             self.info.environment,
             &directory,
         )?;
-        running.wait_for_port(values.port, interrupt)?;
         Ok(Proxy { name: self.info.name, port: values.port, running })
     }
 }
