@@ -19,6 +19,7 @@ mod matching;
 mod observe;
 mod policy;
 mod redirect;
+mod retries;
 mod route;
 mod rule;
 mod upstream;

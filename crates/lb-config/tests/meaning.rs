@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use lb_config::{Format, Loaded, load_str};
-use lb_http::config::{GatewayConfig, HostHeader};
+use lb_http::config::{GatewayConfig, HostHeader, QueueConfig, RetryConfig};
 use lb_policy::PolicyConfig;
 use lb_router::PathConfig;
 
@@ -28,7 +28,7 @@ fn defaults_are_the_engines() {
         (rule.timeouts.connect, rule.timeouts.idle),
         (Duration::from_secs(3), Duration::from_secs(60))
     );
-    assert_eq!((rule.retry_attempts, &rule.host_header), (2, &HostHeader::Preserve));
+    assert_eq!((&rule.retries, &rule.host_header), (&RetryConfig::default(), &HostHeader::Preserve));
     assert_eq!((config.pool.max_idle, config.pool.max_idle_per_backend), (4096, 256));
     assert_eq!(config.shutdown_timeout, Duration::from_secs(30));
     assert!(config.merge_slashes && !config.underscores_in_headers);
@@ -130,8 +130,28 @@ fn retries_are_the_rules_else_the_upstreams() {
         "[upstreams.a]\nbackends = ['h:1']\nretries = { attempts = 5 }\n[[rules]]\npath = '/1'\nupstream = 'a'\n\
          [[rules]]\npath = '/2'\nupstream = 'a'\nretries = { attempts = 0 }\n[[rules]]\nbackends = ['h:2']",
     );
-    let attempts: Vec<u32> = config.rules.iter().map(|rule| rule.retry_attempts).collect();
+    let attempts: Vec<u32> = config.rules.iter().map(|rule| rule.retries.attempts).collect();
     assert_eq!(attempts, [5, 0, 2]);
+}
+
+#[test]
+fn each_key_of_retries_is_the_rules_else_the_upstreams() {
+    let config = toml(
+        "[upstreams.a]\nbackends = ['h:1']\nqueue = { max_pending = 7 }\n\
+         retries = { on = ['connect', '503', '5xx', '429'], budget = 0.5, attempt_timeout = '2s', replay_body = '1KiB' }\n\
+         [[rules]]\nupstream = 'a'\nretries = { budget = 0.1 }",
+    );
+    let retries = &config.rules[0].retries;
+    assert_eq!((retries.budget, retries.attempt_timeout), (0.1, Some(Duration::from_secs(2))));
+    assert_eq!((retries.attempts, retries.replay_body), (2, 1024));
+    assert!(!retries.on.reset, "it is not listed");
+    for (status, is_retried) in
+        [(429, true), (500, true), (503, true), (599, true), (200, false), (404, false)]
+    {
+        let status = http::StatusCode::from_u16(status).unwrap();
+        assert_eq!(retries.on.status(status), is_retried, "{status}");
+    }
+    assert_eq!(config.upstreams[0].queue, QueueConfig { max_pending: 7, timeout: Duration::from_secs(1) });
 }
 
 #[test]

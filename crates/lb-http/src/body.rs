@@ -131,6 +131,16 @@ impl Passage {
     }
 }
 
+/// Throws away what has arrived of a body that nobody wants. True where that is all of it.
+pub(crate) fn discard(framing: ResponseFraming, inbox: &mut BytesMut) -> bool {
+    let mut passage = Passage::new(framing, false, None);
+    let mut nowhere = BytesMut::new();
+    while let Ok(true) = passage.drain(inbox, &mut nowhere) {
+        nowhere.clear();
+    }
+    passage.is_ended()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -112,6 +112,8 @@ pub struct UpstreamConfig {
     pub backends: Vec<BackendConfig>,
     /// What holds for the health of all of them together.
     pub health: UpstreamOptions,
+    /// Who waits while every backend is at its limit.
+    pub queue: QueueConfig,
 }
 
 /// One member of an upstream.
@@ -150,10 +152,76 @@ pub struct RuleConfig {
     pub timeouts: Timeouts,
     /// The Host field the backend sees.
     pub host_header: HostHeader,
-    /// Extra tries after connect failures and stale pooled connections.
-    pub retry_attempts: u32,
+    /// What is done when an attempt at a backend fails.
+    pub retries: RetryConfig,
     /// Policies in their order.
     pub policies: Vec<PolicyConfig>,
+}
+
+/// What is done when an attempt at a backend fails. Failed connects are tried elsewhere whatever stands here, unless
+/// there are no attempts at all: nothing of the request was sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryConfig {
+    /// Extra tries; 0 turns all retries off.
+    pub attempts: u32,
+    /// What is tried elsewhere, for idempotent requests.
+    pub on: RetryOn,
+    /// Extra requests as a share of all, over the upstream and the process.
+    pub budget: f64,
+    /// Until the response head, for one attempt of a request that may be tried again; then it is broken off.
+    pub attempt_timeout: Option<Duration>,
+    /// The largest request body that is kept until an answer has come, so that it can be sent again.
+    pub replay_body: usize,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self {
+            attempts: 2,
+            on: RetryOn::default(),
+            budget: 0.2,
+            attempt_timeout: None,
+            replay_body: 64 << 10,
+        }
+    }
+}
+
+/// Failures that are worth another backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryOn {
+    /// The connection broke before an answer.
+    pub reset: bool,
+    /// One of these statuses, in rising order.
+    pub statuses: Vec<u16>,
+}
+
+impl Default for RetryOn {
+    fn default() -> Self {
+        Self { reset: true, statuses: Vec::new() }
+    }
+}
+
+impl RetryOn {
+    /// Whether an answer of this status is given up for another backend's.
+    #[must_use]
+    pub fn status(&self, status: StatusCode) -> bool {
+        !self.statuses.is_empty() && self.statuses.binary_search(&status.as_u16()).is_ok()
+    }
+}
+
+/// How many requests wait for a free place at a backend, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueConfig {
+    /// Requests of one upstream, over the whole process; 0 turns waiting off.
+    pub max_pending: u32,
+    /// Then 503.
+    pub timeout: Duration,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self { max_pending: 100, timeout: Duration::from_secs(1) }
+    }
 }
 
 /// Where a rule sends its clients.

@@ -16,11 +16,12 @@ use lb_policy::{BodyFilter, ClientInfo, Verdict};
 use lb_router::{RequestView, Routed};
 
 use crate::answer::{self, Manner};
+use crate::attempt::{Answer, Outgoing};
 use crate::body::Passage;
 use crate::config::{Redirect, Timeouts};
 use crate::conversation::{Conversation, Next};
 use crate::fields::REQUEST_ID;
-use crate::forward::{Answer, Outgoing, forward};
+use crate::forward::forward;
 use crate::forwarded::{self, Hop};
 use crate::reject::Reject;
 use crate::relay::{Relayed, relay};

@@ -1,10 +1,13 @@
 //! The forwarding engine: accept, parse, route, pick, forward, relay, record.
 //!
 //! Start reading in `exchange.rs`, where a request's life stands in one screen; `worker.rs` and `serve.rs` are
-//! what happens before it, `forward.rs` and `body.rs` what it calls.
+//! what happens before it, `forward.rs`, `attempt.rs` and `relay.rs` what it calls.
 
 mod answer;
+mod attempt;
 mod body;
+mod budget;
+mod choice;
 mod client;
 pub mod config;
 pub mod control;
@@ -16,6 +19,7 @@ mod forwarded;
 mod gateway;
 mod listen;
 mod pool;
+mod queue;
 mod reject;
 mod relay;
 mod request_id;

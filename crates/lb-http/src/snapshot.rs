@@ -1,7 +1,7 @@
 //! One configuration, put in force whole: a request sees exactly one of them from its first byte to its last.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use http::uri::Authority;
@@ -12,10 +12,12 @@ use lb_observe::{BackendStats, Registry, RuleStats, UpstreamStats};
 use lb_policy::Policy;
 use lb_router::{RouteError, Router};
 
+use crate::budget::Budget;
 use crate::config::{
-    BackendConfig, GatewayConfig, HostHeader, Redirect, RuleConfig, Timeouts, UpstreamConfig,
+    BackendConfig, GatewayConfig, HostHeader, Redirect, RetryConfig, RuleConfig, Timeouts, UpstreamConfig,
 };
 use crate::pool::Slot;
+use crate::queue::Queue;
 use crate::resolve::Endpoint;
 
 /// Why a configuration cannot be put in force.
@@ -74,7 +76,7 @@ pub(crate) struct Rule {
     pub(crate) redirect: Option<Redirect>,
     pub(crate) timeouts: Timeouts,
     pub(crate) host_header: HostHeader,
-    pub(crate) retry_attempts: u32,
+    pub(crate) retries: RetryConfig,
     pub(crate) policies: Vec<Box<dyn Policy>>,
     pub(crate) stats: Arc<RuleStats>,
 }
@@ -89,6 +91,10 @@ pub(crate) struct Upstream {
     pub(crate) monitor: Arc<HealthMonitor>,
     /// In the balancer's order, so that a lease's position leads here.
     pub(crate) targets: Vec<Target>,
+    /// Bounds retries.
+    pub(crate) budget: Budget,
+    /// Who waits for a free place.
+    pub(crate) queue: Queue,
     pub(crate) stats: Arc<UpstreamStats>,
 }
 
@@ -140,7 +146,7 @@ impl Rule {
             redirect: config.redirect.clone(),
             timeouts: config.timeouts,
             host_header: config.host_header.clone(),
-            retry_attempts: config.retry_attempts,
+            retries: config.retries.clone(),
             policies: config.policies.iter().map(lb_policy::PolicyConfig::build).collect(),
             stats: registry.rule(&config.route.name, workers),
         }
@@ -176,7 +182,17 @@ impl Upstream {
             balancer,
             monitor,
             targets,
+            budget: Budget::new(Instant::now()),
+            queue: Queue::new(config.queue),
             stats: registry.upstream(&config.name, workers),
+        })
+    }
+
+    /// Draws one retry on the budget, for a rule that allows this share.
+    pub(crate) fn may_retry(&self, share: f64, now: Instant) -> bool {
+        self.budget.draw(share, now, || {
+            let attempts: u64 = self.targets.iter().map(|target| target.backend.total()).sum();
+            attempts.saturating_sub(self.stats.retries())
         })
     }
 }

@@ -147,6 +147,7 @@ impl Ticket {
 
     /// Another attempt begins, at this backend.
     pub(crate) fn attempt(&mut self, upstream: usize, lease: Lease, permit: Attempt) {
+        self.give_back();
         self.permit = Some(permit);
         self.attempts += 1;
         self.backend = Some((upstream, lease.position()));
@@ -159,13 +160,24 @@ impl Ticket {
     pub(crate) fn attempt_failed(&mut self, reject: &Reject) {
         self.feed_back(false, None);
         self.judge(reject);
-        self.lease = None;
+        self.give_back();
         let (Some((_, _, target)), Some(kind)) = (self.target(), FailureKind::of_code(reject.code())) else {
             return;
         };
         let worker = &self.client.worker;
         target.stats.record_retried(worker.index, kind, worker.wall_clock(Instant::now()));
         tracing::debug!(backend = %target.url, reason = ?reject.reason(), "attempt failed, trying elsewhere");
+    }
+
+    /// The backend answered, but its answer is given up and another attempt is to follow.
+    pub(crate) fn attempt_discarded(&mut self) {
+        self.permit = None;
+        self.give_back();
+        let Some((_, _, target)) = self.target() else { return };
+        let worker = &self.client.worker;
+        let now = worker.wall_clock(Instant::now());
+        target.stats.record_discarded(worker.index, self.status, self.upstream_latency, now);
+        tracing::debug!(backend = %target.url, status = %self.status, "answer discarded, trying elsewhere");
     }
 
     /// The response head has come from the backend.
@@ -229,7 +241,16 @@ impl Ticket {
             self.backend_succeeded();
         }
         self.permit = None;
-        self.lease = None;
+        self.give_back();
+    }
+
+    /// Gives the backend's place back, and wakes whoever waits for one.
+    fn give_back(&mut self) {
+        if self.lease.take().is_some()
+            && let Some((upstream, _)) = self.upstream()
+        {
+            upstream.queue.freed();
+        }
     }
 
     /// What a failed attempt says of the backend; nothing where the client is to blame.
@@ -326,5 +347,6 @@ impl Drop for Ticket {
         for recorder in worker.recorders() {
             recorder.record(&exchange);
         }
+        self.give_back();
     }
 }

@@ -15,7 +15,18 @@ pub(crate) struct Upload {
     /// The client waits for 100 before it sends anything.
     expects_continue: bool,
     pending: BytesMut,
+    kept: Kept,
     stage: Stage,
+}
+
+/// What has been taken from the client so far, framed as it goes out: another backend may need it too.
+enum Kept {
+    /// Nothing was taken.
+    Untouched,
+    /// All of it; not to grow above the limit.
+    Whole { bytes: BytesMut, limit: usize },
+    /// Some of it is gone.
+    Gone,
 }
 
 /// What the body is waiting for.
@@ -55,7 +66,41 @@ impl Upload {
     pub(crate) fn new(framing: BodyFraming, expects_continue: bool) -> Self {
         let passage = Passage::new(framing.into(), framing == BodyFraming::Chunked, None);
         let stage = if passage.is_ended() { Stage::Done } else { Stage::Client };
-        Self { framing, passage, expects_continue, pending: BytesMut::new(), stage }
+        Self { framing, passage, expects_continue, pending: BytesMut::new(), kept: Kept::Untouched, stage }
+    }
+
+    /// Keeps what is taken of a body up to this size, so that it can be sent more than once. Costs a body that has
+    /// none nothing.
+    pub(crate) fn keep(&mut self, limit: usize) {
+        let fits = match self.framing {
+            BodyFraming::None => false,
+            BodyFraming::Length(length) => length <= limit as u64,
+            BodyFraming::Chunked => true,
+        };
+        if fits && !self.passage.is_ended() {
+            self.kept = Kept::Whole { bytes: BytesMut::new(), limit };
+        }
+    }
+
+    /// No other backend will be asked: what was kept is let go.
+    pub(crate) fn settle(&mut self) {
+        if let Kept::Whole { .. } = self.kept {
+            self.kept = Kept::Gone;
+        }
+    }
+
+    /// Whether another backend can have all of it.
+    pub(crate) fn can_begin_anew(&self) -> bool {
+        !matches!(self.kept, Kept::Gone)
+    }
+
+    /// Whether it is sure from its head on that it can begin anew at any time.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        match self.kept {
+            Kept::Untouched => self.passage.is_ended(),
+            Kept::Whole { .. } => self.framing != BodyFraming::Chunked,
+            Kept::Gone => false,
+        }
     }
 
     pub(crate) fn framing(&self) -> BodyFraming {
@@ -65,11 +110,6 @@ impl Upload {
     /// Whether all of it has been read from the client.
     pub(crate) fn is_complete(&self) -> bool {
         self.passage.is_ended()
-    }
-
-    /// Whether nothing of it has been taken from the client yet, so that another backend can have all of it.
-    pub(crate) fn is_untouched(&self) -> bool {
-        self.passage.bytes() == 0
     }
 
     /// Whether there is nothing left to send, the head included.
@@ -91,6 +131,9 @@ impl Upload {
     /// write.
     pub(crate) fn begin(&mut self, head: BytesMut, client: &mut Transport) -> Result<(), UploadError> {
         self.pending = head;
+        if let Kept::Whole { bytes, .. } = &self.kept {
+            self.pending.extend_from_slice(bytes);
+        }
         self.stage = Stage::Backend;
         while self.pending.len() < BATCH && self.drain(client)? {}
         Ok(())
@@ -100,7 +143,11 @@ impl Upload {
         if client.inbox.is_empty() {
             return Ok(false);
         }
-        self.passage.drain(&mut client.inbox, &mut self.pending).map_err(UploadError::Malformed)
+        let before = self.pending.len();
+        let moved =
+            self.passage.drain(&mut client.inbox, &mut self.pending).map_err(UploadError::Malformed)?;
+        self.kept.add(self.pending.get(before..).unwrap_or_default());
+        Ok(moved)
     }
 
     /// Throws away what has arrived of a body that nobody wants. True where that is all of it, so that the next
@@ -172,8 +219,21 @@ impl Upload {
         let direct = self.passage.direct(piece).unwrap_or(0);
         let (body, rest) = piece.split_at_checked(direct).unwrap_or((piece, &[]));
         client.inbox.extend_from_slice(rest);
+        self.kept.add(body);
         if !body.is_empty() && backend.poll_write_after(cx, &mut self.pending, body).is_err() {
             self.stage = Stage::Refused;
+        }
+    }
+}
+
+impl Kept {
+    fn add(&mut self, taken: &[u8]) {
+        match self {
+            _ if taken.is_empty() => {}
+            Self::Whole { bytes, limit } if bytes.len() + taken.len() <= *limit => {
+                bytes.extend_from_slice(taken);
+            }
+            _ => *self = Self::Gone,
         }
     }
 }

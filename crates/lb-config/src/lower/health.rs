@@ -5,19 +5,14 @@ mod watch;
 pub(super) use watch::{Watch, Written};
 
 use super::Context;
-use crate::suggest;
-use crate::written::health::{CircuitBreaker, HealthCheck, Passive, Retries};
+use crate::written::health::{CircuitBreaker, HealthCheck, Passive};
 use crate::written::upstream::Upstream;
-use crate::written::values::{At, List, SwitchOr};
-
-/// Words of `retries.on` beside status codes.
-const RETRY_ON: &[&str] = &["connect", "reset", "timeout", "5xx"];
+use crate::written::values::{At, SwitchOr};
 
 pub(super) fn check_upstream(context: &mut Context<'_>, upstream: &Upstream) {
     check_switch(context, upstream.health_check.as_ref());
     check_passive(context, upstream.passive.as_ref());
     check_breaker(context, upstream.circuit_breaker.as_ref());
-    check_retries(context, upstream.retries.as_ref());
     if let Some(threshold) = &upstream.panic_threshold {
         context.fraction(threshold);
     }
@@ -68,34 +63,6 @@ pub(super) fn check_breaker(context: &mut Context<'_>, written: Option<&At<Switc
     for count in [&table.failure_threshold, &table.half_open_max_calls].into_iter().flatten() {
         context.at_least_one(count, "it counts from the first: 1 acts at once");
     }
-}
-
-pub(super) fn check_retries(context: &mut Context<'_>, written: Option<&At<Retries>>) {
-    let Some(At { value: table, .. }) = written else { return };
-    if let Some(budget) = &table.budget {
-        context.fraction(budget);
-    }
-    for word in table.on.iter().flat_map(List::iter) {
-        let is_status = word.value.parse().is_ok_and(|status: u16| (400..600).contains(&status));
-        if is_status || RETRY_ON.contains(&word.value.as_str()) {
-            continue;
-        }
-        let help = suggest::did_you_mean(&word.value, RETRY_ON.iter().copied()).unwrap_or_else(|| {
-            format!("good values are {} and statuses from 400 to 599", suggest::list(RETRY_ON, "and"))
-        });
-        context
-            .error(
-                word.id,
-                format!("retries cannot be made on {}", context.quote(word.id)),
-                "not a known value",
-            )
-            .help(help);
-    }
-}
-
-/// Extra tries, where they are written.
-pub(super) fn attempts(retries: &Retries) -> Option<u32> {
-    retries.attempts.as_ref().map(|attempts| attempts.value)
 }
 
 fn is_status_list(text: &str) -> bool {

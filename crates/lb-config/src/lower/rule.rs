@@ -5,16 +5,13 @@ use lb_router::RouteConfig;
 
 use super::matching::{self, Route};
 use super::upstream::{self, Upstreams};
-use super::{Context, backend, balance, health, observe, policy, redirect, route};
+use super::{Context, backend, balance, health, observe, policy, redirect, retries, route};
 use crate::suggest;
 use crate::tree::{NodeId, Tree};
 use crate::written::listener::Protocol;
 use crate::written::root::Root;
 use crate::written::rule::Rule;
 use crate::written::values::{At, List};
-
-/// Extra tries of a rule that does not say how many.
-const RETRY_ATTEMPTS: u32 = 2;
 
 pub(super) fn rules(context: &mut Context<'_>, root: &Root, upstreams: &mut Upstreams) -> Vec<RuleConfig> {
     let mut names = Vec::new();
@@ -51,22 +48,21 @@ fn rule(
     health::check_switch(context, rule.health_check.as_ref());
     health::check_passive(context, rule.passive.as_ref());
     health::check_breaker(context, rule.circuit_breaker.as_ref());
-    health::check_retries(context, rule.retries.as_ref());
+    let retries = retries::Meant::of(context, rule.retries.as_ref());
     if let Some(threshold) = &rule.panic_threshold {
         context.fraction(threshold);
     }
     let policies = policy::policies(context, rule);
     let host_header = host_header(context, rule.host_header.as_ref().or(root.host_header.as_ref()));
     let target = target(context, root, upstreams, written, name, name_place)?;
-    let retries = rule.retries.as_ref().and_then(|retries| health::attempts(&retries.value));
-    let of_upstream = upstreams.entries.get(target).and_then(|entry| entry.retry_attempts);
+    let of_upstream = upstreams.entries.get(target).map(|entry| entry.retries.clone()).unwrap_or_default();
     Some(RuleConfig {
         route: RouteConfig::clone(&route.config),
         upstream: target,
         redirect: rule.redirect.as_ref().and_then(|written| redirect::lower(context, written)),
         timeouts: timeouts(root, rule),
         host_header,
-        retry_attempts: retries.or(of_upstream).unwrap_or(RETRY_ATTEMPTS),
+        retries: retries.or(&of_upstream),
         policies,
     })
 }
@@ -124,6 +120,7 @@ fn target(
         let watch = health::Watch::new(root.health_check.as_ref(), health::Written::of_rule(rule));
         if let Some(entry) = upstreams.entries.get_mut(index) {
             entry.watch(&watch);
+            entry.queue = retries::queue(rule.queue.as_ref());
         }
         return Some(index);
     }

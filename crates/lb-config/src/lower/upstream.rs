@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use lb_core::StrategyConfig;
 use lb_health::UpstreamOptions;
-use lb_http::config::UpstreamConfig;
+use lb_http::config::{QueueConfig, UpstreamConfig};
 
 use super::backend::{self, Member};
-use super::{Context, balance, health};
+use super::{Context, balance, health, retries};
 use crate::tree::NodeId;
 use crate::written::root::Root;
 use crate::written::upstream::{Backend, Balancing, Upstream};
@@ -19,8 +19,9 @@ pub(super) struct Entry {
     pub(super) name: String,
     pub(super) members: Vec<Member>,
     strategy: StrategyConfig,
-    /// What `retries.attempts` says for it.
-    pub(super) retry_attempts: Option<u32>,
+    /// What `retries` says for it.
+    pub(super) retries: retries::Meant,
+    pub(super) queue: QueueConfig,
     options: UpstreamOptions,
 }
 
@@ -52,13 +53,14 @@ impl Upstreams {
             Self { entries: Vec::new(), by_name: HashMap::new(), strategy: strategy.unwrap_or_default() };
         for (name, written) in root.upstreams.iter().flat_map(|Names(named)| named) {
             context.check_name("an upstream", name, written.id);
-            let Upstream { load_balancing, backends, retries, .. } = &written.value;
+            let Upstream { load_balancing, backends, .. } = &written.value;
             health::check_upstream(context, &written.value);
             if backends.is_none() && !context.tree.has(written.id, "backends") {
                 context
                     .error_at_key(written.id, format!("upstream `{name}` has no backends"), "no `backends`")
                     .help("add `backends = [\"http://10.0.0.1:8080\"]`");
             }
+            let retries = retries::Meant::of(context, written.value.retries.as_ref());
             let index = upstreams.add(context, name, backends.as_ref(), load_balancing.as_ref());
             if let Some(entry) = upstreams.entries.get_mut(index) {
                 let watch = health::Watch::new(
@@ -66,7 +68,8 @@ impl Upstreams {
                     health::Written::of_upstream(&written.value),
                 );
                 entry.watch(&watch);
-                entry.retry_attempts = retries.as_ref().and_then(|retries| health::attempts(&retries.value));
+                entry.retries = retries;
+                entry.queue = retries::queue(written.value.queue.as_ref());
             }
         }
         upstreams
@@ -86,7 +89,8 @@ impl Upstreams {
             name: name.to_owned(),
             members,
             strategy: strategy.unwrap_or_else(|| self.strategy.clone()),
-            retry_attempts: None,
+            retries: retries::Meant::default(),
+            queue: QueueConfig::default(),
             options: UpstreamOptions::default(),
         })
     }
@@ -107,7 +111,8 @@ impl Upstreams {
             name: format!("{}@{rule}", shared.name),
             members: members.collect(),
             strategy,
-            retry_attempts: shared.retry_attempts,
+            retries: shared.retries.clone(),
+            queue: shared.queue,
             options: shared.options.clone(),
         };
         self.push(entry)
@@ -127,6 +132,7 @@ impl Upstreams {
             strategy: entry.strategy,
             backends: entry.members.into_iter().map(|member| member.config).collect(),
             health: entry.options,
+            queue: entry.queue,
         };
         self.entries.into_iter().map(lower).collect()
     }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::values::{At, List, Time};
+use super::values::{At, List, Size, Time};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,15 +39,23 @@ pub(crate) struct CircuitBreaker {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retries {
+    /// Extra tries, each on another backend; 0 turns retries off.
     pub(crate) attempts: Option<At<u32>>,
-    pub(crate) on: Option<List<String>>,
+    /// What idempotent requests are retried on: "connect", "reset", "timeout", "5xx", or a status.
+    pub(crate) on: Option<At<List<String>>>,
+    /// Extra requests as a share of all.
     pub(crate) budget: Option<At<f64>>,
-    pub(crate) attempt_timeout: Option<Time>,
+    /// Until the response head, for one attempt of a request that may be tried again.
+    pub(crate) attempt_timeout: Option<At<Time>>,
+    /// The largest request body that is kept to be sent again.
+    pub(crate) replay_body: Option<At<Size>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Queue {
+    /// Requests that wait at once; 0 turns waiting off.
     pub(crate) max_pending: Option<u32>,
+    /// Then 503.
     pub(crate) timeout: Option<Time>,
 }

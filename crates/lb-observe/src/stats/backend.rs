@@ -120,6 +120,17 @@ impl BackendStats {
         self.record(worker, &Attempt { status, failure, bytes_in: 0, bytes_out: 0, latency: None, ended_at });
     }
 
+    /// Counts an answer that was given up for another backend's: no client saw it.
+    pub fn record_discarded(
+        &self,
+        worker: usize,
+        status: StatusCode,
+        latency: Option<Duration>,
+        ended_at: SystemTime,
+    ) {
+        self.record(worker, &Attempt { status, failure: None, bytes_in: 0, bytes_out: 0, latency, ended_at });
+    }
+
     /// Requests a second over the last minute, or since the figures began.
     ///
     /// Each call also takes a look for later ones; see [`Registry::tick`](crate::Registry::tick).

@@ -1,0 +1,223 @@
+//! One attempt at one backend: a pooled connection or a new one, the request out, the answer's head in.
+//!
+//! A pooled connection that the backend was just closing is replaced by a new one within the attempt. Dropping the
+//! future closes the connection in use.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use http::header;
+use http::{Uri, Version, request};
+use lb_h1::{ConnectionHeader, RequestLine, ResponseHead, encode_request_head};
+
+use crate::client::Client;
+use crate::config::HostHeader;
+use crate::conversation::Conversation;
+use crate::pool::Slot;
+use crate::reject::Reject;
+use crate::send::{Sending, Sent};
+use crate::snapshot::{Rule, Target};
+use crate::target;
+use crate::ticket::Ticket;
+use crate::upload::Upload;
+use crate::upstream::{ConnectError, Connection, SendError};
+use crate::watch::{Expired, Phase, later, within_deadline};
+
+/// What a backend is to be sent.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) head: request::Parts,
+    /// The target as the client sent it.
+    pub(crate) uri: &'a Uri,
+    /// The path after the rule's rewriting.
+    pub(crate) path: &'a str,
+    pub(crate) upload: &'a mut Upload,
+    /// The client's version: 1.0 gets no interim responses.
+    pub(crate) version: Version,
+}
+
+/// A response head, and the connection that its body will come from.
+pub(crate) struct Answer {
+    pub(crate) head: ResponseHead,
+    pub(crate) connection: Connection,
+    pub(crate) slot: Slot,
+}
+
+/// Why an attempt brought no answer.
+pub(crate) struct Failed {
+    pub(crate) rejected: Reject,
+    /// Whether the request can be sent again, and what that would be for.
+    pub(crate) cause: Option<Cause>,
+}
+
+/// Why another backend may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// There was no connection, so nothing was sent.
+    Connect,
+    /// The connection broke before an answer.
+    Reset,
+    /// There was no answer within the attempt's own deadline.
+    Timeout,
+    /// The answer is one of those that are given up.
+    Status,
+}
+
+impl Outgoing<'_> {
+    /// Whether it may be sent a second time (RFC 9110 §9.2.2).
+    pub(crate) fn can_repeat(&self) -> bool {
+        self.head.method.is_idempotent() && self.upload.can_begin_anew()
+    }
+}
+
+impl Answer {
+    /// Gives the answer up. Its connection is kept where all of the body is here already.
+    pub(crate) fn discard(mut self, client: &Client, upload: &Upload) {
+        let ended = crate::body::discard(self.head.framing, &mut self.connection.transport.inbox);
+        if ended && self.head.keep_alive && upload.is_complete() {
+            client.worker.pool.put(self.slot, self.connection, Instant::now());
+        }
+    }
+}
+
+/// The deadlines of an attempt.
+struct Limits {
+    /// Of the request as a whole.
+    deadline: Instant,
+    /// To the response head, once the request has gone.
+    response_head: Duration,
+    /// Whether that is the attempt's own, shorter than what is left of the whole.
+    is_own: bool,
+}
+
+impl Limits {
+    fn of(ticket: &Ticket, rule: &Rule, target: &Target, outgoing: &Outgoing<'_>) -> Self {
+        let response_head = target.timeout.unwrap_or(rule.timeouts.response_head);
+        // The deadline starts anew with an upload's end, and so for one that is sent again.
+        let began = if outgoing.upload.bytes() == 0 { ticket.started() } else { Instant::now() };
+        let deadline = later(began, response_head);
+        let own = rule.retries.attempt_timeout.filter(|_| {
+            rule.retries.attempts > 0
+                && outgoing.head.method.is_idempotent()
+                && outgoing.upload.is_repeatable()
+        });
+        match own.filter(|own| later(Instant::now(), *own) < deadline) {
+            Some(own) => Self { deadline, response_head: own, is_own: true },
+            None => Self { deadline, response_head, is_own: false },
+        }
+    }
+
+    /// Sets the deadline for what comes next: the body's pieces, or the response head.
+    fn begin_sending(&self, client: &Client, upload: &Upload, idle: Duration, now: Instant) {
+        let left = self.deadline.saturating_duration_since(now);
+        match upload.is_complete() {
+            true => client.watch.begin(Phase::Wait, now, left.min(self.response_head)),
+            false => client.watch.begin(Phase::Upload, now, idle),
+        }
+    }
+}
+
+/// Makes the attempt that the ticket has been told of.
+pub(crate) async fn attempt(
+    ticket: &mut Ticket,
+    rule: &Rule,
+    target: &Target,
+    conversation: &mut Conversation,
+    outgoing: &mut Outgoing<'_>,
+) -> Result<Answer, Failed> {
+    let client = Rc::clone(ticket.client());
+    let limits = Limits::of(ticket, rule, target, outgoing);
+    let mut pooled = client.worker.pool.take(target.slot);
+    loop {
+        let mut connection = match pooled.take() {
+            Some(connection) => connection,
+            None => connect(&client, rule, target, limits.deadline)
+                .await
+                .map_err(|rejected| Failed { rejected, cause: Some(Cause::Connect) })?,
+        };
+        let head = encode(rule, target, outgoing).map_err(Failed::for_good)?;
+        connection.count_request();
+        let sent_at = Instant::now();
+        limits.begin_sending(&client, outgoing.upload, rule.timeouts.idle, sent_at);
+        let mut sending = Sending {
+            conversation,
+            backend: &mut connection.transport,
+            upload: outgoing.upload,
+            head,
+            url: &target.url,
+            method: &outgoing.head.method,
+            takes_interim: outgoing.version >= Version::HTTP_11,
+            idle: rule.timeouts.idle,
+            response_head: limits.response_head,
+        };
+        match sending.run().await {
+            Sent::Answered(head) => {
+                ticket.answered(head.status, sent_at, Instant::now());
+                return Ok(Answer { head, connection, slot: target.slot });
+            }
+            Sent::Rejected(Reject::UpstreamTimeout) if limits.is_own && outgoing.can_repeat() => {
+                return Err(Failed { rejected: Reject::UpstreamTimeout, cause: Some(Cause::Timeout) });
+            }
+            Sent::Rejected(rejected) => return Err(Failed::for_good(rejected)),
+            Sent::Broken { is_answered: false, .. } if connection.is_reused() && outgoing.can_repeat() => {}
+            Sent::Broken { error, is_answered } => {
+                if connection.is_reused() && !is_answered {
+                    ticket.forgive();
+                }
+                // A backend that talks nonsense has not merely broken off.
+                let broke_off = matches!(error, SendError::Closed { .. } | SendError::Io { .. });
+                let cause = (broke_off && outgoing.can_repeat()).then_some(Cause::Reset);
+                return Err(Failed { rejected: Reject::Send(error), cause });
+            }
+        }
+    }
+}
+
+impl Failed {
+    fn for_good(rejected: Reject) -> Self {
+        Self { rejected, cause: None }
+    }
+}
+
+/// The head as this backend gets it.
+fn encode(rule: &Rule, target: &Target, outgoing: &mut Outgoing<'_>) -> Result<BytesMut, Reject> {
+    let headers = &mut outgoing.head.headers;
+    match &rule.host_header {
+        HostHeader::Preserve if headers.contains_key(header::HOST) => {}
+        HostHeader::Preserve | HostHeader::Backend => {
+            headers.insert(header::HOST, target.authority.clone());
+        }
+        HostHeader::Literal(host) => {
+            headers.insert(header::HOST, host.clone());
+        }
+    }
+    let mut out = BytesMut::with_capacity(HEAD_ESTIMATE);
+    let line = RequestLine {
+        method: &outgoing.head.method,
+        target: &target::forwarded(outgoing.uri, &target.base_path, outgoing.path),
+        version: Version::HTTP_11,
+    };
+    encode_request_head(&mut out, line, headers, outgoing.upload.framing(), ConnectionHeader::Implied)
+        .map_err(|error| Reject::bad_request(format!("the request cannot be forwarded: {error}")))?;
+    Ok(out)
+}
+
+/// Room for a usual head, so that it is written without growing.
+const HEAD_ESTIMATE: usize = 1 << 10;
+
+/// Opens a connection within `connect_timeout` and the request's own deadline.
+async fn connect(
+    client: &Client,
+    rule: &Rule,
+    target: &Target,
+    deadline: Instant,
+) -> Result<Connection, Reject> {
+    let until = later(Instant::now(), rule.timeouts.connect);
+    client.watch.begin_until(Phase::Connect, until.min(deadline));
+    let addresses = target.endpoint.addresses();
+    match within_deadline(&client.watch, Connection::open(&target.url, &addresses)).await {
+        Ok(connected) => connected.map_err(Reject::Connect),
+        Err(Expired) => Err(Reject::Connect(ConnectError::Timeout { backend: Arc::clone(&target.url) })),
+    }
+}

@@ -1,0 +1,155 @@
+//! Which backend a request goes to next: the strategy's choice, past open circuits and what was tried, and a wait
+//! for a free place where every backend is at its limit.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
+
+use http::header::HeaderValue;
+use lb_core::{AcquireError, KeySource, Lease, PickContext, key};
+use lb_health::Attempt;
+use smallvec::SmallVec;
+
+use crate::attempt::Outgoing;
+use crate::conversation::{Conversation, Gone};
+use crate::queue::{LOOK_INTERVAL, Place};
+use crate::reject::Reject;
+use crate::snapshot::Upstream;
+use crate::ticket::Ticket;
+use crate::watch::{Phase, later};
+
+/// A place at a backend, and its circuit's permission to use it.
+pub(crate) struct Choice {
+    pub(crate) lease: Lease,
+    pub(crate) permit: Attempt,
+}
+
+/// The choices of one request.
+pub(crate) struct Choices<'a> {
+    upstream: &'a Upstream,
+    /// What the strategy hashes.
+    key: u64,
+    tried: SmallVec<[usize; 4]>,
+    /// Failed attempts so far.
+    failed: u32,
+}
+
+impl<'a> Choices<'a> {
+    pub(crate) fn new(upstream: &'a Upstream, ticket: &Ticket, outgoing: &Outgoing<'_>) -> Self {
+        let key = key_of(&upstream.key, ticket, outgoing);
+        Self { upstream, key, tried: SmallVec::new(), failed: 0 }
+    }
+
+    /// This backend has failed the request.
+    pub(crate) fn exclude(&mut self, position: usize) {
+        self.tried.push(position);
+        self.failed += 1;
+    }
+
+    /// The next backend, at once or not at all.
+    pub(crate) fn next(&mut self, now: Instant) -> Result<Choice, AcquireError> {
+        loop {
+            let context = PickContext { key: self.key, now, tried: &self.tried, attempt: self.failed };
+            let lease = self.upstream.balancer.acquire(&context)?;
+            match self.upstream.monitor.admit(lease.position(), now) {
+                Some(permit) => return Ok(Choice { lease, permit }),
+                // A circuit that has just opened keeps it out; that is no attempt.
+                None => self.tried.push(lease.position()),
+            }
+        }
+    }
+
+    /// The next backend; where every one is at its limit, waits for a place, in the order of arrival and until
+    /// `deadline` at most.
+    pub(crate) async fn next_in_turn(
+        &mut self,
+        conversation: &mut Conversation,
+        deadline: Instant,
+    ) -> Result<Choice, Reject> {
+        let queue = &self.upstream.queue;
+        let now = Instant::now();
+        if queue.is_empty() {
+            match self.next(now) {
+                Ok(choice) => return Ok(choice),
+                Err(AcquireError::AllFull) => {}
+                Err(AcquireError::NoneEligible | AcquireError::AllTried) => return Err(Reject::NoBackend),
+            }
+        }
+        let place = queue.join().ok_or(Reject::Overloaded)?;
+        conversation.client.watch.begin_until(Phase::Wait, later(now, queue.timeout()).min(deadline));
+        self.wait(conversation, &place).await
+    }
+
+    async fn wait(&mut self, conversation: &mut Conversation, place: &Place<'_>) -> Result<Choice, Reject> {
+        let client = Rc::clone(&conversation.client);
+        // Who finds others waiting lets them go first.
+        let mut may_look = place.is_first;
+        loop {
+            let mut freed = pin!(place.freed());
+            // From here on no place that is given back goes unnoticed.
+            freed.as_mut().enable();
+            loop {
+                if may_look {
+                    match self.next(Instant::now()) {
+                        Ok(choice) => return Ok(choice),
+                        Err(AcquireError::AllFull) => {}
+                        Err(AcquireError::NoneEligible | AcquireError::AllTried) => {
+                            return Err(Reject::NoBackend);
+                        }
+                    }
+                }
+                may_look = true;
+                let mut pause = pin!(tokio::time::sleep(LOOK_INTERVAL));
+                let is_called = std::future::poll_fn(|cx| {
+                    if client.watch.is_expired() {
+                        return Poll::Ready(Err(Reject::Overloaded));
+                    }
+                    if let Poll::Ready(Gone) = conversation.poll_gone(cx) {
+                        return Poll::Ready(Err(Reject::ClientGone));
+                    }
+                    if freed.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Ok(true));
+                    }
+                    pause.as_mut().poll(cx).map(|()| Ok(false))
+                });
+                if is_called.await? {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// What the upstream's strategy hashes: the named part of the request, or the client's address where it has none.
+fn key_of(source: &KeySource, ticket: &Ticket, outgoing: &Outgoing<'_>) -> u64 {
+    let field = |name: &str| outgoing.head.headers.get(name).map(HeaderValue::as_bytes);
+    let part = match source {
+        KeySource::Address => None,
+        KeySource::Path => Some(outgoing.path.as_bytes()),
+        KeySource::Header(name) => field(name),
+        KeySource::Query(name) => outgoing.uri.query().and_then(|query| parameter(query, '&', name)),
+        KeySource::Cookie(name) => field("cookie")
+            .and_then(|cookies| std::str::from_utf8(cookies).ok())
+            .and_then(|cookies| parameter(cookies, ';', name)),
+    };
+    part.map_or_else(|| key::of_address(ticket.address()), key::of_bytes)
+}
+
+/// The value of `name=value` in a list.
+fn parameter<'a>(list: &'a str, separator: char, name: &str) -> Option<&'a [u8]> {
+    let mut pairs = list.split(separator).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_found_by_its_whole_name() {
+        assert_eq!(parameter("a=1; sid=42; sid2=7", ';', "sid"), Some(&b"42"[..]));
+        assert_eq!(parameter("id=1&x=2", '&', "x"), Some(&b"2"[..]));
+        assert_eq!(parameter("", '&', "x"), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! `max_connections` and the queue behind it.
+
+use std::time::{Duration, Instant};
+
+use lb_testkit::{Backend, Gate, PATIENCE, eventually};
+
+use crate::support::{STATUS_LISTENER, backend_status, gateway};
+
+/// One rule `r` whose backends each take so many requests at once.
+fn limited(lines: &str, backends: &[(&Backend, u32)]) -> String {
+    let item = |(backend, limit): &(&Backend, u32)| {
+        format!("{{ url = \"{}\", max_connections = {limit} }}", backend.url())
+    };
+    let items: Vec<String> = backends.iter().map(item).collect();
+    format!("{STATUS_LISTENER}[[rules]]\nname = \"r\"\n{lines}\nbackends = [{}]\n", items.join(", "))
+}
+
+#[test]
+fn two_hundred_at_once_never_pass_a_limit_of_ten_and_all_are_served_in_turn() {
+    let backend = Backend::slow("a", Duration::from_millis(5));
+    let config = limited("queue = { max_pending = 200, timeout = \"60s\" }", &[(&backend, 10)]);
+    let gateway = gateway(&format!("[server]\nworkers = 4\n{config}"));
+    std::thread::scope(|scope| {
+        for _ in 0..200 {
+            scope.spawn(|| {
+                let mut client = gateway.client();
+                for _ in 0..3 {
+                    assert_eq!(client.get("/").backend(), "a");
+                }
+            });
+        }
+    });
+    assert_eq!(backend.hits(), 600);
+    assert!(backend.peak() <= 10, "{}", backend.peak());
+    assert_eq!(backend_status(&gateway, "r", &backend.url())["active_connections"], 0);
+}
+
+#[test]
+fn what_overflows_goes_to_others_before_it_waits() {
+    let (gate, roomy) = (Gate::new(), Backend::echo("roomy"));
+    let small = Backend::held("small", &gate);
+    let gateway = gateway(&limited("", &[(&small, 1), (&roomy, 50)]));
+    let mut held = gateway.client();
+    while gate.waiting() == 0 {
+        held.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let start = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/").backend(), "roomy");
+    }
+    assert!(start.elapsed() < PATIENCE / 2, "none of them waited");
+    gate.open();
+}
+
+#[test]
+fn who_waits_too_long_or_finds_the_queue_full_is_told_to_come_back() {
+    let gate = Gate::new();
+    let backend = Backend::held("a", &gate);
+    let gateway = gateway(&limited("queue = { max_pending = 1, timeout = \"1s\" }", &[(&backend, 1)]));
+    let mut first = gateway.client();
+    first.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    eventually("the backend is full", PATIENCE, || gate.waiting() == 1);
+    let mut second = gateway.client();
+    let start = Instant::now();
+    second.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    // One of these two waits, the other finds the queue full.
+    let third = gateway.get("/");
+    let second = second.response();
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    for refused in [second, third] {
+        assert_eq!((refused.status, refused.problem().as_str()), (503, "overloaded"));
+        assert_eq!(refused.header("retry-after"), Some("1"));
+    }
+    gate.open();
+    assert_eq!(first.response().backend(), "a");
+    assert_eq!(gateway.get("/").backend(), "a");
+}
+
+#[test]
+fn who_waits_is_let_in_when_a_place_is_free() {
+    let gate = Gate::new();
+    let backend = Backend::held("a", &gate);
+    let gateway = gateway(&limited("queue = { timeout = \"60s\" }", &[(&backend, 1)]));
+    let mut clients: Vec<_> = (0..5).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    eventually("one is in", PATIENCE, || gate.waiting() == 1);
+    for served in 1..=5 {
+        gate.admit(1);
+        eventually("the next one is in", PATIENCE, || backend.hits() > served.min(4));
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().backend(), "a");
+    }
+    assert_eq!(backend.peak(), 1);
+}
+
+#[test]
+fn a_client_that_leaves_the_queue_takes_no_place() {
+    let gate = Gate::new();
+    let backend = Backend::held("a", &gate);
+    let gateway = gateway(&format!(
+        "[access_log]\nenabled = true\n{}",
+        limited("queue = { max_pending = 1, timeout = \"60s\" }", &[(&backend, 1)])
+    ));
+    let mut first = gateway.client();
+    first.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    eventually("the backend is full", PATIENCE, || gate.waiting() == 1);
+    for number in 1..=3 {
+        let mut waiting = gateway.client();
+        waiting.send("GET /left HTTP/1.1\r\nHost: x\r\n\r\n");
+        std::thread::sleep(Duration::from_millis(50));
+        drop(waiting);
+        eventually("it is noticed", PATIENCE, || {
+            gateway.log().iter().filter(|line| line["path"] == "/left" && line["status_code"] == 499).count()
+                == number
+        });
+    }
+    gate.open();
+    assert_eq!(first.response().backend(), "a");
+    assert_eq!(backend.hits(), 1, "nobody else came");
+}
+
+#[test]
+fn without_a_queue_the_answer_comes_at_once() {
+    let gate = Gate::new();
+    let backend = Backend::held("a", &gate);
+    let gateway = gateway(&limited("queue = { max_pending = 0, timeout = \"60s\" }", &[(&backend, 1)]));
+    let mut first = gateway.client();
+    first.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    eventually("the backend is full", PATIENCE, || gate.waiting() == 1);
+    assert_eq!(gateway.get("/").problem(), "overloaded");
+    gate.open();
+}
