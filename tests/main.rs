@@ -21,6 +21,7 @@ mod health;
 mod http1;
 mod http1_refused;
 mod limits;
+mod monitoring;
 mod queueing;
 mod real_servers;
 mod retries;
