@@ -46,17 +46,18 @@ pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<Requ
     let mut upload = Upload::new(request.framing, request.expect_continue);
     let head = match target::parts(&mut request) {
         Ok(head) => head,
-        Err(rejected) => return refuse_head(conversation, &rejected).await,
+        Err(rejected) => return Box::pin(refuse_head(conversation, rejected)).await,
     };
     let mut ticket = Ticket::open(&client, &head);
     match answer(&mut ticket, conversation, &request, head, &mut upload).await {
         Ok(Outcome::Backend(answer)) => pass_on(ticket, conversation, manner, answer, upload).await,
-        Ok(Outcome::Own(response)) => own(ticket, conversation, manner, response, upload).await,
+        // What is no backend's answer is boxed, so that an exchange with one needs no room for it.
+        Ok(Outcome::Own(response)) => Box::pin(own(ticket, conversation, manner, response, upload)).await,
         Err(Reject::ClientGone) => {
             ticket.carried(upload.bytes(), 0);
             Next::Close
         }
-        Err(rejected) => refuse(ticket, conversation, manner, &rejected, upload).await,
+        Err(rejected) => Box::pin(refuse(ticket, conversation, manner, rejected, upload)).await,
     }
 }
 
@@ -279,17 +280,17 @@ async fn refuse(
     mut ticket: Ticket,
     conversation: &mut Conversation,
     manner: Manner,
-    rejected: &Reject,
+    rejected: Reject,
     upload: Upload,
 ) -> Next {
     let response = rejected.response(ticket.request_id());
-    ticket.rejected(rejected, response.status());
+    ticket.rejected(&rejected, response.status());
     let manner = Manner { keep_alive: manner.keep_alive && !rejected.closes(), ..manner };
     own(ticket, conversation, manner, response, upload).await
 }
 
 /// Answers a connection whose bytes never became a request.
-pub(crate) async fn refuse_head(conversation: &mut Conversation, rejected: &Reject) -> Next {
+pub(crate) async fn refuse_head(conversation: &mut Conversation, rejected: Reject) -> Next {
     let ticket = Ticket::unread(&conversation.client);
     let nothing = Upload::new(lb_h1::BodyFraming::None, false);
     refuse(ticket, conversation, Manner::LAST, rejected, nothing).await;

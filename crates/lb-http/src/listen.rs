@@ -60,6 +60,8 @@ pub(crate) fn open(name: &str, address: SocketAddr, workers: usize) -> Result<Ve
     (0..workers)
         .map(|_| {
             let socket = bind(local, true)?;
+            // Accepted sockets inherit it, and so need no call of their own.
+            socket.set_tcp_nodelay(true)?;
             socket.listen(BACKLOG)?;
             socket.set_nonblocking(true)?;
             Ok(socket.into())

@@ -49,9 +49,11 @@ async fn converse(stream: TcpStream, client: Rc<Client>) {
             // Boxed, so that an idle connection does not keep room for an exchange.
             Ok(head) => Box::pin(exchange::serve(&mut conversation, head)).await,
             Err(NoHead::Over) => Next::Close,
-            Err(NoHead::Slow) => exchange::refuse_head(&mut conversation, &Reject::RequestTimeout).await,
+            Err(NoHead::Slow) => {
+                Box::pin(exchange::refuse_head(&mut conversation, Reject::RequestTimeout)).await
+            }
             Err(NoHead::Refused(error)) => {
-                exchange::refuse_head(&mut conversation, &Reject::Head(error)).await
+                Box::pin(exchange::refuse_head(&mut conversation, Reject::Head(error))).await
             }
         };
         match next {

@@ -2,7 +2,6 @@
 //! and nothing that a request would have to wait for.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -79,6 +78,8 @@ pub(crate) struct Worker {
     date: RefCell<DateCache>,
     draining: Cell<bool>,
     drain: Notify,
+    /// Told when the last connection ends.
+    deserted: Notify,
     clock: Cell<(Instant, SystemTime)>,
 }
 
@@ -145,10 +146,27 @@ impl Worker {
         }
     }
 
-    /// A client connection has ended.
+    /// A client connection has ended; its task lets go of it whichever way that was.
     pub(crate) fn closed(&self) {
-        if let Some(load) = self.shared.loads.get(self.index) {
-            load.fetch_sub(1, Ordering::Relaxed);
+        if std::thread::panicking() {
+            // A panic costs the connection it happened on, and is said.
+            tracing::error!("a connection's task panicked; please report this");
+        }
+        if let Some(load) = self.shared.loads.get(self.index)
+            && load.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            self.deserted.notify_one();
+        }
+    }
+
+    fn load(&self) -> usize {
+        self.shared.loads.get(self.index).map_or(0, |load| load.load(Ordering::Relaxed))
+    }
+
+    /// Waits for every connection to end.
+    async fn drained(&self) {
+        while self.load() > 0 {
+            self.deserted.notified().await;
         }
     }
 
@@ -194,6 +212,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         date: RefCell::new(DateCache::default()),
         draining: Cell::new(false),
         drain: Notify::new(),
+        deserted: Notify::new(),
         clock: Cell::new((Instant::now(), SystemTime::now())),
     });
     let mut sockets = Vec::new();
@@ -202,8 +221,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         sockets.push(TcpListener::from_std(socket)?);
         served.push(Rc::new(Listener::new(config, stats)));
     }
-    let connections = Rc::new(RefCell::new(JoinSet::new()));
-    let admit = Admit { worker: Rc::clone(&worker), listeners: Rc::new(served), connections, peers };
+    let admit = Admit { worker: Rc::clone(&worker), listeners: Rc::new(served), peers };
 
     let mut accepting = JoinSet::new();
     for (listener, socket) in sockets.into_iter().enumerate() {
@@ -213,10 +231,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = tick.tick() => {
-                worker.tick();
-                admit.reap();
-            }
+            _ = tick.tick() => worker.tick(),
             Some(handover) = inbox.recv() => admit.take_over(handover),
             // An error means that the gateway itself is gone.
             _ = stop.wait_for(|stop| *stop) => break,
@@ -230,7 +245,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
     }
     worker.draining.set(true);
     worker.drain.notify_waiters();
-    admit.finish().await;
+    worker.drained().await;
     worker.pool.clear();
     Ok(())
 }
@@ -240,7 +255,6 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
 struct Admit {
     worker: Rc<Worker>,
     listeners: Rc<Vec<Rc<Listener>>>,
-    connections: Rc<RefCell<JoinSet<()>>>,
     peers: Vec<mpsc::Sender<Handover>>,
 }
 
@@ -260,15 +274,16 @@ impl Admit {
 
     /// Keeps a connection, or hands it to a worker that has clearly fewer.
     fn place(&self, stream: TcpStream, peer: SocketAddr, listener: usize) {
-        let _ = stream.set_nodelay(true);
         let idlest = self.worker.idlest();
         if idlest != self.worker.index
             && let Some(sender) = self.peers.get(idlest)
             && let Ok(permit) = sender.try_reserve()
         {
-            self.count(idlest);
             match stream.into_std() {
-                Ok(stream) => permit.send(Handover { stream, peer, listener }),
+                Ok(stream) => {
+                    self.count(idlest);
+                    permit.send(Handover { stream, peer, listener });
+                }
                 Err(error) => tracing::error!(%error, "a connection was lost on its way between workers"),
             }
             return;
@@ -296,34 +311,8 @@ impl Admit {
     fn serve(&self, stream: TcpStream, peer: SocketAddr, listener: usize) {
         let Some(listener) = self.listeners.get(listener) else { return };
         let client = Client::new(Rc::clone(&self.worker), Rc::clone(listener), peer.ip());
-        self.connections.borrow_mut().spawn_local(serve::connection(stream, client));
-    }
-
-    /// Forgets connections that have ended.
-    fn reap(&self) {
-        let mut connections = self.connections.borrow_mut();
-        while let Some(ended) = connections.try_join_next() {
-            report(&ended);
-        }
-    }
-
-    /// Waits for every connection to end.
-    fn finish(&self) -> impl Future<Output = ()> {
-        let mut connections = self.connections.take();
-        async move {
-            while let Some(ended) = connections.join_next().await {
-                report(&ended);
-            }
-        }
-    }
-}
-
-/// A panic costs the connection it happened on, and is said.
-fn report(ended: &Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(%error, "a connection's task panicked; please report this");
+        // The task owns itself: the client that it drops at its end is what is counted.
+        drop(tokio::task::spawn_local(serve::connection(stream, client)));
     }
 }
 
