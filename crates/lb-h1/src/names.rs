@@ -27,7 +27,8 @@ pub(crate) enum Kind {
 }
 
 const NONE: u8 = 0;
-/// Belongs to one connection: never copied to the next (RFC 9110 section 7.6.1).
+/// Belongs to one connection: never copied to the next (RFC 9110 section 7.6.1). Expect is counted among them: who reads
+/// the head answers it, and a backend that waited for a body which nobody holds back would be out of step.
 const HOP: u8 = 1;
 /// May not stand in a trailer section: framing, routing, authentication, request modifiers, and what
 /// describes the content or controls the response (RFC 9110 section 6.5.1).

@@ -110,10 +110,6 @@ async fn answer(
 
     // Tell the backend about the client. Fields that end at this hop are left out when the head is written.
     head.headers.insert(REQUEST_ID, ticket.request_id().clone());
-    if request.expect_continue {
-        // Answered here, when the body is first asked for.
-        head.headers.remove(header::EXPECT);
-    }
     let hop = Hop {
         peer: &client.peer_value,
         client: ticket.address(),

@@ -32,7 +32,7 @@ rows! {
     "http2-settings" "HTTP2-Settings" Plain HOP | NO_TRAILER;
     "te" "TE" Te HOP | NO_TRAILER;
     "upgrade" "Upgrade" Upgrade HOP | NO_TRAILER;
-    "expect" "Expect" Expect NO_TRAILER;
+    "expect" "Expect" Expect HOP | NO_TRAILER;
     "date" "Date" Date NO_TRAILER;
     "trailer" "Trailer" Plain NO_TRAILER;
     "forwarded" "Forwarded" Plain NO_TRAILER | FORWARDING;
