@@ -60,12 +60,18 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
         }
         count
     });
+    let max_connections = server.and_then(|server| server.max_connections.as_ref()).and_then(|count| {
+        let count =
+            context.at_least_one(count, "leave the key out for as many as there are descriptors for")?;
+        NonZeroUsize::new(count.get() as usize)
+    });
     let pool = pool(context, root);
     let config = GatewayConfig {
         workers: workers.unwrap_or_else(processors),
         shutdown_timeout: server
             .and_then(|server| server.shutdown_timeout)
             .map_or(SHUTDOWN_TIMEOUT, |time| time.0),
+        max_connections,
         listeners,
         trusted_proxies,
         pool,

@@ -9,6 +9,7 @@ use http::HeaderValue;
 use lb_h1::HeadLimits;
 use lb_observe::ListenerStats;
 
+use crate::admission::Seat;
 use crate::config::ListenerConfig;
 use crate::forwarded;
 use crate::watch::{Phase, Watch};
@@ -42,10 +43,17 @@ pub(crate) struct Client {
     /// The same as a field value.
     pub(crate) peer_value: HeaderValue,
     pub(crate) watch: Watch,
+    /// Its place among its address's connections, where those are counted.
+    _seat: Option<Seat>,
 }
 
 impl Client {
-    pub(crate) fn new(worker: Rc<Worker>, listener: Rc<Listener>, peer: IpAddr) -> Rc<Self> {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        listener: Rc<Listener>,
+        peer: IpAddr,
+        seat: Option<Seat>,
+    ) -> Rc<Self> {
         listener.stats.opened(worker.index);
         let peer = peer.to_canonical();
         let limits = listener.config.limits;
@@ -55,6 +63,7 @@ impl Client {
             watch: Watch::new(Instant::now(), limits.header_timeout),
             worker,
             listener,
+            _seat: seat,
         })
     }
 

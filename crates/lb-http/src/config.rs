@@ -19,6 +19,8 @@ pub struct GatewayConfig {
     pub workers: NonZeroUsize,
     /// How long requests in flight may take to finish after SIGTERM.
     pub shutdown_timeout: Duration,
+    /// Client connections at once, over all listeners; as many as the process has descriptors for where nothing is said.
+    pub max_connections: Option<NonZeroUsize>,
     /// Where clients connect.
     pub listeners: Vec<ListenerConfig>,
     /// Peers whose `X-Forwarded-*` fields are believed and appended to.
@@ -61,6 +63,24 @@ pub struct ClientLimits {
     pub header_timeout: Duration,
     /// How long an idle keep-alive connection stays open.
     pub keep_alive_timeout: Duration,
+    /// Connections that one address may have.
+    pub per_address: AddressLimit,
+}
+
+/// How many connections one address may have; networks of 64 bits count as one in IPv6. Trusted proxies are not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressLimit {
+    /// At once.
+    pub connections: NonZeroU32,
+    /// Whether connections from this machine itself are not counted.
+    pub spares_this_machine: bool,
+}
+
+impl Default for AddressLimit {
+    fn default() -> Self {
+        const CONNECTIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1023);
+        Self { connections: CONNECTIONS, spares_this_machine: true }
+    }
 }
 
 impl Default for ClientLimits {
@@ -70,6 +90,7 @@ impl Default for ClientLimits {
             max_headers: 100,
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
+            per_address: AddressLimit::default(),
         }
     }
 }

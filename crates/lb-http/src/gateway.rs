@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -15,7 +16,9 @@ use lb_health::{Clock, HealthView, Supervisor, SupervisorOptions};
 use lb_observe::{Recorder, Registry};
 use tokio::sync::{mpsc, watch};
 
-use crate::config::GatewayConfig;
+use crate::admission::Admission;
+use crate::config::{GatewayConfig, PoolConfig};
+use crate::descriptors;
 use crate::listen::{self, ListenError};
 use crate::resolve;
 use crate::snapshot::{BuildError, Snapshot};
@@ -80,6 +83,9 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         let workers = config.workers.get();
         let snapshot = Snapshot::build(config, registry)?;
+        let connections = max_connections(config);
+        // Idle connections to backends come out of the same descriptors.
+        let pool = PoolConfig { max_idle: config.pool.max_idle.min(connections), ..config.pool };
         let mut sockets = Vec::new();
         let mut addresses = Vec::new();
         for listener in &config.listeners {
@@ -98,6 +104,7 @@ impl Gateway {
             pages: attachments.pages,
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             draining: AtomicBool::new(false),
+            admission: Admission::new(connections),
         });
         if let Some(connect) = attachments.connect {
             connect(GatewayView { shared: Arc::clone(&shared) });
@@ -113,7 +120,7 @@ impl Gateway {
             let parts = WorkerParts {
                 index,
                 shared: Arc::clone(&shared),
-                pool: config.pool,
+                pool,
                 listeners: own.collect(),
                 peers: peers.clone(),
                 inbox,
@@ -159,6 +166,20 @@ impl Gateway {
         }
         true
     }
+}
+
+/// How many clients there may be: what the configuration says, as far as descriptors go.
+fn max_connections(config: &GatewayConfig) -> usize {
+    let room = descriptors::client_connections();
+    let Some(wanted) = config.max_connections.map(NonZeroUsize::get) else { return room };
+    if wanted > room {
+        tracing::warn!(
+            max_connections = wanted,
+            room,
+            "the limit of open files leaves room for fewer client connections; raise it (ulimit -n, LimitNOFILE)"
+        );
+    }
+    wanted.min(room)
 }
 
 /// Looks names up before the first request, but not for long; then keeps them fresh.

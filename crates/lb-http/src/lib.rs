@@ -3,6 +3,7 @@
 //! Start reading in `exchange.rs`, where a request's life stands in one screen; `worker.rs` and `serve.rs` are
 //! what happens before it, `forward.rs`, `attempt.rs` and `relay.rs` what it calls.
 
+mod admission;
 mod answer;
 mod attempt;
 mod body;
@@ -12,6 +13,7 @@ mod client;
 pub mod config;
 pub mod control;
 mod conversation;
+mod descriptors;
 mod exchange;
 mod fields;
 mod forward;

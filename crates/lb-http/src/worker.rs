@@ -19,8 +19,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use crate::admission::{Admission, Seat};
 use crate::client::{Client, Listener};
 use crate::config::{ListenerConfig, PoolConfig};
+use crate::forwarded;
 use crate::gateway::LocalPages;
 use crate::pool::Pool;
 use crate::request_id::RequestIds;
@@ -31,8 +33,10 @@ use crate::transport::SCRATCH;
 
 /// How often a worker looks after its pool and its clock.
 const TICK: Duration = Duration::from_secs(1);
-/// How long accepting rests when the process has no descriptor left.
+/// How long accepting rests when the process has no descriptor left, or as many clients as it may.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often the same complaint about connections is logged at most.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections by which a worker may lead the idlest before it hands new ones over.
 const HANDOVER_LEAD: usize = 8;
 /// Accepted connections that may wait for another worker.
@@ -47,6 +51,15 @@ pub(crate) struct Shared {
     /// Connections of each worker.
     pub(crate) loads: Box<[AtomicUsize]>,
     pub(crate) draining: AtomicBool,
+    pub(crate) admission: Arc<Admission>,
+}
+
+impl Shared {
+    /// Whether there are as many client connections as there may be.
+    fn is_full(&self) -> bool {
+        let connections: usize = self.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum();
+        connections >= self.admission.max
+    }
 }
 
 /// A snapshot held by one worker's exchanges; counted without atomics.
@@ -81,6 +94,8 @@ pub(crate) struct Worker {
     /// Told when the last connection ends.
     deserted: Notify,
     clock: Cell<(Instant, SystemTime)>,
+    /// When connections were last complained of.
+    complained: Cell<Option<Instant>>,
 }
 
 /// An accepted connection on its way to another worker.
@@ -88,6 +103,7 @@ pub(crate) struct Handover {
     stream: std::net::TcpStream,
     peer: SocketAddr,
     listener: usize,
+    seat: Option<Seat>,
 }
 
 /// What a worker starts with.
@@ -144,6 +160,16 @@ impl Worker {
         if !self.draining.get() {
             notified.await;
         }
+    }
+
+    /// Whether it is time to log a complaint about connections: attacks must not fill the log.
+    fn may_complain(&self) -> bool {
+        let now = Instant::now();
+        let is_due = self.complained.get().is_none_or(|last| now.duration_since(last) >= COMPLAINT_INTERVAL);
+        if is_due {
+            self.complained.set(Some(now));
+        }
+        is_due
     }
 
     /// A client connection has ended; its task lets go of it whichever way that was.
@@ -214,6 +240,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         drain: Notify::new(),
         deserted: Notify::new(),
         clock: Cell::new((Instant::now(), SystemTime::now())),
+        complained: Cell::new(None),
     });
     let mut sockets = Vec::new();
     let mut served = Vec::new();
@@ -261,19 +288,59 @@ struct Admit {
 impl Admit {
     async fn accept(self, listener: usize, socket: TcpListener) {
         loop {
+            self.wait_for_room().await;
             match socket.accept().await {
-                Ok((stream, peer)) => self.place(stream, peer, listener),
+                Ok((stream, peer)) => {
+                    if let Ok(seat) = self.seat(peer, listener) {
+                        self.place(stream, peer, listener, seat);
+                    }
+                }
                 Err(error) if is_one_connections(&error) => {}
                 Err(error) => {
-                    tracing::error!(%error, "cannot accept connections; trying again");
+                    if self.worker.may_complain() {
+                        tracing::error!(%error, "cannot accept connections; trying again");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
+    /// Ready while there are fewer connections than there may be.
+    async fn wait_for_room(&self) {
+        while self.worker.shared.is_full() {
+            if self.worker.may_complain() {
+                let max_connections = self.worker.shared.admission.max;
+                tracing::warn!(
+                    max_connections,
+                    "no room for more client connections: accepting rests until one leaves"
+                );
+            }
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+
+    /// A place among the connections of the peer's address, or none where those are not counted.
+    fn seat(&self, peer: SocketAddr, listener: usize) -> Result<Option<Seat>, TooMany> {
+        let Some(listener) = self.listeners.get(listener) else { return Ok(None) };
+        let limit = listener.config.limits.per_address;
+        let is_trusted = || forwarded::is_trusted(peer.ip(), &self.worker.snapshot().trusted_proxies);
+        if !limit.counts(peer.ip(), is_trusted) {
+            return Ok(None);
+        }
+        let seat = self.worker.shared.admission.seat(peer.ip(), limit);
+        if seat.is_none() {
+            listener.stats.refused(self.worker.index);
+            if self.worker.may_complain() {
+                let (listener, address, limit) = (&listener.config.name, peer.ip(), limit.connections);
+                tracing::warn!(%listener, %address, limit, "an address has max_connections_per_address: more are closed");
+            }
+        }
+        seat.map(Some).ok_or(TooMany)
+    }
+
     /// Keeps a connection, or hands it to a worker that has clearly fewer.
-    fn place(&self, stream: TcpStream, peer: SocketAddr, listener: usize) {
+    fn place(&self, stream: TcpStream, peer: SocketAddr, listener: usize, seat: Option<Seat>) {
         let idlest = self.worker.idlest();
         if idlest != self.worker.index
             && let Some(sender) = self.peers.get(idlest)
@@ -282,14 +349,14 @@ impl Admit {
             match stream.into_std() {
                 Ok(stream) => {
                     self.count(idlest);
-                    permit.send(Handover { stream, peer, listener });
+                    permit.send(Handover { stream, peer, listener, seat });
                 }
                 Err(error) => tracing::error!(%error, "a connection was lost on its way between workers"),
             }
             return;
         }
         self.count(self.worker.index);
-        self.serve(stream, peer, listener);
+        self.serve(stream, peer, listener, seat);
     }
 
     fn count(&self, worker: usize) {
@@ -300,7 +367,7 @@ impl Admit {
 
     fn take_over(&self, handover: Handover) {
         match TcpStream::from_std(handover.stream) {
-            Ok(stream) => self.serve(stream, handover.peer, handover.listener),
+            Ok(stream) => self.serve(stream, handover.peer, handover.listener, handover.seat),
             Err(error) => {
                 self.worker.closed();
                 tracing::error!(%error, "a connection was lost on its way between workers");
@@ -308,13 +375,16 @@ impl Admit {
         }
     }
 
-    fn serve(&self, stream: TcpStream, peer: SocketAddr, listener: usize) {
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, listener: usize, seat: Option<Seat>) {
         let Some(listener) = self.listeners.get(listener) else { return };
-        let client = Client::new(Rc::clone(&self.worker), Rc::clone(listener), peer.ip());
+        let client = Client::new(Rc::clone(&self.worker), Rc::clone(listener), peer.ip(), seat);
         // The task owns itself: the client that it drops at its end is what is counted.
         drop(tokio::task::spawn_local(serve::connection(stream, client)));
     }
 }
+
+/// An address has as many connections as it may.
+struct TooMany;
 
 /// Whether an accept error concerns the one connection that was to be accepted (accept(2)).
 fn is_one_connections(error: &io::Error) -> bool {

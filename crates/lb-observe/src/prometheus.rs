@@ -157,6 +157,9 @@ fn listeners(text: &mut Text, registry: &Registry) {
     let help = "Client connections since the start.";
     let mut family = text.family("gatewayd_connections_accepted_total", Kind::Counter, help);
     listeners.iter().for_each(|(labels, totals)| family.sample(labels, totals.accepted));
+    let help = "Client connections closed unserved, since their address had max_connections_per_address.";
+    let mut family = text.family("gatewayd_connections_refused_total", Kind::Counter, help);
+    listeners.iter().for_each(|(labels, totals)| family.sample(labels, totals.refused));
 }
 
 fn backend_labels(upstream: &str, backend: &str) -> Labels {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use lb_http::config::{ClientLimits, ListenerConfig};
+use lb_http::config::{AddressLimit, ClientLimits, ListenerConfig};
 
 use super::Context;
 use crate::loaded::{AdminConfig, Secret};
@@ -110,11 +110,18 @@ fn limits(context: &mut Context<'_>, table: &Listener) -> ClientLimits {
             .at_least_one(count, "a request has at least its Host field")
             .map_or(default.max_headers, |count| count.get() as usize)
     });
+    let per_address = table.max_connections_per_address.as_ref().and_then(|count| {
+        let connections =
+            context.at_least_one(count, "an address needs one connection to be served at all")?;
+        // Whoever writes a number means everyone by it.
+        Some(AddressLimit { connections, spares_this_machine: false })
+    });
     ClientLimits {
         max_header_bytes,
         max_headers,
         header_timeout: table.header_timeout.map_or(default.header_timeout, |time| time.0),
         keep_alive_timeout: table.keep_alive_timeout.map_or(default.keep_alive_timeout, |time| time.0),
+        per_address: per_address.unwrap_or(default.per_address),
     }
 }
 

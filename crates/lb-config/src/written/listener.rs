@@ -17,6 +17,7 @@ pub(crate) struct Listener {
     pub(crate) max_headers: Option<At<u32>>,
     pub(crate) header_timeout: Option<Time>,
     pub(crate) keep_alive_timeout: Option<Time>,
+    pub(crate) max_connections_per_address: Option<At<u32>>,
 }
 
 /// What a listener speaks.

@@ -52,6 +52,7 @@ pub(crate) struct Root {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Server {
     pub(crate) workers: Option<At<u32>>,
+    pub(crate) max_connections: Option<At<u32>>,
     pub(crate) shutdown_timeout: Option<Time>,
     pub(crate) state_file: Option<String>,
 }

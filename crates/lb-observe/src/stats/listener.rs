@@ -15,6 +15,7 @@ pub struct ListenerStats {
 struct Shard {
     opened: AtomicU64,
     closed: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl ListenerStats {
@@ -39,12 +40,18 @@ impl ListenerStats {
         self.shards.shard(worker).closed.fetch_add(1, Relaxed);
     }
 
+    /// Counts a connection that was closed unserved, since its address had too many.
+    pub fn refused(&self, worker: usize) {
+        self.shards.shard(worker).refused.fetch_add(1, Relaxed);
+    }
+
     /// The figures of all workers.
     pub fn totals(&self) -> ListenerTotals {
         // Ends are read first, so that a connection that opens and closes meanwhile never counts as minus one.
         let closed: u64 = self.shards.iter().map(|shard| shard.closed.load(Relaxed)).sum();
         let accepted: u64 = self.shards.iter().map(|shard| shard.opened.load(Relaxed)).sum();
-        ListenerTotals { accepted, active: accepted.saturating_sub(closed) }
+        let refused: u64 = self.shards.iter().map(|shard| shard.refused.load(Relaxed)).sum();
+        ListenerTotals { accepted, active: accepted.saturating_sub(closed), refused }
     }
 }
 
@@ -55,6 +62,8 @@ pub struct ListenerTotals {
     pub accepted: u64,
     /// Connections open now.
     pub active: u64,
+    /// Connections closed unserved, since their address had too many.
+    pub refused: u64,
 }
 
 #[cfg(test)]
@@ -67,6 +76,7 @@ mod tests {
         listener.opened(0);
         listener.opened(0);
         listener.closed(1);
-        assert_eq!(listener.totals(), ListenerTotals { accepted: 2, active: 1 });
+        listener.refused(1);
+        assert_eq!(listener.totals(), ListenerTotals { accepted: 2, active: 1, refused: 1 });
     }
 }
