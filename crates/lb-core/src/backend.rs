@@ -221,11 +221,6 @@ impl Backend {
         self.estimator.forget_if_stale(self.cell.latency(), moment::nanos(now));
     }
 
-    /// log₂ of the latency in nanoseconds at `now`; `None` without a sample.
-    pub(crate) fn latency_log2(&self, now: u64) -> Option<f64> {
-        self.estimator.log2(self.kept(), now)
-    }
-
     /// When it was last given a request, in nanoseconds as `moment` counts them.
     pub(crate) fn last_request_nanos(&self) -> u64 {
         self.counters.last_request.load(Relaxed)

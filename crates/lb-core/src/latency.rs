@@ -58,11 +58,6 @@ impl Estimator {
         (kept < NO_SAMPLE).then(|| (kept - now as f64 * self.rate()).exp2())
     }
 
-    /// log₂ of the estimate at `now` in nanoseconds.
-    pub(crate) fn log2(&self, kept: f64, now: u64) -> Option<f64> {
-        (kept < NO_SAMPLE).then(|| kept - now as f64 * self.rate())
-    }
-
     /// Takes in a sample. Lock-free: of two threads each has its own share of the time since the last sample, and neither's
     /// sample is lost.
     pub(crate) fn sample(&self, kept: &AtomicU64, latency: Duration, averaging: Averaging, now: u64) {

@@ -1,4 +1,4 @@
-//! The pool of probes, and the choice among them.
+//! The pool of probes, the quantile that parts hot from cold, and the choice.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -8,151 +8,204 @@ use crossbeam_utils::CachePadded;
 /// Entries of the pool.
 pub(super) const SIZE: usize = 16;
 
-/// What a probe found of a backend, in one word, so that it is read and written whole: its index, what it has in flight, and its
-/// latency.
+/// What a probe found of a backend: its index, what it has in flight by weight, and its latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Probe(u64);
+pub(super) struct Probe {
+    index: u32,
+    load: u16,
+    latency: u16,
+}
 
-/// Bits of each of load and latency.
-const BITS: u32 = 16;
-const MOST: f64 = ((1 << BITS) - 1) as f64;
-/// Of load: 1/16 of a request, up to 4096.
-const LOAD_UNIT: f64 = 16.0;
-/// Of latency: 1/1024 of a doubling.
-const LATENCY_UNIT: f64 = 1024.0;
+/// Bits of each of load and latency: an entry of the pool is one word, so that it is read and written whole.
+const BITS: u32 = 12;
+const MOST: u16 = (1 << BITS) - 1;
+/// Of load: a quarter of a request, up to 1024.
+const LOAD_UNIT: f64 = 4.0;
+/// Of latency: 1/8 of a doubling. Less than that is chance, and of equals the least loaded is chosen.
+const LATENCY_UNIT: f64 = 8.0;
+/// Bits of each of index and time.
+const WIDE: u32 = 20;
+/// Of time: so many to the age at which a probe is forgotten. The clock of 20 bits goes round in as many ages; an entry that has
+/// been left alone for as long may then look young once more.
+const AGE: u64 = 1024;
 
 impl Probe {
-    /// Stands for no probe.
-    pub(super) const NONE: Self = Self(u64::MAX);
+    /// Stands for no probe: worse than any.
+    pub(super) const NONE: Self = Self { index: u32::MAX, load: u16::MAX, latency: u16::MAX };
 
     /// `load` is requests in flight by weight, `latency` the log₂ of nanoseconds.
     pub(super) fn new(index: usize, load: f64, latency: f64) -> Self {
-        let index = u32::try_from(index).unwrap_or(u32::MAX - 1);
-        Self(u64::from(index) << (2 * BITS) | fixed(load * LOAD_UNIT) << BITS | fixed(latency * LATENCY_UNIT))
+        Self {
+            index: u32::try_from(index).unwrap_or(u32::MAX - 1),
+            load: fixed(load * LOAD_UNIT),
+            latency: fixed(latency * LATENCY_UNIT),
+        }
     }
 
     pub(super) fn index(self) -> usize {
-        usize::try_from(self.0 >> (2 * BITS)).unwrap_or(usize::MAX)
+        self.index as usize
     }
 
-    /// What one request more makes of it.
-    fn with_one_more(self, each: f64) -> Self {
-        let load = (self.load() + fixed(each * LOAD_UNIT)).min((1 << BITS) - 1);
-        Self(self.0 & !(((1 << BITS) - 1) << BITS) | load << BITS)
+    /// Orders probes, the best first: cold before hot, the cold by latency, the hot by load.
+    fn key(self, hot: u16) -> u32 {
+        let (load, latency) = (u32::from(self.load), u32::from(self.latency));
+        if self.load > hot { 1 << 31 | load << BITS | latency } else { latency << BITS | load }
     }
 
-    fn load(self) -> u64 {
-        self.0 >> BITS & ((1 << BITS) - 1)
+    /// As an entry of the pool: index, time, load and latency from the top. One whose index is too great for it is none.
+    fn pack(self, time: u64) -> u64 {
+        let index = u64::from(self.index).min((1 << WIDE) - 1);
+        (index << WIDE | time) << (2 * BITS) | u64::from(self.load) << BITS | u64::from(self.latency)
     }
 
-    fn latency(self) -> u64 {
-        self.0 & ((1 << BITS) - 1)
+    #[expect(clippy::cast_possible_truncation, reason = "fields are cut out by their width")]
+    fn unpack(word: u64, time: u64) -> Self {
+        let at = word >> (2 * BITS) & ((1 << WIDE) - 1);
+        let old = time.wrapping_sub(at) & ((1 << WIDE) - 1) > AGE;
+        if old || word >= EMPTY << (2 * BITS + WIDE) {
+            return Self::NONE;
+        }
+        Self {
+            index: (word >> (2 * BITS + WIDE)) as u32,
+            load: (word >> BITS) as u16 & MOST,
+            latency: word as u16 & MOST,
+        }
     }
 }
 
+/// The index of entries that hold nothing.
+const EMPTY: u64 = (1 << WIDE) - 1;
+
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
-fn fixed(number: f64) -> u64 {
-    number.round().clamp(0.0, MOST) as u64
+fn fixed(number: f64) -> u16 {
+    // NaN becomes 0.
+    (number + 0.5).clamp(0.0, f64::from(MOST)) as u16
 }
 
 /// The probes last made, shared by all threads.
 #[derive(Debug)]
 pub(super) struct Pool {
-    entries: CachePadded<[Entry; SIZE]>,
-    /// Counts what was put in: where the next goes, over the oldest.
-    turn: CachePadded<AtomicU64>,
-    age: u64,
+    entries: CachePadded<[AtomicU64; SIZE]>,
+    shared: CachePadded<Shared>,
+    /// Clock units a nanosecond.
+    pace: f64,
+    quantile: f64,
 }
 
-/// Two threads may write one entry at once and leave a probe with the other's time: by at most the time between them wrong.
 #[derive(Debug)]
-struct Entry {
-    probe: AtomicU64,
-    /// When it was made, in nanoseconds as `moment` counts them; 0 at first, which is long ago.
-    at: AtomicU64,
+struct Shared {
+    /// Counts picks: where the next entry goes, over the oldest.
+    turn: AtomicU64,
+    /// The load above which a backend is hot.
+    hot: AtomicU64,
+}
+
+/// What a pick found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) chosen: Probe,
+    /// The entry it came from, if from the pool.
+    slot: Option<usize>,
+    /// The entry of the worst, or an empty one.
+    worst: usize,
+    fresh: [Probe; 2],
 }
 
 impl Pool {
-    pub(super) fn new(age: Duration) -> Self {
-        let empty = || Entry { probe: AtomicU64::new(Probe::NONE.0), at: AtomicU64::new(0) };
+    pub(super) fn new(age: Duration, quantile: f64) -> Self {
         Self {
-            entries: CachePadded::new(std::array::from_fn(|_| empty())),
-            turn: CachePadded::default(),
-            age: u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
+            entries: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(u64::MAX))),
+            shared: CachePadded::new(Shared { turn: AtomicU64::new(0), hot: AtomicU64::new(0) }),
+            pace: AGE as f64 / age.as_nanos().max(1) as f64,
+            quantile,
         }
     }
 
-    /// The probes that are young enough, each in its place.
-    pub(super) fn read(&self, known: &mut [Probe; SIZE], now: u64) {
-        for (place, entry) in known.iter_mut().zip(&*self.entries) {
-            let young = now.saturating_sub(entry.at.load(Relaxed)) <= self.age;
-            *place = if young { Probe(entry.probe.load(Relaxed)) } else { Probe::NONE };
+    /// The best of the pool and of two that were drawn just now. Of equals the first drawn stands.
+    pub(super) fn choose(&self, one: Probe, two: Probe, now: u64) -> Found {
+        let hot = self.follow(one.load, two.load);
+        let time = self.time(now);
+        let (mut chosen, mut slot) = (one, None);
+        let (mut best, mut worst) = (one.key(hot), (0, 0));
+        if two.key(hot) < best {
+            (chosen, best) = (two, two.key(hot));
+        }
+        for (place, entry) in self.entries.iter().enumerate() {
+            let probe = Probe::unpack(entry.load(Relaxed), time);
+            let key = probe.key(hot);
+            if key < best {
+                (chosen, best, slot) = (probe, key, Some(place));
+            }
+            worst = worst.max((key, place));
+        }
+        Found { chosen, slot, worst: worst.1, fresh: [one, two] }
+    }
+
+    /// Ends a pick: the chosen backend is known as it is with this request, and the fresh probes go over the oldest and, every
+    /// other time, over the worst.
+    pub(super) fn turn_over(&self, found: &Found, chosen: Probe, now: u64) {
+        let told = |probe: Probe| if probe.index == chosen.index { chosen } else { probe };
+        let time = self.time(now);
+        let turn = self.shared.turn.fetch_add(1, Relaxed);
+        let oldest = |turn: u64| usize::try_from(turn % SIZE as u64).unwrap_or(0);
+        let [one, two] = found.fresh.map(told);
+        let other = if turn % 2 == 1 { found.worst } else { oldest(turn + SIZE as u64 / 2) };
+        let slot = found.slot.map(|slot| (slot, chosen));
+        for (place, probe) in slot.into_iter().chain([(other, two), (oldest(turn), one)]) {
+            if let Some(entry) = self.entries.get(place) {
+                entry.store(probe.pack(time), Relaxed);
+            }
         }
     }
 
-    /// Adds a probe, over the oldest.
-    pub(super) fn put(&self, probe: Probe, now: u64) {
-        self.write(self.turn.fetch_add(1, Relaxed), probe, now);
+    /// The quantile of loads, after two more of them: a step up or down with the chances that leave it where the quantile is
+    /// (Ma, Muthukrishnan, Sandler 2013), steps growing with it so that it follows a surge.
+    fn follow(&self, one: u16, two: u16) -> u16 {
+        if self.quantile >= 1.0 {
+            return MOST;
+        }
+        let before = u16::try_from(self.shared.hot.load(Relaxed)).unwrap_or(MOST);
+        let step = (before / 16).max(2);
+        let lot = fastrand::f64();
+        let mut hot = before;
+        // One lot for both: what matters is each one's chance.
+        for load in [one, two] {
+            if load > before && lot < self.quantile {
+                hot = hot.saturating_add(step).min(MOST);
+            } else if load <= before && lot >= self.quantile {
+                hot = hot.saturating_sub(step);
+            }
+        }
+        if hot != before {
+            self.shared.hot.store(u64::from(hot), Relaxed);
+        }
+        hot
     }
 
-    /// Ends a pick that had read `pooled`: the chosen backend's probe counts the request it is about to get, and the fresh probes
-    /// go over the oldest and, every other time, over the worst.
-    pub(super) fn turn_over(
-        &self,
-        fresh: [Probe; 2],
-        pooled: &[Probe; SIZE],
-        chosen: Probe,
-        each: f64,
-        now: u64,
-    ) {
-        let told = |probe: Probe| if probe == chosen { probe.with_one_more(each) } else { probe };
-        if let Some(slot) = (0..).zip(pooled).find_map(|(slot, probe)| (*probe == chosen).then_some(slot)) {
-            self.write(slot, told(chosen), now);
-        }
-        let turn = self.turn.fetch_add(1, Relaxed);
-        let worst = (0..)
-            .zip(pooled)
-            .filter(|(_, probe)| **probe != Probe::NONE)
-            .max_by_key(|(_, p)| (p.load(), p.latency()));
-        let other = match worst {
-            Some((slot, _)) if turn % 2 == 1 => slot,
-            _ => turn + SIZE as u64 / 2,
-        };
-        let [one, two] = fresh;
-        self.write(other, told(two), now);
-        self.write(turn, told(one), now);
-    }
-
-    fn write(&self, turn: u64, probe: Probe, now: u64) {
-        if let Some(entry) = usize::try_from(turn % SIZE as u64).ok().and_then(|slot| self.entries.get(slot))
-        {
-            entry.probe.store(probe.0, Relaxed);
-            entry.at.store(now, Relaxed);
-        }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the clock goes round")]
+    fn time(&self, now: u64) -> u64 {
+        (now as f64 * self.pace) as u64 & ((1 << WIDE) - 1)
     }
 }
 
-/// The fastest of those whose load is at most the quantile's. Of equals the first of all stands, or else any. `None` where
-/// nothing is known.
-pub(super) fn choose<const N: usize>(known: &[Probe; N], quantile: f64) -> Option<Probe> {
-    let known_ones = || known.iter().filter(|probe| **probe != Probe::NONE);
-    let count = known_ones().count();
+/// The fastest of those whose load is at most the quantile's. Of equals the first of all stands, or else any, so that nobody
+/// inherits the turns of a busy neighbour. `None` where there is none.
+pub(super) fn choose(known: &[Probe], quantile: f64) -> Option<Probe> {
     // The quantile is near the top, so the greatest few are kept in order rather than all.
-    let mut top = [0; N];
-    let top = top.get_mut(..count.checked_sub(rank(quantile, count))?)?;
-    for probe in known_ones() {
-        let mut load = probe.load();
+    let mut top = [0; SIZE];
+    let top = top.get_mut(..known.len().checked_sub(rank(quantile, known.len()))?)?;
+    for probe in known {
+        let mut load = probe.load;
         for place in top.iter_mut() {
             if load > *place {
                 std::mem::swap(place, &mut load);
             }
         }
     }
-    let most = top.last()?;
-    let cold = (0..).zip(known).filter(|(_, probe)| **probe != Probe::NONE && probe.load() <= *most);
+    let hot = *top.last()?;
     let lot = fastrand::u64(..) | 1;
-    cold.min_by_key(|(place, probe)| (probe.latency(), lot.wrapping_mul(*place) >> 32))
-        .map(|(_, probe)| *probe)
+    let best = (0..).zip(known).min_by_key(|(place, probe)| (probe.key(hot), lot.wrapping_mul(*place) >> 32));
+    best.map(|(_, probe)| *probe)
 }
 
 /// Which of `count` loads in order is the quantile. Of few, the greatest is hot all the same unless the quantile is 1, or three
@@ -168,10 +221,8 @@ mod tests {
     use super::*;
 
     fn chosen(quantile: f64, probes: &[(f64, f64)]) -> usize {
-        let mut known = [Probe::NONE; 18];
-        for ((index, place), (load, latency)) in known.iter_mut().enumerate().zip(probes) {
-            *place = Probe::new(index, *load, *latency);
-        }
+        let known: Vec<Probe> =
+            (0..).zip(probes).map(|(index, (load, latency))| Probe::new(index, *load, *latency)).collect();
         choose(&known, quantile).unwrap().index()
     }
 
@@ -189,51 +240,56 @@ mod tests {
         assert_eq!(chosen(0.84, &[(5.0, 10.0), (1.0, 20.0), (1.0, 21.0)]), 1);
         assert_eq!(chosen(0.84, &[(5.0, 10.0), (1.0, 20.0)]), 1);
         assert_eq!(chosen(0.84, &[(5.0, 10.0)]), 0);
-        for quantile in [0.0, 0.84, 1.0] {
-            assert_eq!(choose(&[Probe::NONE; 4], quantile), None);
-        }
+        assert_eq!(choose(&[], 0.84), None);
     }
 
     #[test]
-    fn a_probe_keeps_what_it_found_and_saturates() {
+    fn an_entry_keeps_what_was_found_until_it_is_old_and_numbers_saturate() {
         let probe = Probe::new(70_000, 3.5, 22.25);
-        assert_eq!((probe.index(), probe.load(), probe.latency()), (70_000, 56, 22_784));
-        assert_eq!(probe.with_one_more(1.0).load(), 72);
-        let most = Probe::new(5, f64::INFINITY, 1e9).with_one_more(f64::INFINITY);
-        assert_eq!((most.index(), most.load(), most.latency()), (5, 65_535, 65_535));
+        assert_eq!((probe.index(), probe.load, probe.latency), (70_000, 14, 178));
+        for time in [0, 5, (1 << WIDE) - 1] {
+            let entry = probe.pack(time);
+            let after = |units| Probe::unpack(entry, (time + units) & ((1 << WIDE) - 1));
+            assert_eq!((after(0), after(AGE), after(AGE + 1)), (probe, probe, Probe::NONE));
+        }
+        let most = Probe::new(5, f64::INFINITY, 1e9);
+        assert_eq!((most.load, most.latency), (MOST, MOST));
         let strange = Probe::new(5, f64::NAN, -4.0);
-        assert_eq!((strange.load(), strange.latency()), (0, 0));
+        assert_eq!((strange.load, strange.latency), (0, 0));
+        let far = Probe::new(5_000_000, 1.0, 1.0);
+        assert_eq!(Probe::unpack(far.pack(7), 7), Probe::NONE);
+        assert_eq!(Probe::unpack(u64::MAX, 7), Probe::NONE);
     }
 
     #[test]
-    fn probes_are_forgotten_with_age_and_replaced_in_turn() {
-        let pool = Pool::new(Duration::from_nanos(100));
-        for n in 0..40_usize {
-            pool.put(Probe::new(n, 0.0, 0.0), 1_000 + n as u64);
+    fn the_bound_between_hot_and_cold_is_the_quantile_of_what_is_drawn() {
+        let pool = Pool::new(Duration::from_secs(1), 0.84);
+        for scale in [4, 40] {
+            let mut sum = 0.0;
+            for n in 0..40_000 {
+                let load = || fastrand::u16(..100) * scale / 10;
+                let hot = pool.follow(load(), load());
+                sum += if n < 20_000 { 0.0 } else { f64::from(hot) };
+            }
+            let (mean, expected) = (sum / 20_000.0, 8.4 * f64::from(scale));
+            assert!((mean / expected - 1.0).abs() < 0.15, "{mean} for {expected}");
         }
-        let mut known = [Probe::NONE; SIZE];
-        pool.read(&mut known, 1_040);
-        let mut indices: Vec<usize> = known.iter().map(|probe| probe.index()).collect();
-        indices.sort_unstable();
-        assert!(indices.into_iter().eq(24..40));
-        pool.read(&mut known, 1_200);
-        assert_eq!(known, [Probe::NONE; SIZE]);
     }
 
     #[test]
     fn a_pick_counts_its_request_and_drops_the_worst_every_other_time() {
-        let pool = Pool::new(Duration::from_secs(1));
-        for n in 0..SIZE {
-            pool.put(Probe::new(n, if n == 6 { 9.0 } else { 1.0 }, 20.0), 1);
+        let pool = Pool::new(Duration::from_secs(1), 1.0);
+        for (n, entry) in pool.entries.iter().enumerate() {
+            let latency = if n == 6 { 29.0 } else { 20.0 };
+            entry.store(Probe::new(n, 1.0, if n == 3 { 19.0 } else { latency }).pack(0), Relaxed);
         }
-        let mut known = [Probe::NONE; SIZE];
-        for _ in 0..2 {
-            pool.read(&mut known, 2);
-            let fresh = [Probe::new(100, 1.0, 20.0), Probe::new(101, 1.0, 20.0)];
-            pool.turn_over(fresh, &known, known[3], 1.0, 2);
+        for load in [2.0, 3.0] {
+            let found = pool.choose(Probe::new(100, 1.0, 21.0), Probe::new(101, 1.0, 21.0), 2);
+            assert_eq!((found.chosen.index(), found.worst), (3, 6));
+            pool.turn_over(&found, Probe::new(3, load, 19.0), 2);
         }
-        pool.read(&mut known, 3);
+        let known = pool.entries.each_ref().map(|entry| Probe::unpack(entry.load(Relaxed), 0));
         assert!(known.iter().all(|probe| probe.index() != 6));
-        assert_eq!(known[3].load(), 3 * 16);
+        assert_eq!(known[3].load, 12);
     }
 }
