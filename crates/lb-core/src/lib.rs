@@ -36,6 +36,7 @@ pub use eligibility::{BalancerOptions, Subset};
 pub use key::{KeySource, KeySourceError};
 pub use latency::Averaging;
 pub use lease::{Lease, Outcome};
+pub use moment::epoch;
 pub use set::BackendSet;
 pub use strategy::{Strategy, StrategyError, StrategyInfo};
 pub use turn::Turn;

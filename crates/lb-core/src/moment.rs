@@ -13,6 +13,12 @@ fn anchor() -> (Instant, SystemTime) {
     *ANCHOR.get_or_init(|| (Instant::now(), SystemTime::now()))
 }
 
+/// The instant this process counts from: earlier ones are not told apart from it. A simulation that begins here computes with
+/// the same numbers every time.
+pub fn epoch() -> Instant {
+    anchor().0
+}
+
 /// Nanoseconds from the process' anchor to `now`; instants before the anchor count as the anchor. Never `NEVER`.
 pub(crate) fn nanos(now: Instant) -> u64 {
     let since = now.saturating_duration_since(anchor().0);
