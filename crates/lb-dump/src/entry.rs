@@ -1,8 +1,11 @@
 //! One line of a dump.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 /// One exchange, with every field that Servex documents and those its analyses ask for.
@@ -50,16 +53,68 @@ pub struct Entry {
     pub request_truncated: bool,
     /// Whether the response body was longer than what is kept of it.
     pub response_truncated: bool,
+    /// The request body as far as kept, in base64, where it is no text and so not part of `raw_request`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_body_base64: Option<String>,
+    /// As for the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_body_base64: Option<String>,
+    /// The request body was left out, since what is to be hidden in it could not be found for certain.
+    #[serde(skip_serializing_if = "is_false")]
+    pub request_withheld: bool,
+    /// As for the request.
+    #[serde(skip_serializing_if = "is_false")]
+    pub response_withheld: bool,
+    /// Attempts at backends.
+    pub attempts: u32,
+    /// Either side broke off before the answer was complete.
+    #[serde(skip_serializing_if = "is_false")]
+    pub aborted: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Entry {
     /// Sets both forms of the duration.
     #[must_use]
     pub fn lasting(mut self, duration: Duration) -> Self {
-        self.duration_ms = duration.as_secs_f64() * 1000.0;
-        self.duration = format!("{}ms", self.duration_ms.round());
+        (self.duration, self.duration_ms) = written_duration(duration);
         self
     }
+
+    /// The target as received, with its query.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.raw_request.split(' ').nth(1).filter(|target| !target.is_empty()).unwrap_or(&self.path)
+    }
+
+    /// The request body as far as kept.
+    #[must_use]
+    pub fn request_body(&self) -> Cow<'_, [u8]> {
+        body(&self.raw_request, self.request_body_base64.as_deref())
+    }
+
+    /// The response body as far as kept.
+    #[must_use]
+    pub fn response_body(&self) -> Cow<'_, [u8]> {
+        body(&self.raw_response, self.response_body_base64.as_deref())
+    }
+}
+
+fn body<'a>(raw: &'a str, base64: Option<&str>) -> Cow<'a, [u8]> {
+    match base64.map(|text| BASE64.decode(text)) {
+        Some(Ok(bytes)) => Cow::Owned(bytes),
+        _ => Cow::Borrowed(raw.split_once("\r\n\r\n").map_or("", |(_, body)| body).as_bytes()),
+    }
+}
+
+/// With its unit in whole milliseconds, and as a number to the microsecond.
+pub(crate) fn written_duration(duration: Duration) -> (String, f64) {
+    let milliseconds = (duration.as_secs_f64() * 1e6).round() / 1e3;
+    (format!("{}ms", milliseconds.round()), milliseconds)
 }
 
 /// A field name as people write it: each word's first letter large, the others small (`x-request-id` is `X-Request-Id`).

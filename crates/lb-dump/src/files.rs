@@ -1,9 +1,11 @@
 //! The files of a dump: `traffic_dump_000.jsonl` and on, each up to a size, so many of them, across restarts.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
 
 /// Where a dump is kept, and how much of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +18,12 @@ pub struct FilesConfig {
     pub max_files: usize,
 }
 
+impl Default for FilesConfig {
+    fn default() -> Self {
+        Self { directory: "traffic_dumps".into(), max_file_size: 100 << 20, max_files: 10 }
+    }
+}
+
 /// The files of one directory, appended to by one writer.
 ///
 /// A restart goes on with the newest file, and prunes what an earlier configuration left over. Files are for their owner alone
@@ -26,6 +34,8 @@ pub struct Files {
     number: u64,
     file: File,
     size: u64,
+    /// The file ends within a line, which the next one must not continue.
+    is_torn: bool,
 }
 
 impl Files {
@@ -34,48 +44,103 @@ impl Files {
     /// # Errors
     /// Whatever the file system says: no permission, no space, not a directory.
     pub fn open(config: FilesConfig) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&config.directory)?;
-        let number = numbers(&config.directory)?.last().copied().unwrap_or(0);
-        let (file, size) = open_file(&config.directory, number)?;
-        let files = Self { config, number, file, size };
-        files.prune()?;
+        let directory = &config.directory;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| at(directory, &error))?;
+        let number = numbers(directory)?.last().copied().unwrap_or(0);
+        let Opened { file, size, is_torn } = open_file(directory, number)?;
+        let files = Self { config, number, file, size, is_torn };
+        files.prune();
         Ok(files)
     }
 
-    /// Appends one line, whose end is added here. The next file is begun first where this one is full.
+    /// Whether so many bytes more still belong into the file at hand.
+    #[must_use]
+    pub fn fits(&self, bytes: usize) -> bool {
+        self.size + bytes as u64 <= self.config.max_file_size
+    }
+
+    /// Other bounds from now on.
+    pub fn reconfigure(&mut self, config: FilesConfig) {
+        self.config = config;
+        self.prune();
+    }
+
+    /// Appends whole lines, each with its end. The next file is begun first where they do not fit into this one; a
+    /// file or directory that has been moved away is made anew.
     ///
     /// # Errors
-    /// As for [`Files::open`]. What was written before stays; the next call tries again.
-    pub fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        let length = line.len() as u64 + 1;
-        if self.size > 0 && self.size + length > self.config.max_file_size {
+    /// As for [`Files::open`]. What was written before stays, none of these lines does, and the next call tries again.
+    pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let path = path(&self.config.directory, self.number);
+        if !self.is_in_place(&path) {
+            *self = Self::open(self.config.clone())?;
+        }
+        if self.size > 0 && !self.fits(lines.len()) {
             self.rotate()?;
         }
-        let mut whole = Vec::with_capacity(line.len() + 1);
-        whole.extend_from_slice(line);
-        whole.push(b'\n');
+        if self.is_torn {
+            self.file.write_all(b"\n").map_err(|error| at(&path, &error))?;
+            (self.is_torn, self.size) = (false, self.size + 1);
+        }
         // In one write, so that a crash tears the last line at most.
-        self.file.write_all(&whole)?;
-        self.size += length;
+        if let Err(error) = self.file.write_all(lines) {
+            self.is_torn = self.file.set_len(self.size).is_err();
+            return Err(at(&path, &error));
+        }
+        self.size += lines.len() as u64;
         Ok(())
+    }
+
+    /// Whether the path still leads to the open file, whose size is taken anew.
+    fn is_in_place(&mut self, path: &Path) -> bool {
+        let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+        let (Ok(there), Ok(open)) = (fs::metadata(path), self.file.metadata()) else { return false };
+        self.size = open.len();
+        identity(&there) == identity(&open)
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        let (file, size) = open_file(&self.config.directory, self.number + 1)?;
+        let Opened { file, size, is_torn } = open_file(&self.config.directory, self.number + 1)?;
         self.number += 1;
-        (self.file, self.size) = (file, size);
-        self.prune()
-    }
-
-    /// Removes the oldest files over the bound.
-    fn prune(&self) -> io::Result<()> {
-        let numbers = numbers(&self.config.directory)?;
-        let surplus = numbers.len().saturating_sub(self.config.max_files.max(1));
-        for number in numbers.into_iter().take(surplus) {
-            fs::remove_file(path(&self.config.directory, number))?;
-        }
+        (self.file, self.size, self.is_torn) = (file, size, is_torn);
+        self.prune();
         Ok(())
     }
+
+    /// Removes the oldest files over the bound. One that cannot be removed stays, and is said.
+    fn prune(&self) {
+        let numbers = numbers(&self.config.directory).unwrap_or_default();
+        let surplus = numbers.len().saturating_sub(self.config.max_files.max(1));
+        for number in numbers.into_iter().take(surplus) {
+            let path = path(&self.config.directory, number);
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(file = %path.display(), %error, "an old dump file cannot be removed");
+            }
+        }
+    }
+}
+
+/// Whether a dump could be kept in this directory, as far as can be known without making it.
+///
+/// # Errors
+/// What stands in the way: no permission, a file system that is read-only, a file where a directory should be.
+pub fn check_directory(directory: &Path) -> io::Result<()> {
+    let absolute = std::path::absolute(directory)?;
+    let nearest = absolute.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+    if !nearest.is_dir() {
+        return Err(at(nearest, &io::ErrorKind::NotADirectory.into()));
+    }
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::access(nearest, wanted).map_err(|error| at(nearest, &error.into()))
+}
+
+/// The same error with the path in front.
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// The file of this number.
@@ -104,10 +169,22 @@ pub(crate) fn paths(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(numbers(directory)?.into_iter().map(|number| path(directory, number)).collect())
 }
 
-fn open_file(directory: &Path, number: u64) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path(directory, number))?;
+struct Opened {
+    file: File,
+    size: u64,
+    is_torn: bool,
+}
+
+fn open_file(directory: &Path, number: u64) -> io::Result<Opened> {
+    let path = path(directory, number);
+    let open = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(&path);
+    let file = open.map_err(|error| at(&path, &error))?;
     let size = file.metadata()?.len();
-    Ok((file, size))
+    let mut last = [b'\n'];
+    if size > 0 {
+        file.read_exact_at(&mut last, size - 1)?;
+    }
+    Ok(Opened { file, size, is_torn: last != *b"\n" })
 }
 
 #[cfg(test)]
@@ -129,7 +206,7 @@ mod tests {
         let config = config(directory.path(), 10, 2);
         let mut files = Files::open(config.clone()).unwrap();
         for line in ["aaaa", "bbbb", "cccc", "dddd", "eeee"] {
-            files.append(line.as_bytes()).unwrap();
+            files.append(format!("{line}\n").as_bytes()).unwrap();
         }
         assert_eq!(names(&config), [1, 2]);
         assert_eq!(fs::read_to_string(path(&config.directory, 1)).unwrap(), "cccc\ndddd\n");
@@ -142,13 +219,13 @@ mod tests {
         let many = config(directory.path(), 4, 10);
         let mut files = Files::open(many.clone()).unwrap();
         for _ in 0..5 {
-            files.append(b"xxx").unwrap();
+            files.append(b"xxx\n").unwrap();
         }
         assert_eq!(names(&many), [0, 1, 2, 3, 4]);
         let few = FilesConfig { max_files: 2, ..many };
         let mut files = Files::open(few.clone()).unwrap();
         assert_eq!(names(&few), [3, 4]);
-        files.append(b"yyy").unwrap();
+        files.append(b"yyy\n").unwrap();
         assert_eq!(names(&few), [4, 5]);
     }
 
@@ -157,7 +234,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let config = config(directory.path(), 4, 3);
         let mut files = Files::open(config.clone()).unwrap();
-        files.append(b"longer than four").unwrap();
+        files.append(b"longer than four\n").unwrap();
         assert_eq!(fs::read_to_string(path(&config.directory, 0)).unwrap(), "longer than four\n");
     }
 
@@ -168,11 +245,57 @@ mod tests {
         let mut files = Files::open(config.clone()).unwrap();
         let foreign = config.directory.join("traffic_dump_notes.jsonl");
         fs::write(&foreign, "mine").unwrap();
-        files.append(b"xxx").unwrap();
-        files.append(b"yyy").unwrap();
+        files.append(b"xxx\n").unwrap();
+        files.append(b"yyy\n").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&config.directory), mode(&path(&config.directory, 1))), (0o700, 0o600));
         assert!(foreign.exists());
         assert_eq!(names(&config), [1]);
+    }
+
+    #[test]
+    fn a_line_that_a_crash_tore_is_not_continued() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = config(directory.path(), 100, 1);
+        Files::open(config.clone()).unwrap();
+        fs::write(path(&config.directory, 0), "whole\n{\"to").unwrap();
+        Files::open(config.clone()).unwrap().append(b"next\n").unwrap();
+        assert_eq!(fs::read_to_string(path(&config.directory, 0)).unwrap(), "whole\n{\"to\nnext\n");
+    }
+
+    #[test]
+    fn a_directory_that_vanished_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = config(directory.path(), 100, 1);
+        let mut files = Files::open(config.clone()).unwrap();
+        files.append(b"one\n").unwrap();
+        fs::remove_dir_all(&config.directory).unwrap();
+        files.append(b"two\n").unwrap();
+        assert_eq!(fs::read_to_string(path(&config.directory, 0)).unwrap(), "two\n");
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_no_part_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = config(directory.path(), 100, 1);
+        let mut files = Files::open(config.clone()).unwrap();
+        files.append(b"one\n").unwrap();
+        fs::remove_dir_all(&config.directory).unwrap();
+        fs::write(&config.directory, "a file is in the way").unwrap();
+        let error = files.append(b"two\n").unwrap_err();
+        assert!(error.to_string().contains("dumps"), "{error}");
+        fs::remove_file(&config.directory).unwrap();
+        files.append(b"three\n").unwrap();
+        assert_eq!(fs::read_to_string(path(&config.directory, 0)).unwrap(), "three\n");
+    }
+
+    #[test]
+    fn a_place_where_no_dump_can_be_kept_is_known_before() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(check_directory(&directory.path().join("not/there/yet")).is_ok());
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = check_directory(&file.join("below")).unwrap_err();
+        assert!(error.to_string().contains("file"), "{error}");
     }
 }

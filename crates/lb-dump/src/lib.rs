@@ -1,13 +1,29 @@
-//! Traffic dump: what an entry is, files that rotate, and reading them back.
+//! Traffic dump: what an entry is, how one is taken from an exchange, files that rotate, and reading them back.
 //!
-//! One exchange is one line of JSON ([`Entry`]), so that `jq`, `sort` and `uniq` are all it takes to ask questions. [`Files`]
-//! keeps the lines within a bound on disk; [`read`] gives them back and names what it cannot read. Nothing here knows HTTP's
-//! machinery or decides what is dumped: that is the data path's.
+//! One exchange is one line of JSON ([`Entry`]), so that `jq`, `sort` and `uniq` are all it takes to ask questions.
+//!
+//! The data path begins a [`Capture`] where a rule has a [`RuleDump`] and the dice say so, tees heads and bodies into it
+//! as they pass, and hands it over at the end. A thread for each directory makes lines of them, hides what is to be hidden
+//! ([`Redaction`]) and keeps the [`Files`] within a bound on disk. Between the two stands a queue that is bounded by number
+//! and by bytes and makes nobody wait: what finds no room is dropped and counted.
+//!
+//! [`read()`] gives entries back and names what it cannot read.
 
+mod budget;
+mod capture;
+mod config;
+mod dump;
 mod entry;
 mod files;
+mod line;
 mod read;
+mod redact;
+mod writer;
 
+pub use capture::{Capture, Ending, RuleDump, Side, Tee};
+pub use config::DumpConfig;
+pub use dump::{Dump, Dumps};
 pub use entry::{Entry, canonical_name};
-pub use files::{Files, FilesConfig};
+pub use files::{Files, FilesConfig, check_directory};
 pub use read::{BadLine, ReadError, read};
+pub use redact::{RedactError, Redaction};

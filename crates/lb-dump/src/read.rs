@@ -73,9 +73,11 @@ mod tests {
         let mut files = Files::open(config).unwrap();
         let entry = |status_code| Entry { rule: "api".into(), status_code, ..Entry::default() };
         for status in [200, 404, 503] {
-            files.append(&serde_json::to_vec(&entry(status)).unwrap()).unwrap();
+            let mut line = serde_json::to_vec(&entry(status)).unwrap();
+            line.push(b'\n');
+            files.append(&line).unwrap();
         }
-        files.append(br#"{"rule":"to"#).unwrap();
+        files.append(b"{\"rule\":\"to\n").unwrap();
         let (good, bad): (Vec<_>, Vec<_>) = read(directory.path()).unwrap().partition(Result::is_ok);
         let statuses: Vec<u16> = good.into_iter().map(|entry| entry.unwrap().status_code).collect();
         assert_eq!(statuses, [200, 404, 503]);

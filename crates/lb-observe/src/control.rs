@@ -27,9 +27,27 @@ pub fn reloaded(reload: Reload) {
     counter!(RELOADS, "result" => result).increment(1);
 }
 
-/// Counts dump entries that were dropped rather than delay their exchanges.
-pub fn dump_dropped(entries: u64) {
-    counter!(DUMP_DROPPED).increment(entries);
+/// Counts dump entries that were dropped rather than delay their exchanges; the handle is found once.
+#[derive(Debug)]
+pub struct DumpDropped(metrics::Counter);
+
+impl DumpDropped {
+    /// The counter. Seen in the metrics where [`ControlMetrics`] has been installed before.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(counter!(DUMP_DROPPED))
+    }
+
+    /// Counts more of them.
+    pub fn add(&self, entries: u64) {
+        self.0.increment(entries);
+    }
+}
+
+impl Default for DumpDropped {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Where the facade's counters are kept; crates that use `metrics` are heard here too.

@@ -16,7 +16,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("lb-observe", &[]),
     ("lb-testkit", &[]),
     ("lb-health", &["lb-core"]),
-    ("lb-dump", &["lb-observe"]),
+    ("lb-dump", &["lb-h1", "lb-observe"]),
     ("lb-discovery", &["lb-core"]),
     ("lb-cache", &["lb-policy"]),
     ("lb-sim", &["lb-core"]),

@@ -128,7 +128,7 @@ fn an_idle_gateway_is_read_too() {
 fn the_control_sides_counters_are_merged_in() {
     let control = ControlMetrics::install().unwrap();
     crate::control::reloaded(crate::control::Reload::Rejected);
-    crate::control::dump_dropped(7);
+    crate::control::DumpDropped::new().add(7);
     let gateway = Gateway::busy();
     let text = render(&gateway.registry, &gateway.live(), Some(&control));
     let samples = parse(&text).unwrap_or_else(|why| panic!("{why}\n{text}"));

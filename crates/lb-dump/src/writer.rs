@@ -1,0 +1,143 @@
+//! The thread that makes lines of records and writes them.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use crate::dump::{Drops, Message};
+use crate::files::{Files, FilesConfig};
+use crate::line::Lines;
+
+/// How long the thread sleeps between two looks into the queue while there is traffic.
+pub(crate) const BREATH: Duration = Duration::from_millis(5);
+/// After so long without an entry it waits to be woken instead.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// Lines are written together up to about this many bytes.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// What lines are written to: [`Files`], or something slower in a test.
+pub(crate) trait Output: Send + 'static {
+    /// Whether so many bytes more still belong into the file at hand.
+    fn fits(&self, bytes: usize) -> bool;
+    /// Appends whole lines.
+    fn append(&mut self, lines: &[u8]) -> io::Result<()>;
+    /// Other bounds from now on.
+    fn reconfigure(&mut self, config: FilesConfig);
+}
+
+impl Output for Files {
+    fn fits(&self, bytes: usize) -> bool {
+        self.fits(bytes)
+    }
+
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.append(lines)
+    }
+
+    fn reconfigure(&mut self, config: FilesConfig) {
+        self.reconfigure(config);
+    }
+}
+
+pub(crate) struct Writer<O> {
+    messages: Receiver<Message>,
+    lines: Lines,
+    batch: Batch<O>,
+    flushes: Vec<SyncSender<()>>,
+}
+
+/// Lines that are written together.
+struct Batch<O> {
+    output: O,
+    lines: Vec<u8>,
+    count: u64,
+    drops: Arc<Drops>,
+    /// Whether the last write failed, which is said once.
+    is_failing: bool,
+}
+
+impl<O: Output> Writer<O> {
+    pub(crate) fn new(messages: Receiver<Message>, output: O, drops: Arc<Drops>) -> Self {
+        let lines = Vec::with_capacity(BATCH_BYTES);
+        let batch = Batch { output, lines, count: 0, drops, is_failing: false };
+        Self { messages, lines: Lines::default(), batch, flushes: Vec::new() }
+    }
+
+    /// Runs until the dump has gone and everything in the queue is written.
+    pub(crate) fn run(mut self) {
+        let mut idle_since = None;
+        loop {
+            match self.messages.try_recv() {
+                Ok(message) => {
+                    self.take(message);
+                    idle_since = None;
+                }
+                Err(TryRecvError::Disconnected) => return self.write(),
+                Err(TryRecvError::Empty) => {
+                    self.write();
+                    if idle_since.get_or_insert_with(Instant::now).elapsed() < IDLE_AFTER {
+                        std::thread::sleep(BREATH);
+                        continue;
+                    }
+                    let Ok(message) = self.messages.recv() else { return };
+                    self.take(message);
+                    idle_since = None;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Entry(record) => self.batch.push(self.lines.line(&record)),
+            Message::Files(config) => {
+                self.batch.write();
+                self.batch.output.reconfigure(config);
+            }
+            Message::Flush(done) => self.flushes.push(done),
+        }
+    }
+
+    /// Writes the batch and answers those who waited for it.
+    fn write(&mut self) {
+        self.batch.write();
+        for done in self.flushes.drain(..) {
+            let _nobody_waits = done.try_send(());
+        }
+    }
+}
+
+impl<O: Output> Batch<O> {
+    fn push(&mut self, line: &[u8]) {
+        if self.lines.len() >= BATCH_BYTES || !self.output.fits(self.lines.len() + line.len()) {
+            self.write();
+        }
+        self.lines.extend_from_slice(line);
+        self.count += 1;
+    }
+
+    /// Writes, or drops and counts. Says when dropping begins and when it ends.
+    fn write(&mut self) {
+        if self.count == 0 {
+            return;
+        }
+        match self.output.append(&self.lines) {
+            Ok(()) if std::mem::take(&mut self.is_failing) => {
+                tracing::info!(dropped = self.drops.count(), "the traffic dump is written again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                self.drops.add(self.count);
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    tracing::error!(
+                        %error,
+                        "the traffic dump cannot be written: entries are dropped and counted until it can"
+                    );
+                }
+            }
+        }
+        self.lines.clear();
+        self.count = 0;
+    }
+}
