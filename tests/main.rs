@@ -15,6 +15,7 @@ mod browser;
 mod capacity;
 mod config_cli;
 mod demo;
+mod dump;
 mod exam;
 mod failure;
 mod forwarding;

@@ -25,7 +25,7 @@ pub(crate) struct LiveStatus {
     workers: usize,
     registry: Arc<Registry>,
     default_strategy: String,
-    health_check: bool,
+    features: Features,
     rules: Vec<RuleView>,
     gateway: OnceLock<lb_http::GatewayView>,
 }
@@ -38,11 +38,7 @@ impl LiveStatus {
             workers: config.workers.get(),
             registry,
             default_strategy: default_strategy(config),
-            health_check: config
-                .upstreams
-                .iter()
-                .flat_map(|upstream| &upstream.backends)
-                .any(|backend| backend.health.probe.is_some()),
+            features: features(config),
             rules: config.rules.iter().map(|rule| rule_view(rule, config)).collect(),
             gateway: OnceLock::new(),
         }
@@ -81,8 +77,19 @@ impl StatusSource for LiveStatus {
                 .collect(),
             rules: self.rules.clone(),
             upstreams: upstreams.collect(),
-            features: Features { traffic_dump: false, health_check: self.health_check, sample_rate: 0.0 },
+            features: self.features,
         }
+    }
+}
+
+/// What is on, and for the dump the largest share of any rule.
+fn features(config: &GatewayConfig) -> Features {
+    let rates = config.rules.iter().filter_map(|rule| rule.dump.as_ref()).map(|dump| dump.sample_rate);
+    let mut backends = config.upstreams.iter().flat_map(|upstream| &upstream.backends);
+    Features {
+        traffic_dump: rates.clone().next().is_some(),
+        health_check: backends.any(|backend| backend.health.probe.is_some()),
+        sample_rate: rates.fold(0.0, f64::max),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lb_admin::StatusPages;
 use lb_config::{Diagnostic, Loaded};
+use lb_dump::Dumps;
 use lb_http::{Attachments, Gateway};
 use lb_observe::control::ControlMetrics;
 use lb_observe::{AccessLog, Figures, Recorder, Registry};
@@ -25,13 +26,14 @@ pub(crate) enum Home {
 
 /// How often request rates are taken.
 const RATE_INTERVAL: Duration = Duration::from_secs(5);
-/// How long the last log lines may take to be written.
+/// How long the last lines of log and dump may each take to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// A gateway with everything around it.
 pub(crate) struct Running {
     gateway: Gateway,
     log: Option<Arc<AccessLog>>,
+    dumps: Arc<Dumps>,
     shutdown_timeout: Duration,
     _admin: Option<Admin>,
 }
@@ -71,8 +73,13 @@ impl Running {
             let live = Arc::clone(&live);
             move |view| live.connect(view)
         };
-        let attachments =
-            Attachments { recorders, pages: Some(on_listeners), connect: Some(Box::new(connect)) };
+        let dumps = Arc::new(Dumps::default());
+        let attachments = Attachments {
+            recorders,
+            pages: Some(on_listeners),
+            dumps: Arc::clone(&dumps),
+            connect: Some(Box::new(connect)),
+        };
         let gateway = Gateway::start(&config, &registry, attachments).await?;
         let admin = admin.map(|bound| bound.serve(pages(StatusPages::with_dashboard)));
         tokio::spawn(keep_rates(Arc::clone(&registry)));
@@ -83,7 +90,7 @@ impl Running {
             tracing::info!(address = %admin.address(), "admin address");
         }
         tracing::info!(version = status::VERSION, startup = ?started.elapsed(), "gatewayd is up");
-        Ok(Self { gateway, log, shutdown_timeout: config.shutdown_timeout, _admin: admin })
+        Ok(Self { gateway, log, dumps, shutdown_timeout: config.shutdown_timeout, _admin: admin })
     }
 
     pub(crate) fn addresses(&self) -> &[(String, std::net::SocketAddr)] {
@@ -100,6 +107,7 @@ impl Running {
         if let Some(log) = self.log {
             log.flush(LAST_LINES);
         }
+        self.dumps.flush(LAST_LINES);
         drained
     }
 }

@@ -50,7 +50,6 @@ const ROWS: &[Row] = &[
     Row(&["insecure_skip_verify"], Any, NotInForce, "TLS to backends"),
     Row(&["min_rate"], Any, NotInForce, "the minimum rate of bodies"),
     Row(&["slow_start"], Any, NotInForce, "slow start"),
-    Row(&["traffic_dump"], Any, NotInForce, "traffic dumping"),
     Row(&["tracing", "endpoint"], Any, NotInForce, "tracing"),
     Row(&["compression"], Any, NotInForce, "compression"),
     Row(&["cache"], Any, NotInForce, "cache headers"),

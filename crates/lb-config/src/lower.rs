@@ -13,6 +13,7 @@ mod backend;
 mod balance;
 mod clash;
 mod context;
+mod dump;
 mod health;
 mod listener;
 mod matching;
@@ -47,6 +48,8 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
     let trusted_proxies = listener::trusted_proxies(context, root.trusted_proxies.as_ref());
     let access_log = observe::access_log(context, root.access_log.as_ref());
     observe::check(context, root);
+    dump::check(context, &root.traffic_dump);
+    dump::check_directories(context, root);
     health::check_switch(context, root.health_check.as_ref());
     clash::check(context, &listener_places, admin.as_ref(), &upstreams);
     rule::check_any(context, root);

@@ -129,8 +129,8 @@ impl Files {
 /// # Errors
 /// What stands in the way: no permission, a file system that is read-only, a file where a directory should be.
 pub fn check_directory(directory: &Path) -> io::Result<()> {
-    let absolute = std::path::absolute(directory)?;
-    let nearest = absolute.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+    let here = |path| if path == Path::new("") { Path::new(".") } else { path };
+    let nearest = directory.ancestors().map(here).find(|path| path.exists()).unwrap_or(Path::new("/"));
     if !nearest.is_dir() {
         return Err(at(nearest, &io::ErrorKind::NotADirectory.into()));
     }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use http::{Method, Version, response};
+use lb_dump::{Capture, Side};
 use lb_h1::{
     ConnectionHeader, RequestHead, ResponseFraming, ResponseHead, ResponseLine, encode_response_head,
 };
@@ -83,7 +84,7 @@ impl Plan {
     }
 }
 
-/// Writes an answer's head into the outbox.
+/// Writes an answer's head into the outbox, and into the dump where there is one.
 pub(crate) fn write_head(
     conversation: &mut Conversation,
     head: &response::Parts,
@@ -91,7 +92,9 @@ pub(crate) fn write_head(
     plan: &Plan,
     manner: Manner,
     now: Instant,
+    dump: Option<&Capture>,
 ) {
+    let start = conversation.outbox.len();
     let connection = match plan.keep_alive {
         false => ConnectionHeader::Close,
         true if manner.is_http_11 => ConnectionHeader::Implied,
@@ -113,6 +116,9 @@ pub(crate) fn write_head(
         Some(&date),
     );
     debug_assert!(written.is_ok(), "the framing goes with HTTP/1.1");
+    if let Some(dump) = dump {
+        dump.response_head(conversation.outbox.get(start..).unwrap_or_default());
+    }
 }
 
 /// Sends an answer of the gateway's own, whole.
@@ -122,11 +128,15 @@ pub(crate) async fn send_own(
     body: &[u8],
     plan: &Plan,
     manner: Manner,
+    dump: Option<&Capture>,
 ) -> Result<(), Gone> {
     let now = Instant::now();
     conversation.client.watch.begin(Phase::Relay, now, Timeouts::default().idle);
-    write_head(conversation, head, None, plan, manner, now);
+    write_head(conversation, head, None, plan, manner, now, dump);
     if !manner.is_head {
+        if let Some(dump) = dump {
+            dump.body(Side::Response, body);
+        }
         conversation.outbox.extend_from_slice(body);
     }
     conversation.flush().await

@@ -5,6 +5,7 @@
 
 use bytes::{Buf, BytesMut};
 use http::HeaderMap;
+use lb_dump::Tee;
 use lb_h1::{
     BodyDecoder, BodyError, BodyLimits, CHUNK_END, Decoded, LAST_CHUNK, ResponseFraming, chunk_head,
     encode_trailers,
@@ -17,6 +18,8 @@ pub(crate) struct Passage {
     /// Whether it is written in chunks.
     is_chunked: bool,
     filter: Option<Box<dyn BodyFilter>>,
+    /// Takes down what passes, for the traffic dump.
+    tee: Option<Tee>,
     bytes: u64,
     is_ended: bool,
 }
@@ -41,7 +44,12 @@ impl Passage {
     ) -> Self {
         let is_empty = matches!(framing, ResponseFraming::None | ResponseFraming::Length(0));
         let decoder = BodyDecoder::for_response(framing, BodyLimits::default());
-        Self { decoder, is_chunked, is_ended: is_empty && filter.is_none(), filter, bytes: 0 }
+        Self { decoder, is_chunked, is_ended: is_empty && filter.is_none(), filter, tee: None, bytes: 0 }
+    }
+
+    /// Lets what passes from now on be taken down.
+    pub(crate) fn tee(&mut self, tee: Option<Tee>) {
+        self.tee = tee;
     }
 
     /// Whether the whole body has been taken over, its end included.
@@ -62,6 +70,9 @@ impl Passage {
         let remaining = self.decoder.remaining()?;
         let count = usize::try_from(remaining).unwrap_or(usize::MAX).min(piece.len());
         self.decoder.skip(count as u64);
+        if let Some(tee) = &self.tee {
+            tee.push(piece.get(..count).unwrap_or_default());
+        }
         self.bytes += count as u64;
         self.is_ended = self.decoder.is_complete();
         Some(count)
@@ -104,6 +115,9 @@ impl Passage {
             return;
         }
         self.bytes += data.len() as u64;
+        if let Some(tee) = &self.tee {
+            tee.push(data);
+        }
         if self.is_chunked {
             out.extend_from_slice(chunk_head(data.len()).as_ref());
             out.extend_from_slice(data);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
 use lb_core::StrategyConfig;
+use lb_dump::DumpConfig;
 use lb_health::{HealthConfig, UpstreamOptions};
 use lb_policy::PolicyConfig;
 use lb_router::RouteConfig;
@@ -177,6 +178,8 @@ pub struct RuleConfig {
     pub retries: RetryConfig,
     /// Policies in their order.
     pub policies: Vec<PolicyConfig>,
+    /// Whether and how its exchanges are dumped.
+    pub dump: Option<DumpConfig>,
 }
 
 /// What is done when an attempt at a backend fails. Failed connects are tried elsewhere whatever stands here, unless

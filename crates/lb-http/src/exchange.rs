@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri, response};
+use lb_dump::Side;
 use lb_h1::{RequestHead, drop_underscore_names};
 use lb_health::FailureKind;
 use lb_policy::{BodyFilter, ClientInfo, Verdict};
@@ -106,7 +107,7 @@ async fn answer(
     };
     let (index, path) = (matched.index, matched.rewrite(&target.path));
     let rule = snapshot.rules.get(index).ok_or(Reject::NoRule)?;
-    ticket.ruled(index);
+    upload.tee(ticket.ruled(index, &request.raw));
 
     // Tell the backend about the client. Fields that end at this hop are left out when the head is written.
     head.headers.insert(REQUEST_ID, ticket.request_id().clone());
@@ -214,8 +215,9 @@ async fn pass_on(
 
     let plan = manner.plan(&head, filter.is_some(), client.worker.is_draining() || !upload.is_complete());
     let mut passage = Passage::new(head.framing, plan.is_chunked, filter);
+    passage.tee(ticket.tee(Side::Response));
     let now = Instant::now();
-    answer::write_head(conversation, &parts, head.reason.as_deref(), &plan, manner, now);
+    answer::write_head(conversation, &parts, head.reason.as_deref(), &plan, manner, now, ticket.dump());
     client.watch.begin(Phase::Relay, now, ticket.timeouts().idle);
     let idle = ticket.timeouts().idle;
     let relayed = relay(conversation, &mut connection, &mut passage, &mut upload, idle).await;
@@ -260,7 +262,7 @@ async fn own(
     head.headers.insert(REQUEST_ID, ticket.request_id().clone());
     let must_close = !upload.discard(&mut conversation.transport) || ticket.client().worker.is_draining();
     let plan = manner.plan_own(body.len(), must_close);
-    let sent = answer::send_own(conversation, &head, &body, &plan, manner).await;
+    let sent = answer::send_own(conversation, &head, &body, &plan, manner, ticket.dump()).await;
     ticket.carried(upload.bytes(), if manner.is_head { 0 } else { body.len() as u64 });
     match sent {
         Ok(()) => {

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Response, request};
 use lb_core::Backend;
+use lb_dump::Dumps;
 use lb_health::{Clock, HealthView, Supervisor, SupervisorOptions};
 use lb_observe::{Recorder, Registry};
 use tokio::sync::{mpsc, watch};
@@ -55,6 +56,8 @@ pub struct Attachments {
     pub recorders: Vec<Arc<dyn Recorder>>,
     /// Served where a listener has `status_endpoints`.
     pub pages: Option<Arc<dyn LocalPages>>,
+    /// The traffic dumps, kept across configurations.
+    pub dumps: Arc<Dumps>,
     /// Given the view that pages are drawn from, before the first request can ask for one.
     pub connect: Option<Box<dyn FnOnce(GatewayView)>>,
 }
@@ -82,7 +85,7 @@ impl Gateway {
         attachments: Attachments,
     ) -> Result<Self, StartError> {
         let workers = config.workers.get();
-        let snapshot = Snapshot::build(config, registry)?;
+        let snapshot = Snapshot::build(config, registry, Some(&attachments.dumps))?;
         let connections = max_connections(config);
         // Idle connections to backends come out of the same descriptors.
         let pool = PoolConfig { max_idle: config.pool.max_idle.min(connections), ..config.pool };
@@ -250,6 +253,6 @@ pub struct UpstreamView {
 /// # Errors
 /// [`StartError::Build`].
 pub fn validate(config: &GatewayConfig, registry: &Registry) -> Result<(), StartError> {
-    Snapshot::build(config, registry)?;
+    Snapshot::build(config, registry, None)?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use http::uri::Authority;
 use ipnet::IpNet;
 use lb_core::{Backend, BackendOptions, Balancer, KeySource, StrategyError, Weight, WeightError};
+use lb_dump::{Dumps, RuleDump};
 use lb_health::{HealthConfigError, HealthMonitor, ProbeTarget, Watched};
 use lb_observe::{BackendStats, Registry, RuleStats, UpstreamStats};
 use lb_policy::Policy;
@@ -55,6 +56,14 @@ pub enum BuildError {
         /// What is wrong.
         source: HealthConfigError,
     },
+    /// The traffic dump of a rule cannot be written.
+    #[error("rule {rule}: the traffic dump cannot be written: {source}")]
+    Dump {
+        /// The rule's name.
+        rule: String,
+        /// What the system said, with the path.
+        source: std::io::Error,
+    },
     /// A rule names an upstream that is not there.
     #[error("rule {0} leads to no upstream")]
     NoUpstream(String),
@@ -78,6 +87,7 @@ pub(crate) struct Rule {
     pub(crate) host_header: HostHeader,
     pub(crate) retries: RetryConfig,
     pub(crate) policies: Vec<Box<dyn Policy>>,
+    pub(crate) dump: Option<RuleDump>,
     pub(crate) stats: Arc<RuleStats>,
 }
 
@@ -111,8 +121,13 @@ pub(crate) struct Target {
 }
 
 impl Snapshot {
-    /// Builds everything a configuration asks for. Opens no socket and resolves no name.
-    pub(crate) fn build(config: &GatewayConfig, registry: &Registry) -> Result<Self, BuildError> {
+    /// Builds everything a configuration asks for. Opens no socket and resolves no name; nor does it open a file
+    /// where there are no dumps.
+    pub(crate) fn build(
+        config: &GatewayConfig,
+        registry: &Registry,
+        dumps: Option<&Dumps>,
+    ) -> Result<Self, BuildError> {
         let workers = config.workers.get();
         let routes = config.rules.iter().map(|rule| rule.route.clone()).collect();
         let router = Router::new(routes).map_err(BuildError::Routes)?;
@@ -122,7 +137,11 @@ impl Snapshot {
             .iter()
             .map(|upstream| Upstream::build(upstream, registry, workers, &mut slots))
             .collect::<Result<Vec<_>, _>>()?;
-        let rules = config.rules.iter().map(|rule| Rule::build(rule, registry, workers)).collect::<Vec<_>>();
+        let rules = config
+            .rules
+            .iter()
+            .map(|rule| Rule::build(rule, registry, workers, dumps))
+            .collect::<Result<Vec<_>, _>>()?;
         if let Some(rule) =
             config.rules.iter().find(|rule| rule.redirect.is_none() && rule.upstream >= upstreams.len())
         {
@@ -140,16 +159,29 @@ impl Snapshot {
 }
 
 impl Rule {
-    fn build(config: &RuleConfig, registry: &Registry, workers: usize) -> Self {
-        Self {
+    fn build(
+        config: &RuleConfig,
+        registry: &Registry,
+        workers: usize,
+        dumps: Option<&Dumps>,
+    ) -> Result<Self, BuildError> {
+        let name = config.route.name.as_str();
+        let dump = config.dump.as_ref().zip(dumps).map(|(dump, dumps)| {
+            let opened = dumps.open(&dump.files);
+            opened
+                .map(|opened| RuleDump::new(name, dump, opened))
+                .map_err(|source| BuildError::Dump { rule: name.to_owned(), source })
+        });
+        Ok(Self {
             upstream: config.upstream,
             redirect: config.redirect.clone(),
             timeouts: config.timeouts,
             host_header: config.host_header.clone(),
             retries: config.retries.clone(),
             policies: config.policies.iter().map(lb_policy::PolicyConfig::build).collect(),
-            stats: registry.rule(&config.route.name, workers),
-        }
+            dump: dump.transpose()?,
+            stats: registry.rule(name, workers),
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, StatusCode, Uri, header, request};
 use lb_core::{Lease, Outcome};
+use lb_dump::{Capture, Ending, Side, Tee};
 use lb_health::{self as health, Attempt};
 use lb_observe::{Exchange, FailureKind};
 
@@ -52,6 +53,8 @@ pub(crate) struct Ticket {
     bytes_out: u64,
     complete: bool,
     held: Vec<Box<dyn Any>>,
+    /// Where the exchange is dumped.
+    dump: Option<Rc<Capture>>,
 }
 
 impl Ticket {
@@ -93,6 +96,7 @@ impl Ticket {
             bytes_out: 0,
             complete: false,
             held: Vec::new(),
+            dump: None,
         }
     }
 
@@ -130,9 +134,21 @@ impl Ticket {
         self.trusted_peer
     }
 
-    /// A rule takes the request.
-    pub(crate) fn ruled(&mut self, rule: usize) {
+    /// A rule takes the request, whose head came like this. What is returned takes its body down.
+    pub(crate) fn ruled(&mut self, rule: usize, raw_head: &[u8]) -> Option<Tee> {
         self.rule = Some(rule);
+        self.dump = self.rule()?.dump.as_ref()?.begin(raw_head);
+        self.tee(Side::Request)
+    }
+
+    /// Takes down what of a body passes, where the exchange is dumped with its bodies.
+    pub(crate) fn tee(&self, side: Side) -> Option<Tee> {
+        self.dump.as_ref()?.tee(side)
+    }
+
+    /// Where the exchange is dumped.
+    pub(crate) fn dump(&self) -> Option<&Capture> {
+        self.dump.as_deref()
     }
 
     /// The rule that takes the request.
@@ -346,6 +362,19 @@ impl Drop for Ticket {
         };
         for recorder in worker.recorders() {
             recorder.record(&exchange);
+        }
+        if let Some(dump) = &self.dump {
+            dump.end(&Ending {
+                backend: target.map_or("", |(_, _, target)| &target.url),
+                client_ip: exchange.client_ip,
+                request_id: exchange.request_id,
+                uri: &self.uri,
+                status: exchange.status,
+                attempts: exchange.attempts,
+                aborted: exchange.aborted,
+                ended_at: exchange.ended_at,
+                duration: exchange.duration,
+            });
         }
         self.give_back();
     }

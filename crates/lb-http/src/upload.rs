@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
+use lb_dump::Tee;
 use lb_h1::{BodyFraming, CONTINUE};
 
 use crate::body::{Passage, PassageError};
@@ -101,6 +102,11 @@ impl Upload {
             Kept::Whole { .. } => self.framing != BodyFraming::Chunked,
             Kept::Gone => false,
         }
+    }
+
+    /// Lets the body be taken down for the traffic dump. To be called before any of it has passed.
+    pub(crate) fn tee(&mut self, tee: Option<Tee>) {
+        self.passage.tee(tee);
     }
 
     pub(crate) fn framing(&self) -> BodyFraming {

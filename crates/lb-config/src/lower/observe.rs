@@ -1,9 +1,9 @@
-//! The access log, and checks of what else is recorded.
+//! The access log, and the share of requests that is traced.
 
 use super::Context;
 use crate::loaded::{ACCESS_LOG_FIELDS, AccessLogConfig};
 use crate::suggest;
-use crate::written::observe::{AccessLog, TrafficDump};
+use crate::written::observe::AccessLog;
 use crate::written::root::Root;
 use crate::written::values::{At, List, SwitchOr};
 
@@ -46,14 +46,7 @@ fn known_fields(context: &mut Context<'_>, written: &List<String>) -> Vec<String
 
 /// Shares of what is recorded that are not shares.
 pub(super) fn check(context: &mut Context<'_>, root: &Root) {
-    dump(context, root.traffic_dump.as_ref());
     if let Some(sample) = root.tracing.as_ref().and_then(|tracing| tracing.value.sample.as_ref()) {
         context.fraction(sample);
-    }
-}
-
-pub(super) fn dump(context: &mut Context<'_>, written: Option<&At<SwitchOr<TrafficDump>>>) {
-    if let Some(At { value: SwitchOr::Table(TrafficDump { sample_rate: Some(share), .. }), .. }) = written {
-        context.fraction(share);
     }
 }

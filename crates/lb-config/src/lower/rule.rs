@@ -5,7 +5,7 @@ use lb_router::RouteConfig;
 
 use super::matching::{self, Route};
 use super::upstream::{self, Upstreams};
-use super::{Context, backend, balance, health, observe, policy, redirect, retries, route};
+use super::{Context, backend, balance, dump, health, policy, redirect, retries, route};
 use crate::suggest;
 use crate::tree::{NodeId, Tree};
 use crate::written::listener::Protocol;
@@ -44,7 +44,7 @@ fn rule(
     route: &Route,
 ) -> Option<RuleConfig> {
     let rule = &written.value;
-    observe::dump(context, rule.traffic_dump.as_ref());
+    dump::check(context, &rule.traffic_dump);
     health::check_switch(context, rule.health_check.as_ref());
     health::check_passive(context, rule.passive.as_ref());
     health::check_breaker(context, rule.circuit_breaker.as_ref());
@@ -53,6 +53,7 @@ fn rule(
         context.fraction(threshold);
     }
     let policies = policy::policies(context, rule);
+    let dump = dump::of_rule(root, rule);
     let host_header = host_header(context, rule.host_header.as_ref().or(root.host_header.as_ref()));
     let target = target(context, root, upstreams, written, name, name_place)?;
     let of_upstream = upstreams.entries.get(target).map(|entry| entry.retries.clone()).unwrap_or_default();
@@ -64,6 +65,7 @@ fn rule(
         host_header,
         retries: retries.or(&of_upstream),
         policies,
+        dump,
     })
 }
 

@@ -15,13 +15,22 @@ pub(crate) struct AccessLog {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TrafficDump {
+    /// Unset in a rule's table, it follows the root's.
     pub(crate) enabled: Option<bool>,
-    pub(crate) directory: Option<String>,
-    pub(crate) max_file_size: Option<Size>,
-    pub(crate) max_files: Option<u32>,
+    /// `./traffic_dumps`, from where the gateway was started.
+    pub(crate) directory: Option<At<String>>,
+    /// After which the next file is begun: 100 MiB.
+    pub(crate) max_file_size: Option<At<Size>>,
+    /// The oldest go first: 10.
+    pub(crate) max_files: Option<At<u32>>,
+    /// Heads alone where it is false, as by default.
     pub(crate) include_body: Option<bool>,
+    /// Bytes kept of each body: 64 KiB.
     pub(crate) max_body_size: Option<Size>,
+    /// The share of exchanges: 1.
     pub(crate) sample_rate: Option<At<f64>>,
+    /// Header fields, query parameters and fields of forms by name, values in JSON bodies by path (`$.password`), beside
+    /// Authorization, Cookie, Set-Cookie and Proxy-Authorization.
     pub(crate) redact: Option<List<String>>,
 }
 
