@@ -26,6 +26,7 @@ mod http1;
 mod http1_refused;
 mod limits;
 mod monitoring;
+mod overload;
 mod queueing;
 mod real_servers;
 mod retries;

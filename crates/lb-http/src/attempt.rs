@@ -15,6 +15,7 @@ use lb_h1::{ConnectionHeader, RequestLine, ResponseHead, encode_request_head};
 use crate::client::Client;
 use crate::config::HostHeader;
 use crate::conversation::Conversation;
+use crate::pace::Pace;
 use crate::pool::Slot;
 use crate::reject::Reject;
 use crate::send::{Sending, Sent};
@@ -149,6 +150,7 @@ pub(crate) async fn attempt(
             method: &outgoing.head.method,
             takes_interim: outgoing.version >= Version::HTTP_11,
             idle: rule.timeouts.idle,
+            pace: rule.timeouts.min_rate.map(|rate| Pace::upload(rate, rule.timeouts.idle, sent_at)),
             response_head: limits.response_head,
         };
         match sending.run().await {

@@ -1,7 +1,7 @@
 //! What the engine is told: plain, already valid data. Written by hand or lowered from files by `lb-config`.
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -176,6 +176,8 @@ pub struct RuleConfig {
     pub host_header: HostHeader,
     /// What is done when an attempt at a backend fails.
     pub retries: RetryConfig,
+    /// How many of its requests may be under way at once.
+    pub concurrency: Option<ConcurrencyConfig>,
     /// Policies in their order.
     pub policies: Vec<PolicyConfig>,
     /// Whether and how its exchanges are dumped.
@@ -233,6 +235,15 @@ impl RetryOn {
     }
 }
 
+/// How many requests of a rule may be under way at once, over the whole process; then 503.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConcurrencyConfig {
+    /// At most; `None` is no bound.
+    pub max: Option<NonZeroU32>,
+    /// Whether the limit follows how long the backends take.
+    pub is_adaptive: bool,
+}
+
 /// How many requests wait for a free place at a backend, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueConfig {
@@ -266,6 +277,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Between two pieces of a body, either way.
     pub idle: Duration,
+    /// Bytes a second that a client moves of a body at least, while it is the client that is waited for.
+    pub min_rate: Option<NonZeroU64>,
 }
 
 impl Default for Timeouts {
@@ -274,6 +287,7 @@ impl Default for Timeouts {
             response_head: Duration::from_secs(30),
             connect: Duration::from_secs(3),
             idle: Duration::from_secs(60),
+            min_rate: None,
         }
     }
 }

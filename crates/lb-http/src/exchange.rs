@@ -130,7 +130,8 @@ async fn answer(
         return redirected(redirect, &uri, &path).map(Outcome::Own);
     }
 
-    // Pick, pool, send: until the response head is here.
+    // Choose, attempt, perhaps again: until the response head is here.
+    ticket.enter(rule)?;
     let mut outgoing = Outgoing { head, uri: &uri, path: &path, upload, version: request.version };
     forward(ticket, rule, conversation, &mut outgoing).await.map(Outcome::Backend)
 }
@@ -219,8 +220,8 @@ async fn pass_on(
     let now = Instant::now();
     answer::write_head(conversation, &parts, head.reason.as_deref(), &plan, manner, now, ticket.dump());
     client.watch.begin(Phase::Relay, now, ticket.timeouts().idle);
-    let idle = ticket.timeouts().idle;
-    let relayed = relay(conversation, &mut connection, &mut passage, &mut upload, idle).await;
+    let timeouts = ticket.timeouts();
+    let relayed = relay(conversation, &mut connection, &mut passage, &mut upload, timeouts).await;
     ticket.carried(upload.bytes(), passage.bytes());
     match relayed {
         Relayed::Whole => {

@@ -30,6 +30,8 @@ pub(crate) enum Reject {
     NoBackend,
     /// Every backend is at its limit.
     Overloaded,
+    /// As many requests of the rule are under way as may be.
+    Shed,
     /// No connection to a backend could be made.
     Connect(ConnectError),
     /// A backend took the request and gave no usable answer.
@@ -92,7 +94,7 @@ impl Reject {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
             Self::MethodNotAllowed(allow) => drop(headers.insert(header::ALLOW, allow.clone())),
-            Self::NoBackend | Self::Overloaded => {
+            Self::NoBackend | Self::Overloaded | Self::Shed => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Refused(refusal) => headers.extend(refusal.headers.clone()),
@@ -132,6 +134,11 @@ impl Reject {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",
                 "every server behind this gateway is at its limit of requests",
+            ),
+            Self::Shed => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "as many requests are under way here as can be answered in time",
             ),
             Self::Connect(ConnectError::Timeout { .. }) => row(
                 StatusCode::GATEWAY_TIMEOUT,

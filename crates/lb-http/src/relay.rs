@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::body::{Passage, PassageError};
+use crate::config::Timeouts;
 use crate::conversation::{Conversation, Gone};
+use crate::pace::Pace;
 use crate::transport::{BATCH, Transport};
 use crate::upload::{Upload, UploadError};
 use crate::upstream::Connection;
@@ -34,10 +36,12 @@ pub(crate) async fn relay(
     backend: &mut Connection,
     passage: &mut Passage,
     upload: &mut Upload,
-    idle: Duration,
+    timeouts: Timeouts,
 ) -> Relayed {
-    let mut relay =
-        Relay { conversation, backend: &mut backend.transport, passage, upload, idle, began: false };
+    let idle = timeouts.idle;
+    let pace = timeouts.min_rate.map(|rate| Pace::download(rate, idle, Instant::now()));
+    let backend = &mut backend.transport;
+    let mut relay = Relay { conversation, backend, passage, upload, idle, pace, began: false };
     std::future::poll_fn(|cx| relay.poll(cx)).await
 }
 
@@ -47,11 +51,24 @@ struct Relay<'a> {
     passage: &'a mut Passage,
     upload: &'a mut Upload,
     idle: Duration,
+    pace: Option<Pace>,
     began: bool,
 }
 
 impl Relay<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Relayed> {
+        let polled = self.advance(cx);
+        if polled.is_pending()
+            && let Some(pace) = &mut self.pace
+        {
+            let pending = self.conversation.outbox.len();
+            let moved = self.passage.bytes().saturating_sub(pending as u64);
+            pace.look(moved, pending > 0, &self.conversation.client.watch, Phase::Relay);
+        }
+        polled
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Relayed> {
         if self.conversation.client.watch.is_expired() {
             return Poll::Ready(self.stalled());
         }
@@ -86,7 +103,8 @@ impl Relay<'_> {
         if self.conversation.outbox.is_empty() && !self.upload.waits_for_client() {
             return Relayed::Stalled;
         }
-        Relayed::Cut { code: "client_stalled", reason: "the client stood still for idle_timeout".to_owned() }
+        let reason = "the client stood still for idle_timeout, or took less than min_rate".to_owned();
+        Relayed::Cut { code: "client_stalled", reason }
     }
 
     /// Moves what the backend's inbox has of the body to the outbox.

@@ -15,6 +15,7 @@ use lb_h1::{
 };
 
 use crate::conversation::{Conversation, Gone};
+use crate::pace::Pace;
 use crate::reject::Reject;
 use crate::transport::Transport;
 use crate::upload::{Progress, Upload, UploadError};
@@ -36,6 +37,8 @@ pub(crate) struct Sending<'a> {
     /// Whether the client can be sent 103.
     pub(crate) takes_interim: bool,
     pub(crate) idle: Duration,
+    /// How fast the body must come, where that is said.
+    pub(crate) pace: Option<Pace>,
     pub(crate) response_head: Duration,
 }
 
@@ -67,6 +70,10 @@ impl Sending<'_> {
         }
         if let Err(error) = self.poll_upload(cx) {
             return Poll::Ready(rejected(error));
+        }
+        if let Some(pace) = self.pace.as_mut().filter(|_| !self.upload.is_over()) {
+            let watch = &self.conversation.client.watch;
+            pace.look(self.upload.bytes(), self.upload.waits_for_client(), watch, Phase::Upload);
         }
         if let Poll::Ready(sent) = self.poll_answer(cx, parse, interim) {
             return Poll::Ready(sent);

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use lb_core::{Backend, BackendOptions, Balancer, KeySource, StrategyError, Weight, WeightError};
 use lb_dump::{Dumps, RuleDump};
 use lb_health::{HealthConfigError, HealthMonitor, ProbeTarget, Watched};
-use lb_observe::{BackendStats, Registry, RuleStats, UpstreamStats};
+use lb_observe::{BackendStats, PolicyStats, Registry, RuleStats, UpstreamStats};
 use lb_policy::Policy;
 use lb_router::{RouteError, Router};
 
@@ -17,6 +17,7 @@ use crate::budget::Budget;
 use crate::config::{
     BackendConfig, GatewayConfig, HostHeader, Redirect, RetryConfig, RuleConfig, Timeouts, UpstreamConfig,
 };
+use crate::limiter::Limiter;
 use crate::pool::Slot;
 use crate::queue::Queue;
 use crate::resolve::Endpoint;
@@ -86,6 +87,8 @@ pub(crate) struct Rule {
     pub(crate) timeouts: Timeouts,
     pub(crate) host_header: HostHeader,
     pub(crate) retries: RetryConfig,
+    /// A limit, and the figures of what it turned away.
+    pub(crate) limiter: Option<(Limiter, Arc<PolicyStats>)>,
     pub(crate) policies: Vec<Box<dyn Policy>>,
     pub(crate) dump: Option<RuleDump>,
     pub(crate) stats: Arc<RuleStats>,
@@ -178,6 +181,10 @@ impl Rule {
             timeouts: config.timeouts,
             host_header: config.host_header.clone(),
             retries: config.retries.clone(),
+            limiter: config.concurrency.map(|concurrency| {
+                let stats = registry.policy(&config.route.name, "concurrency", workers);
+                (Limiter::new(concurrency, Instant::now()), stats)
+            }),
             policies: config.policies.iter().map(lb_policy::PolicyConfig::build).collect(),
             dump: dump.transpose()?,
             stats: registry.rule(name, workers),

@@ -42,6 +42,8 @@ pub(crate) struct Ticket {
     lease: Option<Lease>,
     /// Until it is known how the attempt ended for the backend's health.
     permit: Option<Attempt>,
+    /// Whether it is one of its rule's limited number.
+    is_limited: bool,
     backend_active: u32,
     backend_healthy: bool,
     attempts: u32,
@@ -85,6 +87,7 @@ impl Ticket {
             backend: None,
             lease: None,
             permit: None,
+            is_limited: false,
             backend_active: 0,
             backend_healthy: false,
             attempts: 0,
@@ -161,6 +164,17 @@ impl Ticket {
         self.held.push(permit);
     }
 
+    /// Takes a place among its rule's requests, where their number is limited.
+    pub(crate) fn enter(&mut self, rule: &Rule) -> Result<(), Reject> {
+        let Some((limiter, stats)) = &rule.limiter else { return Ok(()) };
+        if !limiter.enter() {
+            stats.rejected(self.client.worker.index);
+            return Err(Reject::Shed);
+        }
+        self.is_limited = true;
+        Ok(())
+    }
+
     /// Another attempt begins, at this backend.
     pub(crate) fn attempt(&mut self, upstream: usize, lease: Lease, permit: Attempt) {
         self.give_back();
@@ -201,6 +215,11 @@ impl Ticket {
         let latency = now.saturating_duration_since(sent_at);
         self.status = status;
         self.upstream_latency = Some(latency);
+        if self.is_limited
+            && let Some((limiter, _)) = self.rule().and_then(|rule| rule.limiter.as_ref())
+        {
+            limiter.answered(latency, now);
+        }
         self.feed_back(!status.is_server_error(), Some(latency));
         if status.is_server_error() {
             self.backend_failed(health::FailureKind::Status(status.as_u16()));
@@ -375,6 +394,11 @@ impl Drop for Ticket {
                 ended_at: exchange.ended_at,
                 duration: exchange.duration,
             });
+        }
+        if self.is_limited
+            && let Some((limiter, _)) = self.rule().and_then(|rule| rule.limiter.as_ref())
+        {
+            limiter.leave();
         }
         self.give_back();
     }

@@ -1,12 +1,12 @@
-//! What is retried, how often, and who waits for a free place.
+//! What is retried, how often, who waits for a free place, and how many may be under way.
 
 use std::time::Duration;
 
-use lb_http::config::{QueueConfig, RetryConfig, RetryOn};
+use lb_http::config::{ConcurrencyConfig, QueueConfig, RetryConfig, RetryOn};
 
 use super::Context;
 use crate::suggest;
-use crate::written::health::{Queue, Retries};
+use crate::written::health::{Concurrency, Queue, Retries};
 use crate::written::values::{At, List};
 
 /// Words of `retries.on` beside statuses.
@@ -105,4 +105,20 @@ pub(super) fn queue(written: Option<&At<Queue>>) -> QueueConfig {
         max_pending: table.max_pending.unwrap_or(default.max_pending),
         timeout: table.timeout.map_or(default.timeout, |time| time.0),
     }
+}
+
+/// How many of a rule's requests may be under way at once.
+pub(super) fn concurrency(context: &mut Context<'_>, written: &At<Concurrency>) -> Option<ConcurrencyConfig> {
+    let is_adaptive = written.value.adaptive.unwrap_or(false);
+    let max = match &written.value.max {
+        Some(max) => Some(context.at_least_one(max, "leave the table out for no limit")?),
+        None => None,
+    };
+    if max.is_none() && !is_adaptive && context.tree.is_whole(written.id) {
+        context
+            .error_at_key(written.id, "`concurrency` limits nothing", "neither `max` nor `adaptive`")
+            .help("add `max = 100`, or `adaptive = true` to have the limit found");
+        return None;
+    }
+    Some(ConcurrencyConfig { max, is_adaptive })
 }

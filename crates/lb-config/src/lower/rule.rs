@@ -1,5 +1,7 @@
 //! Rules: where each leads, its deadlines, its header for the backend.
 
+use std::num::NonZeroU64;
+
 use lb_http::config::{HostHeader, RuleConfig, Timeouts};
 use lb_router::RouteConfig;
 
@@ -64,6 +66,7 @@ fn rule(
         timeouts: timeouts(root, rule),
         host_header,
         retries: retries.or(&of_upstream),
+        concurrency: rule.concurrency.as_ref().and_then(|written| retries::concurrency(context, written)),
         policies,
         dump,
     })
@@ -75,6 +78,8 @@ fn timeouts(root: &Root, rule: &Rule) -> Timeouts {
         response_head: rule.timeout.or(root.global_timeout).map_or(default.response_head, |time| time.0),
         connect: rule.connect_timeout.or(root.connect_timeout).map_or(default.connect, |time| time.0),
         idle: rule.idle_timeout.or(root.idle_timeout).map_or(default.idle, |time| time.0),
+        // None at all is as good as no rule.
+        min_rate: rule.min_rate.or(root.min_rate).and_then(|size| NonZeroU64::new(size.0)),
     }
 }
 

@@ -59,3 +59,13 @@ pub(crate) struct Queue {
     /// Then 503.
     pub(crate) timeout: Option<Time>,
 }
+
+/// How many requests of a rule are under way at once.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Concurrency {
+    /// At most, over the whole process.
+    pub(crate) max: Option<At<u32>>,
+    /// Whether the limit follows how long the backends take.
+    pub(crate) adaptive: Option<bool>,
+}

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::health::{CircuitBreaker, HealthCheck, Passive, Queue, Retries};
+use super::health::{CircuitBreaker, Concurrency, HealthCheck, Passive, Queue, Retries};
 use super::observe::TrafficDump;
 use super::policy::{Cache, Compression, Cors, Filter, Headers, RateLimit, RequestLimits, Security};
 use super::upstream::{Backend, Balancing};
@@ -42,6 +42,7 @@ pub(crate) struct Rule {
     pub(crate) circuit_breaker: Option<At<SwitchOr<CircuitBreaker>>>,
     pub(crate) retries: Option<At<Retries>>,
     pub(crate) queue: Option<At<Queue>>,
+    pub(crate) concurrency: Option<At<Concurrency>>,
     pub(crate) panic_threshold: Option<At<f64>>,
     pub(crate) slow_start: Option<At<Time>>,
     pub(crate) rate_limit: Option<RateLimit>,
