@@ -15,6 +15,7 @@ mod browser;
 mod capacity;
 mod config_cli;
 mod demo;
+mod differential;
 mod dump;
 mod exam;
 mod failure;

@@ -24,6 +24,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("curl", "curl"),
     ("h2load", "nghttp2-client"),
+    ("haproxy", "haproxy"),
     ("jq", "jq"),
     ("nginx", "nginx"),
     ("python3", "python3"),

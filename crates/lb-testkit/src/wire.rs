@@ -132,8 +132,8 @@ impl Wire {
         loop {
             if let Some(end) = find(&self.buffer, b"\r\n") {
                 let line = self.take(end + 2);
-                return String::from_utf8(line[..end].to_vec())
-                    .map_err(|_| broken(ErrorKind::InvalidData, "a line is not text", &line));
+                // A field's value may hold bytes that are no UTF-8 (RFC 9110 section 5.5).
+                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
             }
             if self.fill()? == 0 {
                 return Err(broken(ErrorKind::UnexpectedEof, "the message ends in its middle", &self.buffer));
