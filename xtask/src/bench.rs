@@ -9,6 +9,8 @@ mod check;
 mod compare;
 mod congestion;
 mod extra;
+mod gentle;
+mod hostile;
 mod idle_memory;
 mod install;
 mod instructions;
@@ -24,7 +26,9 @@ mod process;
 mod report;
 mod resident;
 mod scenario;
+mod scene;
 mod slow_readers;
+mod soak;
 mod start_up;
 mod stats;
 mod syscalls;
@@ -86,6 +90,10 @@ enum Benchmark {
     LbQuality,
     /// The effect of slow and failing backends on everybody else.
     Faults,
+    /// Attacks, what bounds each, and what a well-behaved client notices.
+    Hostile,
+    /// Mixed load with aborts and restarts for `--seconds`; nothing may grow.
+    Soak,
 }
 
 impl Benchmark {
@@ -96,6 +104,8 @@ impl Benchmark {
             Benchmark::Pick => "pick",
             Benchmark::LbQuality => "lb-quality",
             Benchmark::Faults => "faults",
+            Benchmark::Hostile => "hostile",
+            Benchmark::Soak => "soak",
         }
     }
 }
@@ -105,6 +115,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match args.benchmark {
         Benchmark::Proxy | Benchmark::Peers => compare::run(args),
         Benchmark::Pick => pick::run(args),
+        Benchmark::Hostile => hostile::run(args),
+        Benchmark::Soak => soak::run(args),
         Benchmark::LbQuality => bail!("not there yet: the simulator of balancing quality"),
         Benchmark::Faults => bail!("not there yet: scenarios with slow and failing backends"),
     }

@@ -136,7 +136,7 @@ fn measure(
 }
 
 /// Build the release and ask cargo where it put the program.
-fn build_gatewayd() -> Result<PathBuf> {
+pub(crate) fn build_gatewayd() -> Result<PathBuf> {
     eprintln!("building gatewayd");
     let output = Command::new("cargo")
         .args(["build", "--release", "-p", "gatewayd", "--message-format=json-render-diagnostics"])
