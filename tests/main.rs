@@ -19,6 +19,7 @@ mod differential;
 mod dump;
 mod exam;
 mod failure;
+mod faults;
 mod forwarding;
 mod health;
 mod hostile_backends;

@@ -2,17 +2,22 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use lb_testkit::{Gateway, PATIENCE, Port, Process, eventually, fetch};
 use tempfile::TempDir;
 
 use crate::support::{launch, tally};
 
+/// What starts an origin's program on a directory and a port.
+type Program = fn(&Path, u16) -> Command;
+
 /// An origin under way, and what it lives on.
 struct Origin {
     port: Port,
     process: Process,
-    _directory: TempDir,
+    directory: TempDir,
+    program: Program,
 }
 
 impl Origin {
@@ -20,18 +25,35 @@ impl Origin {
         format!("http://{}", self.port.address())
     }
 
-    fn start(name: &str, command: impl FnOnce(&Path, u16) -> Command) -> Self {
+    fn start(name: &str, program: Program) -> Self {
         let (port, directory) = (Port::free(), TempDir::new().unwrap());
         std::fs::write(directory.path().join("index.html"), format!("{name}\n")).unwrap();
         std::fs::write(directory.path().join("health"), "{\"status\": \"healthy\"}").unwrap();
         let large: String = (0..100_000).map(|number| format!("{name} line {number}\n")).collect();
         std::fs::write(directory.path().join("large"), large).unwrap();
-        let process = Process::spawn(&mut command(directory.path(), port.address().port()));
-        let origin = Self { port, process, _directory: directory };
-        eventually("the origin listens", PATIENCE, || {
-            std::net::TcpStream::connect(origin.port.address()).is_ok()
-        });
+        let process = Process::spawn(&mut program(directory.path(), port.address().port()));
+        let origin = Self { port, process, directory, program };
+        origin.wait_until_it_listens();
         origin
+    }
+
+    /// End it amid everything.
+    fn kill(&mut self) {
+        self.process.signal("KILL");
+        assert!(self.process.wait(PATIENCE).is_some());
+    }
+
+    /// Start it once more, on the same port.
+    fn restart(&mut self) {
+        let mut command = (self.program)(self.directory.path(), self.port.address().port());
+        self.process = Process::spawn(&mut command);
+        self.wait_until_it_listens();
+    }
+
+    fn wait_until_it_listens(&self) {
+        eventually("the origin listens", PATIENCE, || {
+            std::net::TcpStream::connect(self.port.address()).is_ok()
+        });
     }
 
     fn nginx(name: &str) -> Self {
@@ -182,5 +204,45 @@ fn an_origin_that_is_killed_is_passed_over_and_taken_back() {
     let _again = lb_testkit::Backend::echo_at("again", address);
     eventually("it is used again", PATIENCE * 3, || {
         fetch(scene.gateway.address(), "GET", "/", &[]).text().contains("again")
+    });
+}
+
+/// Run `wrk` for four seconds at a rule over three nginx, and do something to the first meanwhile; nobody may notice.
+#[track_caller]
+fn wrk_notices_nothing(lines: &str, harm: impl FnOnce(&mut Origin)) {
+    let mut nginx = ["nginx-1", "nginx-2", "nginx-3"].map(Origin::nginx);
+    let urls = nginx.iter().map(|origin| format!("\"{}\"", origin.url())).collect::<Vec<_>>().join(", ");
+    let config = format!("[[rules]]\nname = \"site\"\n{lines}\nbackends = [{urls}]\n");
+    let gateway = launch().config(&config).start();
+    let mut wrk = Command::new("wrk");
+    wrk.args(["-t", "1", "-c", "32", "-d", "4s", "--timeout", "10s"]);
+    wrk.arg(format!("http://{}/", gateway.address()));
+    let mut wrk = Process::spawn(&mut wrk);
+    std::thread::sleep(Duration::from_millis(800));
+    harm(&mut nginx[0]);
+    assert!(wrk.wait(PATIENCE).is_some_and(|status| status.success()), "{}", wrk.errors());
+    let said = wrk.output();
+    assert!(said.contains("Requests/sec"), "{said}");
+    assert!(!said.contains("Socket errors") && !said.contains("Non-2xx"), "{said}");
+    eventually("the first serves again", PATIENCE * 2, || gateway.get("/").text() == "nginx-1\n");
+}
+
+#[test]
+fn wrk_notices_nothing_of_an_nginx_that_is_killed_and_started_again() {
+    wrk_notices_nothing("passive = { ejection_time = \"1s\" }", |nginx| {
+        nginx.kill();
+        std::thread::sleep(Duration::from_millis(1500));
+        nginx.restart();
+    });
+}
+
+#[test]
+#[ignore = "attempt_timeout is not in force yet"]
+fn wrk_notices_nothing_of_an_nginx_that_is_frozen_for_a_while() {
+    let lines = "passive = { ejection_time = \"1s\" }\nretries = { attempt_timeout = \"300ms\" }";
+    wrk_notices_nothing(lines, |nginx| {
+        nginx.process.signal("STOP");
+        std::thread::sleep(Duration::from_millis(1500));
+        nginx.process.signal("CONT");
     });
 }

@@ -9,6 +9,7 @@ mod check;
 mod compare;
 mod congestion;
 mod extra;
+pub(crate) mod faults;
 mod gentle;
 mod hostile;
 mod idle_memory;
@@ -46,7 +47,8 @@ pub(crate) struct Args {
     #[arg(value_enum, default_value_t = Benchmark::Proxy)]
     benchmark: Benchmark,
     /// Only this scenario (repeatable): a row of the tables in
-    /// xtask/src/bench/scenario.rs and extra.rs.
+    /// xtask/src/bench/scenario.rs and extra.rs, or for `faults` of
+    /// crates/lb-faults/src/scenario.rs.
     #[arg(long, value_name = "NAME")]
     scenario: Vec<String>,
     /// Only this proxy beside nginx (repeatable).
@@ -55,7 +57,7 @@ pub(crate) struct Args {
     /// Rounds a scenario; rounds in which the two nginx disagree are thrown away and partly made up for.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
-    /// Seconds of load for each proxy in each round.
+    /// Seconds of load for each proxy in each round; for `faults` the unit of a scenario's time.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
     /// Also write the raw data here.
@@ -88,7 +90,7 @@ enum Benchmark {
     Pick,
     /// Balancing quality in simulated time.
     LbQuality,
-    /// The effect of slow and failing backends on everybody else.
+    /// What clients notice of slow, failing and vanishing backends.
     Faults,
     /// Attacks, what bounds each, and what a well-behaved client notices.
     Hostile,
@@ -118,6 +120,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Benchmark::Hostile => hostile::run(args),
         Benchmark::Soak => soak::run(args),
         Benchmark::LbQuality => bail!("not there yet: the simulator of balancing quality"),
-        Benchmark::Faults => bail!("not there yet: scenarios with slow and failing backends"),
+        Benchmark::Faults => faults::run(args),
     }
 }

@@ -26,6 +26,9 @@ enum Command {
     Tidy(tidy::Args),
     /// Measure and print tables.
     Bench(bench::Args),
+    /// A backend of `bench faults`, which starts it.
+    #[command(name = bench::faults::BACKEND, hide = true)]
+    FaultBackend,
 }
 
 fn main() -> ExitCode {
@@ -47,5 +50,9 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Test(args) => test::run(args),
         Command::Tidy(args) => tidy::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::FaultBackend => {
+            lb_faults::backend::serve_if_asked();
+            Ok(())
+        }
     }
 }

@@ -15,6 +15,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("lb-tls", &[]),
     ("lb-observe", &[]),
     ("lb-testkit", &[]),
+    ("lb-faults", &["lb-testkit"]),
     ("lb-health", &["lb-core"]),
     ("lb-dump", &["lb-h1", "lb-observe"]),
     ("lb-discovery", &["lb-core"]),
@@ -47,7 +48,7 @@ const OURS: &[(&str, &[&str])] = &[
             "lb-tls",
         ],
     ),
-    ("xtask", &["lb-core", "lb-policy", "lb-sim"]),
+    ("xtask", &["lb-core", "lb-faults", "lb-policy", "lb-sim"]),
 ];
 
 /// Crates of others that belong in few places, with those places and the reason.
@@ -65,7 +66,17 @@ const OTHERS: &[(&[&str], &[&str], &str)] = &[
     (&["tracing-subscriber"], &["gatewayd"], "only the program decides where logs go"),
     (
         &["tokio"],
-        &["lb-health", "lb-http", "lb-admin", "lb-tls", "lb-discovery", "lb-cache", "gatewayd", "xtask"],
+        &[
+            "lb-health",
+            "lb-http",
+            "lb-admin",
+            "lb-tls",
+            "lb-discovery",
+            "lb-cache",
+            "lb-faults",
+            "gatewayd",
+            "xtask",
+        ],
         "decisions wait for nothing",
     ),
 ];
