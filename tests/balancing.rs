@@ -364,3 +364,30 @@ fn four_rules_use_four_strategies_at_once() {
     assert_eq!(tally(hashed).len(), 1);
     assert_eq!(tally(random).into_keys().collect::<Vec<_>>(), ["10", "8", "9"]);
 }
+
+#[test]
+fn a_burst_is_spread_over_idle_backends_without_two_taking_the_same_place() {
+    let gates = [Gate::new(), Gate::new(), Gate::new()];
+    let backends = [0, 1, 2].map(|index| Backend::held(["a", "b", "c"][index], &gates[index]));
+    let items: Vec<_> = backends
+        .iter()
+        .map(|backend| format!("{{ url = \"{}\", max_connections = 10 }}", backend.url()))
+        .collect();
+    let gateway = gateway(&format!(
+        "[server]\nworkers = 4\n[[rules]]\nload_balancing = \"least_connections\"\nbackends = [{}]\n",
+        items.join(", ")
+    ));
+    // As many as there are places: each must find one, whichever worker it comes to.
+    let mut clients: Vec<_> = (0..30).map(|_| gateway.client()).collect();
+    std::thread::scope(|scope| {
+        for client in &mut clients {
+            scope.spawn(|| client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+        }
+    });
+    let waiting = || [0, 1, 2].map(|index| gates[index].waiting());
+    eventually("every place is taken", PATIENCE, || waiting() == [10, 10, 10]);
+    gates.iter().for_each(Gate::open);
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+}

@@ -12,7 +12,7 @@ use lb_faults::{Scale, scenario};
 fn play(name: &str) {
     let scenario = scenario::find(name).unwrap();
     let report = scenario.run(env!("CARGO_BIN_EXE_gatewayd"), backend, &Scale::SHORT);
-    assert!(report.unmet(false).is_empty(), "{:#?}", report);
+    assert!(report.unmet(false).is_empty(), "{report:#?}");
 }
 
 /// This program once more, as a backend.
@@ -54,7 +54,6 @@ fn a_backend_that_turns_slow_fails_no_get() {
 }
 
 #[test]
-#[ignore = "attempt_timeout is not in force yet"]
 fn a_backend_that_turns_silent_fails_no_get() {
     play("silent");
 }
@@ -75,13 +74,11 @@ fn a_backend_that_resets_in_its_body_is_told_apart_and_left() {
 }
 
 #[test]
-#[ignore = "the choice of what is retried is not in force yet"]
 fn bursts_of_500_fail_no_get_where_they_are_retried() {
     play("bursts");
 }
 
 #[test]
-#[ignore = "the retry budget is not in force yet"]
 fn retries_add_little_to_a_total_outage() {
     play("outage");
 }

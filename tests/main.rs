@@ -12,8 +12,8 @@
 mod balancing;
 mod breaker;
 mod browser;
-mod capacity;
 mod config_cli;
+mod defects;
 mod demo;
 mod differential;
 mod dump;

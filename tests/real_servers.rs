@@ -237,7 +237,6 @@ fn wrk_notices_nothing_of_an_nginx_that_is_killed_and_started_again() {
 }
 
 #[test]
-#[ignore = "attempt_timeout is not in force yet"]
 fn wrk_notices_nothing_of_an_nginx_that_is_frozen_for_a_while() {
     let lines = "passive = { ejection_time = \"1s\" }\nretries = { attempt_timeout = \"300ms\" }";
     wrk_notices_nothing(lines, |nginx| {
