@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Scale, no_failed_get};
 use crate::behaviour::Behaviour;
-use crate::record::{Method, percentile};
+use crate::record::percentile;
 use crate::report::{Goal, right_latencies};
 use crate::stage::Stage;
 use crate::time::{in_micros, in_millis, micros};
