@@ -176,8 +176,7 @@ fn answers_of_the_gateways_own_and_exchanges_that_broke_off_are_entries_too() {
     let rules = [rule("path_prefix = \"/down\"", &[&down]), rule("", &[&broken])].concat();
     let gateway = dumping("include_body = true", &rules);
     assert_eq!(gateway.get("/down").status, 502);
-    let bytes = gateway.raw("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert!(String::from_utf8_lossy(&bytes).ends_with("half"));
+    gateway.raw("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     let entries = entries(&dumps(&gateway), 2);
     assert_eq!((&entries[0]["status_code"], &entries[0]["backend"]), (&502.into(), &down.url().into()));
     assert!(entries[0]["raw_response"].as_str().unwrap().contains("connect_failed"), "{}", entries[0]);

@@ -17,6 +17,7 @@ mod defects;
 mod demo;
 mod differential;
 mod dump;
+mod dump_reader;
 mod exam;
 mod failure;
 mod faults;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lb_dump::{Since, Statuses};
 
 /// An HTTP load balancer, reverse proxy and API gateway.
 ///
@@ -42,6 +43,9 @@ pub(crate) enum Command {
     Backend(Backend),
     /// Check a configuration without running it
     Check(Check),
+    /// Read a traffic dump
+    #[command(subcommand)]
+    Dump(Dump),
 }
 
 #[derive(Debug, Default, Args)]
@@ -98,6 +102,80 @@ pub(crate) struct Check {
     /// Print what was found as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dump {
+    /// One line an exchange
+    Show(DumpShow),
+    /// Counts and durations by rule, backend and status
+    Stats(DumpShow),
+    /// The exchanges as other programs take them
+    Export(DumpExport),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DumpShow {
+    #[command(flatten)]
+    pub(crate) source: DumpSource,
+
+    /// Print it as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DumpExport {
+    /// har: an HTTP Archive for developer tools; curl: commands that ask the same again
+    #[arg(value_enum)]
+    pub(crate) form: ExportForm,
+
+    #[command(flatten)]
+    pub(crate) source: DumpSource,
+
+    /// Where curl's requests are to go, in place of the host that was asked for
+    #[arg(long, value_name = "URL")]
+    pub(crate) base: Option<String>,
+}
+
+/// Which entries of which dump.
+#[derive(Debug, Args)]
+pub(crate) struct DumpSource {
+    /// The dump's directory
+    #[arg(value_name = "DIRECTORY", default_value = "traffic_dumps")]
+    pub(crate) directory: PathBuf,
+
+    /// Of this rule
+    #[arg(long, value_name = "NAME")]
+    pub(crate) rule: Option<String>,
+
+    /// Of the backend whose URL has this in it
+    #[arg(long, value_name = "PART")]
+    pub(crate) backend: Option<String>,
+
+    /// With this status: 404, 4xx or 500-503
+    #[arg(long)]
+    pub(crate) status: Option<Statuses>,
+
+    /// With this method
+    #[arg(long)]
+    pub(crate) method: Option<String>,
+
+    /// Whose path begins so
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) path: Option<String>,
+
+    /// From this moment on: RFC 3339, or so long ago (10m)
+    #[arg(long, value_name = "MOMENT")]
+    pub(crate) since: Option<Since>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportForm {
+    /// HTTP Archive 1.2
+    Har,
+    /// Shell commands
+    Curl,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

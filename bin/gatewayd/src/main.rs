@@ -6,6 +6,7 @@ mod backend;
 mod check;
 mod cli;
 mod demo;
+mod dump;
 mod exit;
 mod logging;
 mod proxy;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Some(Command::Proxy(proxy)) => proxy::proxy(&proxy),
         Some(Command::Backend(backend)) => backend::backend(&backend),
         Some(Command::Check(check)) => check::check(&check),
+        Some(Command::Dump(command)) => dump::dump(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

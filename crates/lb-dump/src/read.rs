@@ -56,8 +56,16 @@ fn entries(file: PathBuf) -> Box<dyn Iterator<Item = Result<Entry, ReadError>>> 
             Err(source) => return Some(Err(ReadError::File { file: file.clone(), source })),
         };
         let bad = |reason| BadLine { file: file.clone(), line: index + 1, reason }.into();
-        Some(serde_json::from_slice(&line).map_err(bad))
+        Some(serde_json::from_slice(&line).and_then(ours).map_err(bad))
     }))
+}
+
+/// An object that has none of what every entry has is somebody else's.
+fn ours(entry: Entry) -> serde_json::Result<Entry> {
+    match entry.rule.is_empty() && entry.timestamp.is_empty() && entry.status_code == 0 {
+        true => Err(serde::de::Error::custom("none of an entry's fields")),
+        false => Ok(entry),
+    }
 }
 
 #[cfg(test)]
@@ -77,12 +85,12 @@ mod tests {
             line.push(b'\n');
             files.append(&line).unwrap();
         }
-        files.append(b"{\"rule\":\"to\n").unwrap();
+        files.append(b"{\"rule\":\"to\n{\"level\":\"info\"}\n").unwrap();
         let (good, bad): (Vec<_>, Vec<_>) = read(directory.path()).unwrap().partition(Result::is_ok);
         let statuses: Vec<u16> = good.into_iter().map(|entry| entry.unwrap().status_code).collect();
         assert_eq!(statuses, [200, 404, 503]);
         let told: Vec<String> = bad.into_iter().map(|bad| bad.unwrap_err().to_string()).collect();
-        assert_eq!(told.len(), 1);
+        assert_eq!(told.len(), 2);
         assert!(told[0].contains("not an entry"), "{told:?}");
     }
 }

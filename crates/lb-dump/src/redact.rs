@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 
 /// Stands in place of what is hidden.
-const HIDDEN: &str = "[redacted]";
+pub(crate) const HIDDEN: &str = "[redacted]";
 
 /// Fields of heads that are always hidden.
 const ALWAYS: [&str; 4] = ["authorization", "cookie", "set-cookie", "proxy-authorization"];
