@@ -363,6 +363,62 @@ fn a_backend_that_answers_and_closes_without_reading_the_upload_is_heard() {
 }
 
 #[test]
+fn a_connection_whose_backend_has_not_taken_all_of_an_upload_is_not_used_again() {
+    let backend = Backend::scripted(|conn| {
+        conn.request_head();
+        conn.reply("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        conn.wait_for_close();
+    });
+    let gateway = gateway(&rule("", &[&backend]));
+    let mut client = gateway.client();
+    // More than sockets hold on the way, so that the end of it is still with the gateway.
+    let length = 64 << 20;
+    client.send(format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"));
+    let sender = client.stream().try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        let mut sender = sender;
+        std::io::Write::write_all(&mut sender, &vec![b'x'; length]).ok();
+    });
+    assert_eq!(client.response().text(), "ok");
+    drop(client);
+    sending.join().unwrap();
+    eventually("the backend's connection is closed", PATIENCE, || backend.open_connections() == 0);
+}
+
+/// Bytes of which no stretch looks like another one nearby.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
+}
+
+#[test]
+fn long_bodies_pass_byte_for_byte_and_leave_what_follows_them() {
+    const LONG: usize = 3_000_001;
+    let backend = Backend::scripted(|conn| {
+        while let Some(request) = conn.request_head() {
+            let length = request.header("content-length").map_or(0, |length| length.parse().unwrap());
+            let body = conn.read_exact(length).unwrap();
+            assert!(body == pattern(length), "an upload arrived changed");
+            conn.reply(format!("HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n\r\n"));
+            conn.reply(pattern(LONG));
+        }
+    });
+    let gateway = gateway(&rule("", &[&backend]));
+    let mut client = gateway.client();
+    for round in 0..3 {
+        let mut upload = pattern(LONG + round);
+        let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", upload.len());
+        upload.splice(0..0, head.into_bytes());
+        // Two requests on the heels of one another: the second begins right behind the first one's body.
+        upload.extend_from_slice(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.send(upload);
+        for _ in 0..2 {
+            assert!(client.response().body == pattern(LONG), "an answer arrived changed");
+        }
+    }
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
 fn a_client_that_hangs_up_while_it_waits_frees_the_backend() {
     let gate = Gate::new();
     let backend = Backend::held("a", &gate);

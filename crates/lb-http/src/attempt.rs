@@ -76,7 +76,7 @@ impl Answer {
     /// Gives the answer up. Its connection is kept where all of the body is here already.
     pub(crate) fn discard(mut self, client: &Client, upload: &Upload) {
         let ended = crate::body::discard(self.head.framing, &mut self.connection.transport.inbox);
-        if ended && self.head.keep_alive && upload.is_complete() {
+        if ended && self.head.keep_alive && upload.is_sent() {
             client.worker.pool.put(self.slot, self.connection, Instant::now());
         }
     }

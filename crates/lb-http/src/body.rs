@@ -62,6 +62,21 @@ impl Passage {
         self.bytes
     }
 
+    /// How many bytes may pass without being looked at: none where they must be decoded, framed or shown to anyone.
+    pub(crate) fn unseen(&self) -> u64 {
+        if self.is_chunked || self.filter.is_some() || self.tee.is_some() {
+            return 0;
+        }
+        self.decoder.remaining().unwrap_or(0)
+    }
+
+    /// So many bytes have passed without being looked at.
+    pub(crate) fn pass_unseen(&mut self, count: usize) {
+        self.decoder.skip(count as u64);
+        self.bytes += count as u64;
+        self.is_ended = self.decoder.is_complete();
+    }
+
     /// How much of a piece that has just been read can be sent as it is; `None` where it must be decoded.
     pub(crate) fn direct(&mut self, piece: &[u8]) -> Option<usize> {
         if self.is_chunked || self.filter.is_some() {

@@ -122,8 +122,21 @@ impl Conversation {
 
     /// Sends what is pending. A slow client that takes some of it has earned more time.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        self.poll_out(cx, Transport::poll_flush)
+    }
+
+    /// Sends what is pending when more is to follow at once.
+    pub(crate) fn poll_flush_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        self.poll_out(cx, Transport::poll_flush_ahead)
+    }
+
+    fn poll_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        flush: fn(&mut Transport, &mut Context<'_>, &mut BytesMut) -> Poll<io::Result<()>>,
+    ) -> Poll<Result<(), Gone>> {
         let before = self.outbox.len();
-        let flushed = self.transport.poll_flush(cx, &mut self.outbox);
+        let flushed = flush(&mut self.transport, cx, &mut self.outbox);
         if flushed.is_pending() && self.outbox.len() < before {
             self.client.watch.progressed();
         }

@@ -227,7 +227,7 @@ async fn pass_on(
         Relayed::Whole => {
             ticket.complete();
             ticket.release_backend();
-            if head.keep_alive && upload.is_complete() {
+            if head.keep_alive && upload.is_sent() {
                 client.worker.pool.put(slot, connection, Instant::now());
             }
             plan.next(conversation, &upload)

@@ -31,6 +31,7 @@ mod resolve;
 mod send;
 mod serve;
 mod snapshot;
+mod splice;
 mod target;
 mod ticket;
 mod transport;

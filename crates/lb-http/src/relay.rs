@@ -1,14 +1,16 @@
 //! An answer on its way from a backend to the client, while the rest of the request may still be going the other
 //! way. Back-pressure: nothing more is read from the backend before the client has taken what there is.
 
+use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::body::{Passage, PassageError};
 use crate::config::Timeouts;
 use crate::conversation::{Conversation, Gone};
 use crate::pace::Pace;
+use crate::splice::Splice;
 use crate::transport::{BATCH, Transport};
 use crate::upload::{Upload, UploadError};
 use crate::upstream::Connection;
@@ -40,8 +42,8 @@ pub(crate) async fn relay(
 ) -> Relayed {
     let idle = timeouts.idle;
     let pace = timeouts.min_rate.map(|rate| Pace::download(rate, idle, Instant::now()));
-    let backend = &mut backend.transport;
-    let mut relay = Relay { conversation, backend, passage, upload, idle, pace, began: false };
+    let (backend, splice) = (&mut backend.transport, Splice::default());
+    let mut relay = Relay { conversation, backend, passage, upload, splice, idle, pace, began: false };
     std::future::poll_fn(|cx| relay.poll(cx)).await
 }
 
@@ -50,6 +52,7 @@ struct Relay<'a> {
     backend: &'a mut Transport,
     passage: &'a mut Passage,
     upload: &'a mut Upload,
+    splice: Splice,
     idle: Duration,
     pace: Option<Pace>,
     began: bool,
@@ -61,7 +64,7 @@ impl Relay<'_> {
         if polled.is_pending()
             && let Some(pace) = &mut self.pace
         {
-            let pending = self.conversation.outbox.len();
+            let pending = self.conversation.outbox.len() + self.splice.held();
             let moved = self.passage.bytes().saturating_sub(pending as u64);
             pace.look(moved, pending > 0, &self.conversation.client.watch, Phase::Relay);
         }
@@ -78,8 +81,8 @@ impl Relay<'_> {
         }
         loop {
             let is_ended = self.passage.is_ended();
-            if is_ended || self.conversation.outbox.len() >= BATCH {
-                match self.conversation.poll_flush(cx) {
+            if is_ended || self.conversation.outbox.len() >= BATCH || !self.splice.is_empty() {
+                match self.poll_send(cx) {
                     Poll::Ready(Ok(())) if is_ended => return Poll::Ready(Relayed::Whole),
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(Gone)) => return Poll::Ready(Relayed::ClientGone),
@@ -100,7 +103,8 @@ impl Relay<'_> {
 
     /// Whose fault it is that nothing moves.
     fn stalled(&self) -> Relayed {
-        if self.conversation.outbox.is_empty() && !self.upload.waits_for_client() {
+        let is_sent = self.conversation.outbox.is_empty() && self.splice.is_empty();
+        if is_sent && !self.upload.waits_for_client() {
             return Relayed::Stalled;
         }
         let reason = "the client stood still for idle_timeout, or took less than min_rate".to_owned();
@@ -113,23 +117,41 @@ impl Relay<'_> {
         Ok(())
     }
 
-    /// Reads the next piece. What need not be decoded is offered to the client's socket at once.
+    /// Sends what is pending, and behind it what is on its way through the kernel.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        if self.splice.is_empty() {
+            return self.conversation.poll_flush(cx);
+        }
+        ready!(self.conversation.poll_flush_ahead(cx))?;
+        let Conversation { client, transport, .. } = &mut *self.conversation;
+        let before = self.splice.held();
+        let given = self.splice.poll_give(cx, &client.worker.pipes, transport);
+        if given.is_pending() && self.splice.held() < before {
+            client.watch.progressed();
+        }
+        given.map_err(|_: io::Error| Gone)
+    }
+
+    /// Takes the next piece from the backend.
     fn poll_backend(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Relayed>> {
+        let unseen = self.passage.unseen();
+        if self.splice.suits(unseen) && self.backend.inbox.is_empty() {
+            let pipes = &self.conversation.client.worker.pipes;
+            let taken = ready!(self.splice.poll_take(cx, pipes, self.backend, unseen));
+            if let Some(count) = taken.map_err(|error| Relayed::Broken(error.to_string()))? {
+                return Poll::Ready(self.taken(count));
+            }
+        }
+        self.poll_read(cx)
+    }
+
+    /// Reads the next piece. What need not be decoded is offered to the client's socket at once.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Relayed>> {
         let client = Rc::clone(&self.conversation.client);
         let mut scratch = Conversation::scratch(&client);
-        let count = match self.backend.poll_read(cx, &mut scratch) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(count)) => count,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(Relayed::Broken(error.to_string()))),
-        };
-        // The first piece comes with the head, whose time was taken.
-        if std::mem::replace(&mut self.began, true) {
-            client.watch.begin(Phase::Relay, Instant::now(), self.idle);
-        }
-        if count == 0 {
-            let closed = self.passage.close(&mut self.conversation.outbox);
-            return Poll::Ready(closed.map_err(|error| broken(&error)));
-        }
+        let count = ready!(self.backend.poll_read(cx, &mut scratch))
+            .map_err(|error| Relayed::Broken(error.to_string()))?;
+        self.came(count)?;
         let piece = scratch.get(..count).unwrap_or_default();
         let direct = self.passage.direct(piece).unwrap_or(0);
         let (body, rest) = piece.split_at_checked(direct).unwrap_or((piece, &[]));
@@ -144,14 +166,31 @@ impl Relay<'_> {
         Poll::Ready(self.drain().map_err(|error| broken(&error)))
     }
 
+    /// So many bytes went into the pipe.
+    fn taken(&mut self, count: usize) -> Result<(), Relayed> {
+        self.passage.pass_unseen(count);
+        self.came(count)
+    }
+
+    /// So many bytes have come; 0 is the end.
+    fn came(&mut self, count: usize) -> Result<(), Relayed> {
+        if count == 0 {
+            return self.passage.close(&mut self.conversation.outbox).map_err(|error| broken(&error));
+        }
+        // The first piece comes with the head, whose time was taken.
+        if std::mem::replace(&mut self.began, true) {
+            self.conversation.client.watch.begin(Phase::Relay, Instant::now(), self.idle);
+        }
+        Ok(())
+    }
+
     /// While nothing can be sent: moves the request on, or looks whether the client is still there.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Relayed> {
         if self.upload.is_over() {
             return self.conversation.poll_gone(cx).map(|Gone| Relayed::ClientGone);
         }
         let Conversation { client, transport, .. } = &mut *self.conversation;
-        let mut scratch = Conversation::scratch(client);
-        match self.upload.poll(cx, transport, self.backend, &mut scratch) {
+        match self.upload.poll(cx, &client.worker, transport, self.backend) {
             Ok(_) => Poll::Pending,
             Err(UploadError::ClientGone) => Poll::Ready(Relayed::ClientGone),
             Err(UploadError::Malformed(error)) => {

@@ -92,8 +92,7 @@ impl Sending<'_> {
             return Ok(());
         }
         let Conversation { client, transport, .. } = &mut *self.conversation;
-        let mut scratch = Conversation::scratch(client);
-        match self.upload.poll(cx, transport, self.backend, &mut scratch)? {
+        match self.upload.poll(cx, &client.worker, transport, self.backend)? {
             Progress::None => {}
             Progress::Some => client.watch.begin(Phase::Upload, Instant::now(), self.idle),
             // A request without a body went at once, and its time was taken then.

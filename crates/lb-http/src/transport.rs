@@ -6,11 +6,14 @@
 //! Nothing here waits by itself; dropping a future that polls it loses nothing but the socket.
 
 use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{SendFlags, send};
+use rustix::pipe::{SpliceFlags, splice};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A worker's reading buffer. Small enough to stay in a core's cache, large enough for bulk.
@@ -20,6 +23,8 @@ pub(crate) const SCRATCH: usize = 64 << 10;
 pub(crate) const HEAD_READ: usize = 8 << 10;
 /// How much may be pending for a peer before it is sent without waiting for more to join it.
 pub(crate) const BATCH: usize = 16 << 10;
+
+const SPLICE: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
 /// A connection, a client's or a backend's.
 pub(crate) struct Transport {
@@ -88,6 +93,64 @@ impl Transport {
             pending.advance(count);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes all that is pending ahead of bulk, with which the system may let it leave in one packet.
+    pub(crate) fn poll_flush_ahead(
+        &mut self,
+        cx: &mut Context<'_>,
+        pending: &mut BytesMut,
+    ) -> Poll<io::Result<()>> {
+        while !pending.is_empty() {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_io(Interest::WRITABLE, || {
+                Ok(send(&self.stream, pending, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+            }) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(count) => pending.advance(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Moves up to `limit` bytes of what is there into a pipe that has room for them; 0 is the end.
+    pub(crate) fn poll_splice_to(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: &OwnedFd,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            let moved = self
+                .stream
+                .try_io(Interest::READABLE, || Ok(splice(&self.stream, None, pipe, None, limit, SPLICE)?));
+            match moved {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                moved => return Poll::Ready(moved),
+            }
+        }
+    }
+
+    /// Sends some of what is in a pipe, which holds at least `held` bytes.
+    pub(crate) fn poll_splice_from(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: &OwnedFd,
+        held: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            let moved = self
+                .stream
+                .try_io(Interest::WRITABLE, || Ok(splice(pipe, None, &self.stream, None, held, SPLICE)?));
+            match moved {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                moved => return Poll::Ready(moved),
+            }
+        }
     }
 
     /// Ends the sending side; what the peer still sends can be read.

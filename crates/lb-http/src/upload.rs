@@ -1,13 +1,16 @@
 //! A request body on its way from the client to a backend, piece by piece: nothing is read before it can be sent.
 
-use std::task::{Context, Poll};
+use std::io;
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use lb_dump::Tee;
 use lb_h1::{BodyFraming, CONTINUE};
 
 use crate::body::{Passage, PassageError};
+use crate::splice::Splice;
 use crate::transport::{BATCH, Transport};
+use crate::worker::Worker;
 
 /// One request's body.
 pub(crate) struct Upload {
@@ -17,6 +20,7 @@ pub(crate) struct Upload {
     expects_continue: bool,
     pending: BytesMut,
     kept: Kept,
+    splice: Splice,
     stage: Stage,
 }
 
@@ -67,7 +71,15 @@ impl Upload {
     pub(crate) fn new(framing: BodyFraming, expects_continue: bool) -> Self {
         let passage = Passage::new(framing.into(), framing == BodyFraming::Chunked, None);
         let stage = if passage.is_ended() { Stage::Done } else { Stage::Client };
-        Self { framing, passage, expects_continue, pending: BytesMut::new(), kept: Kept::Untouched, stage }
+        Self {
+            framing,
+            passage,
+            expects_continue,
+            pending: BytesMut::new(),
+            kept: Kept::Untouched,
+            splice: Splice::default(),
+            stage,
+        }
     }
 
     /// Keeps what is taken of a body up to this size, so that it can be sent more than once. Costs a body that has
@@ -123,6 +135,11 @@ impl Upload {
         matches!(self.stage, Stage::Done | Stage::Refused)
     }
 
+    /// Whether all of it has gone to the backend, so that another request may follow it there.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
     /// Whether it is the client that everyone waits for.
     pub(crate) fn waits_for_client(&self) -> bool {
         self.stage == Stage::Client
@@ -170,16 +187,16 @@ impl Upload {
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
+        worker: &Worker,
         client: &mut Transport,
         backend: &mut Transport,
-        scratch: &mut [u8],
     ) -> Result<Progress, UploadError> {
         let mut progress = Progress::None;
         while !self.is_over() {
             let is_ended = self.passage.is_ended();
-            if is_ended || self.pending.len() >= BATCH {
+            if is_ended || self.pending.len() >= BATCH || !self.splice.is_empty() {
                 self.stage = Stage::Backend;
-                match backend.poll_flush(cx, &mut self.pending) {
+                match self.poll_send(cx, worker, backend) {
                     Poll::Pending => return Ok(progress),
                     Poll::Ready(Err(_)) => self.stage = Stage::Refused,
                     Poll::Ready(Ok(())) if is_ended => self.stage = Stage::Done,
@@ -194,12 +211,8 @@ impl Upload {
             if std::mem::take(&mut self.expects_continue) && !sends_continue(cx, client) {
                 return Err(UploadError::ClientGone);
             }
-            match client.poll_read(cx, scratch) {
-                Poll::Ready(Err(_) | Ok(0)) => return Err(UploadError::ClientGone),
-                Poll::Ready(Ok(count)) => {
-                    progress = Progress::Some;
-                    self.pass_on(cx, scratch.get(..count).unwrap_or_default(), client, backend);
-                }
+            match self.poll_client(cx, worker, client, backend)? {
+                Poll::Ready(()) => progress = Progress::Some,
                 // Nothing will join what is pending.
                 Poll::Pending => {
                     self.stage = match backend.poll_flush(cx, &mut self.pending) {
@@ -212,6 +225,57 @@ impl Upload {
             }
         }
         Ok(Progress::Over)
+    }
+
+    /// Sends what is pending, and behind it what is on its way through the kernel.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        backend: &mut Transport,
+    ) -> Poll<io::Result<()>> {
+        if self.splice.is_empty() {
+            return backend.poll_flush(cx, &mut self.pending);
+        }
+        ready!(backend.poll_flush_ahead(cx, &mut self.pending))?;
+        self.splice.poll_give(cx, &worker.pipes, backend)
+    }
+
+    /// Takes the next piece from the client.
+    fn poll_client(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        client: &mut Transport,
+        backend: &mut Transport,
+    ) -> Result<Poll<()>, UploadError> {
+        let unseen = self.passage.unseen();
+        if self.may_go_unseen(unseen) && client.inbox.is_empty() {
+            match self.splice.poll_take(cx, &worker.pipes, client, unseen) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(Err(_) | Ok(Some(0))) => return Err(UploadError::ClientGone),
+                Poll::Ready(Ok(Some(count))) => {
+                    self.passage.pass_unseen(count);
+                    self.kept = Kept::Gone;
+                    return Ok(Poll::Ready(()));
+                }
+                Poll::Ready(Ok(None)) => {}
+            }
+        }
+        let mut scratch = worker.scratch.borrow_mut();
+        match client.poll_read(cx, &mut scratch) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Err(_) | Ok(0)) => Err(UploadError::ClientGone),
+            Poll::Ready(Ok(count)) => {
+                self.pass_on(cx, scratch.get(..count).unwrap_or_default(), client, backend);
+                Ok(Poll::Ready(()))
+            }
+        }
+    }
+
+    /// Whether the rest had better go through the kernel; not what must be kept.
+    fn may_go_unseen(&self, unseen: u64) -> bool {
+        self.splice.suits(unseen) && !matches!(self.kept, Kept::Whole { .. })
     }
 
     /// Sends bytes that have just been read straight on, where the framing allows; keeps the rest.

@@ -28,6 +28,7 @@ use crate::pool::Pool;
 use crate::request_id::RequestIds;
 use crate::serve;
 use crate::snapshot::Snapshot;
+use crate::splice::Pipes;
 use crate::target::Target;
 use crate::transport::SCRATCH;
 
@@ -84,6 +85,7 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) pool: Pool,
     pub(crate) request_ids: RequestIds,
+    pub(crate) pipes: Pipes,
     shared: Arc<Shared>,
     pinned: RefCell<Pinned>,
     /// Where everything that is read first arrives.
@@ -232,6 +234,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         index,
         pool: Pool::new(pool, shared.loads.len()),
         request_ids: RequestIds::new(),
+        pipes: Pipes::default(),
         pinned: RefCell::new(pin(&shared, version)),
         shared,
         scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
