@@ -143,7 +143,8 @@ fn refuse_at_first_byte(buf: &[u8]) -> Result<(), RequestError> {
 /// A method without end is told from its first bytes. One cut short by a bad line end is another error.
 fn refuse_long_method(buf: &[u8]) -> Result<(), RequestError> {
     match buf.get(..=MAX_METHOD_BYTES) {
-        Some(start) if !start.contains(&b' ') && !start.contains(&b'\n') => {
+        // Behind CR the line may end with a method of the greatest length.
+        Some(start) if !start.iter().any(|byte| matches!(byte, b' ' | b'\n')) && !start.ends_with(b"\r") => {
             Err(RequestError::MethodTooLong { limit: MAX_METHOD_BYTES })
         }
         _ => Ok(()),

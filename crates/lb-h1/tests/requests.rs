@@ -42,6 +42,10 @@ fn a_method_is_a_token_in_upper_case() {
     assert!(verdict(long(64).as_bytes()).starts_with("AAAA"));
     assert_eq!(verdict(long(65).as_bytes()), "400 MethodTooLong");
     assert_eq!(verdict("A".repeat(65).as_bytes()), "400 MethodTooLong", "without waiting for the line's end");
+    // Found by fuzzing: the verdict must not depend on whether the line's end had come.
+    assert_eq!(verdict(format!("{}:\r\n", "A".repeat(63)).as_bytes()), "400 Method");
+    assert_eq!(verdict(format!("{}\r\n", "A".repeat(64)).as_bytes()), "400 RequestLine");
+    assert_eq!(verdict(format!("{}\rA\r\n", "A".repeat(64)).as_bytes()), "400 MethodTooLong");
 }
 
 #[test]
