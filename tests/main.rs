@@ -29,6 +29,7 @@ mod http1;
 mod http1_refused;
 mod limits;
 mod monitoring;
+mod operating;
 mod overload;
 mod queueing;
 mod real_servers;

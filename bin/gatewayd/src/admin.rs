@@ -1,4 +1,4 @@
-//! The admin address: status pages and the dashboard, on the control side.
+//! The admin address: status pages, the dashboard and changes, on the control side.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use lb_http::control::{self, ControlBody, ControlRequest};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::api::Api;
 use crate::exit::Failure;
 use crate::status::Pages;
 
@@ -37,9 +38,9 @@ impl Bound {
     }
 
     /// Begins to answer.
-    pub(crate) fn serve(self, pages: Arc<Pages>) -> Admin {
+    pub(crate) fn serve(self, pages: Arc<Pages>, api: Api) -> Admin {
         let task = tokio::spawn(control::serve(self.listener, move |request| {
-            let response = answer(&pages, &request);
+            let response = answer(&pages, &api, &request);
             async move { response }
         }));
         Admin { address: self.address, task }
@@ -58,7 +59,10 @@ impl Drop for Admin {
     }
 }
 
-fn answer(pages: &Pages, request: &ControlRequest) -> Response<ControlBody> {
+fn answer(pages: &Pages, api: &Api, request: &ControlRequest) -> Response<ControlBody> {
+    if let Some(response) = api.respond(request) {
+        return response.map(ControlBody::from);
+    }
     let uri = &request.head.uri;
     let page = pages.respond(&request.head, uri.path(), uri.query());
     page.unwrap_or_else(not_found).map(ControlBody::from)

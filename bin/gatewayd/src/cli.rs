@@ -46,6 +46,14 @@ pub(crate) enum Command {
     /// Read a traffic dump
     #[command(subcommand)]
     Dump(Dump),
+    /// Show a running gateway's upstreams and backends
+    Status(Status),
+    /// Give a backend no new requests; those it has finish
+    Drain(Change),
+    /// Give a drained backend requests again
+    Undrain(Change),
+    /// Change a backend's share of requests until the next start
+    Weight(SetWeight),
 }
 
 #[derive(Debug, Default, Args)]
@@ -176,6 +184,55 @@ pub(crate) enum ExportForm {
     Har,
     /// Shell commands
     Curl,
+}
+
+/// Where a running gateway is told what to do.
+#[derive(Debug, Args)]
+pub(crate) struct AdminAt {
+    /// Its admin address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    pub(crate) admin: String,
+
+    /// Its admin token, where it has one
+    #[arg(long, value_name = "TOKEN", env = "GATEWAYD_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) admin: AdminAt,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Change {
+    /// The backend's URL as configured
+    pub(crate) backend: String,
+
+    /// Its upstream, where several have a backend of this URL
+    #[arg(long, value_name = "NAME")]
+    pub(crate) upstream: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) admin: AdminAt,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetWeight {
+    #[command(flatten)]
+    pub(crate) change: Change,
+
+    /// Its weight; 0 means no new requests
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) weight: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,13 +2,17 @@
 
 mod access;
 mod admin;
+mod alerts;
+mod api;
 mod backend;
 mod check;
 mod cli;
+mod client;
 mod demo;
 mod dump;
 mod exit;
 mod logging;
+mod operate;
 mod proxy;
 mod run;
 mod signals;
@@ -40,6 +44,10 @@ fn main() -> ExitCode {
         Some(Command::Backend(backend)) => backend::backend(&backend),
         Some(Command::Check(check)) => check::check(&check),
         Some(Command::Dump(command)) => dump::dump(&command),
+        Some(Command::Status(status)) => operate::status(&status),
+        Some(Command::Drain(change)) => operate::drain(&change, "drain"),
+        Some(Command::Undrain(change)) => operate::drain(&change, "undrain"),
+        Some(Command::Weight(weight)) => operate::weight(&weight),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

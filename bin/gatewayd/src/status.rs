@@ -48,6 +48,11 @@ impl LiveStatus {
     pub(crate) fn connect(&self, gateway: lb_http::GatewayView) {
         let _ = self.gateway.set(gateway);
     }
+
+    /// The engine, once it runs.
+    pub(crate) fn gateway(&self) -> Option<&lb_http::GatewayView> {
+        self.gateway.get()
+    }
 }
 
 impl StatusSource for LiveStatus {

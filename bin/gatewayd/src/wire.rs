@@ -11,6 +11,8 @@ use lb_observe::control::ControlMetrics;
 use lb_observe::{AccessLog, Figures, Recorder, Registry};
 
 use crate::admin::{Admin, Bound};
+use crate::alerts::Alerts;
+use crate::api::Api;
 use crate::exit::{self, Failure};
 use crate::status::{LiveStatus, Pages};
 use crate::{access, status};
@@ -43,7 +45,7 @@ impl Running {
     pub(crate) async fn start(loaded: Loaded, home: Home) -> Result<Self, Failure> {
         let started = Instant::now();
         warn(&loaded.warnings);
-        let Loaded { config, admin, access_log, .. } = loaded;
+        let Loaded { config, admin, access_log, alerts, .. } = loaded;
         let registry = Arc::new(Registry::default());
         let control = ControlMetrics::install().ok().map(Arc::new);
         let log = access::start(&access_log)?;
@@ -65,6 +67,7 @@ impl Running {
             vec![Arc::new(Figures::new(&registry, config.workers.get()))];
         recorders.extend(log.iter().map(|log| Arc::clone(log) as Arc<dyn Recorder>));
 
+        let token = admin.as_ref().and_then(|admin| admin.token.clone());
         let admin = match &admin {
             Some(admin) => Some(Bound::bind(admin).await?),
             None => None,
@@ -78,10 +81,12 @@ impl Running {
             recorders,
             pages: Some(on_listeners),
             dumps: Arc::clone(&dumps),
+            health: alerts.map(|alerts| Alerts::start(alerts.webhook) as Arc<_>),
             connect: Some(Box::new(connect)),
         };
         let gateway = Gateway::start(&config, &registry, attachments).await?;
-        let admin = admin.map(|bound| bound.serve(pages(StatusPages::with_dashboard)));
+        let api = Api::new(Arc::clone(&live), token);
+        let admin = admin.map(|bound| bound.serve(pages(StatusPages::with_dashboard), api));
         tokio::spawn(keep_rates(Arc::clone(&registry)));
         for (name, address) in gateway.addresses() {
             tracing::info!(listener = %name, %address, workers = config.workers, "listening");

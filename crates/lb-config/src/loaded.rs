@@ -14,6 +14,8 @@ pub struct Loaded {
     pub config: GatewayConfig,
     /// The address for operators; none where no `[admin]` table is written.
     pub admin: Option<AdminConfig>,
+    /// Who is told of changes of health.
+    pub alerts: Option<AlertsConfig>,
     /// One line a request.
     pub access_log: AccessLogConfig,
     /// Whether per-backend statistics are kept (`LB_STATS_ENABLED`).
@@ -31,6 +33,13 @@ pub struct AdminConfig {
     pub address: SocketAddr,
     /// What writes must carry; without one they are taken from loopback only.
     pub token: Option<Secret>,
+}
+
+/// Who is told of changes of health.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertsConfig {
+    /// An `http` URL, called once a change.
+    pub webhook: http::Uri,
 }
 
 /// The access log.

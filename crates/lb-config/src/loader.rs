@@ -158,6 +158,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
         Some(lowered) if problems.errors() == 0 => Ok(Loaded {
             config: lowered.config,
             admin: lowered.admin,
+            alerts: lowered.alerts,
             access_log: lowered.access_log,
             statistics: environment.statistics,
             warnings: problems.into_vec(),

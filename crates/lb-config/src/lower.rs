@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lb_http::config::{GatewayConfig, PoolConfig};
 
-use crate::loaded::{AccessLogConfig, AdminConfig};
+use crate::loaded::{AccessLogConfig, AdminConfig, AlertsConfig};
 use crate::written::root::Root;
 
 mod backend;
@@ -33,6 +33,7 @@ pub(crate) use context::Context;
 pub(crate) struct Lowered {
     pub(crate) config: GatewayConfig,
     pub(crate) admin: Option<AdminConfig>,
+    pub(crate) alerts: Option<AlertsConfig>,
     pub(crate) access_log: AccessLogConfig,
 }
 
@@ -47,6 +48,7 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
     let rules = rule::rules(context, root, &mut upstreams);
     let trusted_proxies = listener::trusted_proxies(context, root.trusted_proxies.as_ref());
     let access_log = observe::access_log(context, root.access_log.as_ref());
+    let alerts = observe::alerts(context, root.alerts.as_ref());
     observe::check(context, root);
     dump::check(context, &root.traffic_dump);
     dump::check_directories(context, root);
@@ -84,7 +86,7 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
         rules,
         state_file: server.and_then(|server| server.state_file.as_ref()).map(Into::into),
     };
-    Some(Lowered { config, admin: admin.map(|(config, _)| config), access_log })
+    Some(Lowered { config, admin: admin.map(|(config, _)| config), alerts, access_log })
 }
 
 fn pool(context: &mut Context<'_>, root: &Root) -> PoolConfig {

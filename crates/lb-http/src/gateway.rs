@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Response, request};
-use lb_core::Backend;
+use lb_core::{Backend, Weight};
 use lb_dump::Dumps;
-use lb_health::{Clock, HealthView, Supervisor, SupervisorOptions};
+use lb_health::{Clock, EventSink, HealthView, Supervisor, SupervisorOptions};
 use lb_observe::{Recorder, Registry};
 use tokio::sync::{mpsc, watch};
 
@@ -58,6 +58,8 @@ pub struct Attachments {
     pub pages: Option<Arc<dyn LocalPages>>,
     /// The traffic dumps, kept across configurations.
     pub dumps: Arc<Dumps>,
+    /// Told of every change of a backend's health, beside the log.
+    pub health: Option<Arc<dyn EventSink>>,
     /// Given the view that pages are drawn from, before the first request can ask for one.
     pub connect: Option<Box<dyn FnOnce(GatewayView)>>,
 }
@@ -98,7 +100,7 @@ impl Gateway {
             sockets.push(opened.into_iter());
         }
         start_resolving(&snapshot).await;
-        let (supervisor, supervising) = start_supervising(&snapshot, config);
+        let (supervisor, supervising) = start_supervising(&snapshot, config, attachments.health);
 
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -197,15 +199,17 @@ async fn start_resolving(snapshot: &Snapshot) {
 fn start_supervising(
     snapshot: &Snapshot,
     config: &GatewayConfig,
+    sink: Option<Arc<dyn EventSink>>,
 ) -> (Supervisor, tokio::task::JoinHandle<()>) {
-    let options = SupervisorOptions { state_file: config.state_file.clone(), ..SupervisorOptions::default() };
+    let state_file = config.state_file.clone();
+    let options = SupervisorOptions { sink, state_file, ..SupervisorOptions::default() };
     let supervisor = Supervisor::new(options);
     supervisor.enforce(snapshot.upstreams.iter().map(|upstream| Arc::clone(&upstream.monitor)).collect());
     let supervising = tokio::spawn(supervisor.clone().run());
     (supervisor, supervising)
 }
 
-/// What status pages may see of a running gateway.
+/// What operators may see of a running gateway, and change in it.
 #[derive(Clone)]
 pub struct GatewayView {
     shared: Arc<Shared>,
@@ -216,6 +220,31 @@ impl GatewayView {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Changes what the backends of this URL are offered, in one upstream (and what rules made of it) or in all; how many that
+    /// were. It takes effect at once, and lasts until the configuration is loaded anew.
+    #[must_use]
+    pub fn change_backend(&self, upstream: Option<&str>, url: &str, change: BackendChange) -> usize {
+        let snapshot = self.shared.snapshot.load();
+        let is_meant = |name: &str| {
+            upstream.is_none_or(|meant| {
+                name.strip_prefix(meant).is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+            })
+        };
+        let mut changed = 0;
+        for upstream in snapshot.upstreams.iter().filter(|upstream| is_meant(&upstream.name)) {
+            for target in upstream.targets.iter().filter(|target| &*target.url == url) {
+                match change {
+                    BackendChange::Drain => target.backend.set_draining(true),
+                    BackendChange::Undrain => target.backend.set_draining(false),
+                    BackendChange::Weight(weight) => target.backend.set_weight(weight),
+                }
+                changed += 1;
+            }
+            upstream.monitor.refresh();
+        }
+        changed
     }
 
     /// Each upstream's name, its strategy's name, and its backends in their order.
@@ -235,6 +264,17 @@ impl GatewayView {
         });
         upstreams.collect()
     }
+}
+
+/// What an operator may change of a backend while it runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum BackendChange {
+    /// It finishes what it has and gets nothing new.
+    Drain,
+    /// It gets requests again.
+    Undrain,
+    /// Its share of requests.
+    Weight(Weight),
 }
 
 /// An upstream as status pages see it.

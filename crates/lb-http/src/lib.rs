@@ -40,6 +40,8 @@ mod upstream;
 mod watch;
 mod worker;
 
-pub use gateway::{Attachments, Gateway, GatewayView, LocalPages, StartError, UpstreamView, validate};
+pub use gateway::{
+    Attachments, BackendChange, Gateway, GatewayView, LocalPages, StartError, UpstreamView, validate,
+};
 pub use listen::ListenError;
 pub use snapshot::BuildError;

@@ -6,6 +6,7 @@ use metrics::{SetRecorderError, counter, describe_counter};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 const RELOADS: &str = "gatewayd_config_reloads_total";
+const ALERTS: &str = "gatewayd_alerts_total";
 const DUMP_DROPPED: &str = "gatewayd_dump_dropped_total";
 pub(crate) const ACCESS_LOG_DROPPED: &str = "gatewayd_access_log_dropped_total";
 
@@ -25,6 +26,24 @@ pub fn reloaded(reload: Reload) {
         Reload::Rejected => "rejected",
     };
     counter!(RELOADS, "result" => result).increment(1);
+}
+
+/// What became of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alert {
+    /// It was delivered.
+    Sent,
+    /// There were too many, or it could not be delivered.
+    Dropped,
+}
+
+/// Counts an alert.
+pub fn alerted(alert: Alert) {
+    let result = match alert {
+        Alert::Sent => "sent",
+        Alert::Dropped => "dropped",
+    };
+    counter!(ALERTS, "result" => result).increment(1);
 }
 
 /// Counts dump entries that were dropped rather than delay their exchanges; the handle is found once.
@@ -83,6 +102,9 @@ fn describe() {
     describe_counter!(RELOADS, "Attempts to put a new configuration in force.");
     counter!(RELOADS, "result" => "ok").increment(0);
     counter!(RELOADS, "result" => "rejected").increment(0);
+    describe_counter!(ALERTS, "Calls of the webhook for changes of health.");
+    counter!(ALERTS, "result" => "sent").increment(0);
+    counter!(ALERTS, "result" => "dropped").increment(0);
     describe_counter!(DUMP_DROPPED, "Traffic dump entries dropped rather than delay their exchanges.");
     counter!(DUMP_DROPPED).increment(0);
     describe_counter!(ACCESS_LOG_DROPPED, "Access log lines dropped rather than delay their exchanges.");

@@ -1,10 +1,10 @@
 //! The access log, and the share of requests that is traced.
 
 use super::Context;
-use crate::loaded::{ACCESS_LOG_FIELDS, AccessLogConfig};
+use crate::loaded::{ACCESS_LOG_FIELDS, AccessLogConfig, AlertsConfig};
 use crate::suggest;
 use crate::written::observe::AccessLog;
-use crate::written::root::Root;
+use crate::written::root::{Alerts, Root};
 use crate::written::values::{At, List, SwitchOr};
 
 pub(super) fn access_log(
@@ -27,6 +27,27 @@ pub(super) fn access_log(
         }
     }
     config
+}
+
+/// Who is told of changes of health.
+pub(super) fn alerts(context: &mut Context<'_>, written: Option<&At<Alerts>>) -> Option<AlertsConfig> {
+    let webhook = written?.value.webhook.as_ref()?;
+    let uri = webhook.value.parse::<http::Uri>().ok().filter(|uri| uri.host().is_some());
+    match uri {
+        Some(uri) if uri.scheme_str() == Some("http") => return Some(AlertsConfig { webhook: uri }),
+        Some(uri) if uri.scheme_str() == Some("https") => {
+            context
+                .error(webhook.id, "webhooks over TLS: not available in this version", "not available")
+                .help("name an `http` URL, such as a relay on this machine");
+        }
+        _ => {
+            let message = format!("{} is not the URL of a webhook", context.quote(webhook.id));
+            context
+                .error(webhook.id, message, "not an http URL")
+                .help("write a URL such as \"http://127.0.0.1:9000/alerts\"");
+        }
+    }
+    None
 }
 
 fn known_fields(context: &mut Context<'_>, written: &List<String>) -> Vec<String> {

@@ -31,6 +31,7 @@ pub(crate) struct Root {
     pub(crate) server: Option<Server>,
     pub(crate) listeners: Option<List<Listener>>,
     pub(crate) admin: Option<At<Admin>>,
+    pub(crate) alerts: Option<At<Alerts>>,
     pub(crate) upstreams: Option<Names<Upstream>>,
     pub(crate) rules: Option<List<Rule>>,
     pub(crate) health_check: Option<At<SwitchOr<HealthCheck>>>,
@@ -63,4 +64,12 @@ pub(crate) struct Server {
 pub(crate) struct Admin {
     pub(crate) address: Option<At<String>>,
     pub(crate) token: Option<At<String>>,
+}
+
+/// Who is told of changes of health.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Alerts {
+    /// Called once a change, by POST with JSON.
+    pub(crate) webhook: Option<At<String>>,
 }

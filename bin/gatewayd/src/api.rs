@@ -1,0 +1,214 @@
+//! What operators change through the admin address: which backends get new requests, and how many.
+//!
+//! Every change is one line in the log, with who made it. Without a token changes are taken from this machine alone,
+//! and then only under a name of this machine's, so that no web page can reach the address through a visitor's browser.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
+use lb_config::Secret;
+use lb_core::Weight;
+use lb_http::BackendChange;
+use lb_http::control::ControlRequest;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::status::LiveStatus;
+
+/// The paths below which changes are made.
+const PREFIX: &str = "/api/";
+
+/// The writing side of the admin address.
+pub(crate) struct Api {
+    live: Arc<LiveStatus>,
+    token: Option<Secret>,
+}
+
+/// What a change of a backend is asked for with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// Its URL as configured.
+    backend: String,
+    /// Where several have one of this URL: only this one's.
+    upstream: Option<String>,
+    /// For `weight` alone.
+    weight: Option<f64>,
+}
+
+/// Why a change is not made.
+struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+}
+
+impl Api {
+    pub(crate) fn new(live: Arc<LiveStatus>, token: Option<Secret>) -> Self {
+        Self { live, token }
+    }
+
+    /// The answer, where the path is one of these.
+    pub(crate) fn respond(&self, request: &ControlRequest) -> Option<Response<Bytes>> {
+        let action = request.head.uri.path().strip_prefix(PREFIX)?;
+        let outcome = self.change(action, request);
+        Some(match outcome {
+            Ok(document) => answer(StatusCode::OK, "application/json", &document),
+            Err(refused) => refused.response(action, request.peer),
+        })
+    }
+
+    fn change(&self, action: &str, request: &ControlRequest) -> Result<serde_json::Value, Refused> {
+        let unknown = || refused(StatusCode::NOT_FOUND, "no_page", "the admin API has no such path");
+        let action = action.strip_prefix("backends/").ok_or_else(unknown)?;
+        if !["drain", "undrain", "weight"].contains(&action) {
+            return Err(unknown());
+        }
+        if request.head.method != Method::POST {
+            return Err(refused(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "changes are made by POST",
+            ));
+        }
+        self.authorise(&request.head.headers, request.peer)?;
+        let bad = |detail: String| refused(StatusCode::BAD_REQUEST, "bad_request", detail);
+        let asked: Asked = serde_json::from_slice(&request.body).map_err(|error| {
+            bad(format!("the body must be JSON such as {{\"backend\": \"http://10.0.0.1:8080\"}}: {error}"))
+        })?;
+        let change = match (action, asked.weight) {
+            ("drain", None) => BackendChange::Drain,
+            ("undrain", None) => BackendChange::Undrain,
+            ("weight", Some(weight)) => {
+                BackendChange::Weight(Weight::try_from(weight).map_err(|error| bad(error.to_string()))?)
+            }
+            ("weight", None) => return Err(bad("`weight` is missing".to_owned())),
+            _ => return Err(bad("`weight` is changed at /api/backends/weight".to_owned())),
+        };
+        let gateway = self.live.gateway().ok_or_else(unknown)?;
+        let changed = gateway.change_backend(asked.upstream.as_deref(), &asked.backend, change);
+        if changed == 0 {
+            let detail =
+                "no backend has this URL; it is written as in the configuration, and shown by /proxy-status";
+            return Err(refused(StatusCode::NOT_FOUND, "unknown_backend", detail));
+        }
+        tracing::info!(
+            component = "admin",
+            action,
+            backend = asked.backend,
+            upstream = asked.upstream,
+            weight = asked.weight,
+            changed,
+            peer = %request.peer,
+            "backend changed"
+        );
+        Ok(json!({ "action": action, "backend": asked.backend, "changed": changed }))
+    }
+
+    /// Whether this peer may make changes.
+    fn authorise(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<(), Refused> {
+        let field = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let Some(token) = &self.token else {
+            let forbidden = |detail: &str| Err(refused(StatusCode::FORBIDDEN, "forbidden", detail));
+            let host = field(header::HOST).unwrap_or_default();
+            if !peer.ip().to_canonical().is_loopback() {
+                return forbidden("without `admin.token` changes are taken from this machine alone");
+            }
+            if !is_this_machine(host) {
+                return forbidden("without `admin.token` the Host must be localhost or a loopback address");
+            }
+            if field(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host)) {
+                return forbidden("another site's page cannot make changes");
+            }
+            return Ok(());
+        };
+        let given = field(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+        match given.is_some_and(|given| are_equal(given.trim().as_bytes(), token.expose().trim().as_bytes()))
+        {
+            true => Ok(()),
+            false => Err(refused(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "changes need `Authorization: Bearer` with the admin token",
+            )),
+        }
+    }
+}
+
+impl Refused {
+    fn response(&self, action: &str, peer: SocketAddr) -> Response<Bytes> {
+        tracing::warn!(component = "admin", action, %peer, code = self.code, "change refused");
+        let document = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason(),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+        });
+        let mut response = answer(self.status, "application/problem+json", &document);
+        match self.status {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            StatusCode::UNAUTHORIZED => {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+fn refused(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Refused {
+    Refused { status, code, detail: detail.into() }
+}
+
+fn answer(status: StatusCode, kind: &'static str, document: &serde_json::Value) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(document.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Whether a Host names this machine to itself: a foreign name that leads here is another site's.
+fn is_this_machine(host: &str) -> bool {
+    let address = |host: &str| host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || address(bare)
+}
+
+/// Takes as long whether or not they are, once their lengths are the same.
+fn are_equal(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_few_names() {
+        for host in ["localhost", "LOCALHOST:8081", "127.0.0.1:8081", "127.9.9.9", "[::1]:8081", "[::1]"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in
+            ["", "evil.example", "localhost.evil.example:8081", "127.0.0.1.evil.example", "10.0.0.1:8081"]
+        {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_compared_whole() {
+        assert!(are_equal(b"secret", b"secret"));
+        assert!(!are_equal(b"secret", b"secreT") && !are_equal(b"secre", b"secret"));
+    }
+}

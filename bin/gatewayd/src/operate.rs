@@ -1,0 +1,98 @@
+//! `gatewayd status`, `drain`, `undrain`, `weight`: a running gateway's admin address, from the command line.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::exit::print;
+use crate::run::control_runtime;
+use crate::{Outcome, cli, client};
+
+/// How long the gateway may take to answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// `gatewayd status`.
+pub(crate) fn status(args: &cli::Status) -> Outcome {
+    let document = ask(&args.admin, Method::GET, "/proxy-status", None)?;
+    match args.json {
+        true => print(&document.to_string()),
+        false => print(table(&document).trim_end()),
+    }
+    Ok(())
+}
+
+/// `gatewayd drain` and `gatewayd undrain`.
+pub(crate) fn drain(args: &cli::Change, action: &str) -> Outcome {
+    change(args, action, None)
+}
+
+/// `gatewayd weight`.
+pub(crate) fn weight(args: &cli::SetWeight) -> Outcome {
+    change(&args.change, "weight", Some(args.weight))
+}
+
+fn change(args: &cli::Change, action: &str, weight: Option<f64>) -> Outcome {
+    let mut body = json!({ "backend": args.backend, "upstream": args.upstream, "weight": weight });
+    if let Some(body) = body.as_object_mut() {
+        body.retain(|_, value| !value.is_null());
+    }
+    let document = ask(&args.admin, Method::POST, &format!("/api/backends/{action}"), Some(&body))?;
+    match args.json {
+        true => print(&document.to_string()),
+        false => print(&format!("{action} {}: done, {} changed", args.backend, field(&document, "changed"))),
+    }
+    Ok(())
+}
+
+/// One question to the admin address; what is no success is an error in its own words.
+fn ask(admin: &cli::AdminAt, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    let mut request = Request::builder().method(method).uri(path).header(header::ACCEPT, "application/json");
+    if let Some(token) = &admin.token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    if body.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let request = request.body(Full::new(Bytes::from(body))).context("not a token")?;
+    let address = admin.admin.strip_prefix("http://").unwrap_or(&admin.admin).trim_end_matches('/');
+    let (status, answer) = control_runtime()?.block_on(client::send(address, request, DEADLINE))?;
+    let document: Value = serde_json::from_slice(&answer).unwrap_or_default();
+    if status != StatusCode::OK {
+        let detail = document.get("detail").and_then(Value::as_str).unwrap_or("no reason was given");
+        bail!("{address} answered {status}: {detail}");
+    }
+    Ok(document)
+}
+
+/// The upstreams and backends, for people.
+fn table(document: &Value) -> String {
+    let mut lines = String::new();
+    for upstream in document.get("upstreams").and_then(Value::as_array).into_iter().flatten() {
+        lines.push_str(&format!("{}\n", field(upstream, "name")));
+        for backend in upstream.get("backends").and_then(Value::as_array).into_iter().flatten() {
+            lines.push_str(&format!(
+                "  {:<40} {:<10} weight {:<5} active {:<5} requests {:<9} failed {}\n",
+                field(backend, "url"),
+                field(backend, "state"),
+                field(backend, "weight"),
+                field(backend, "active_connections"),
+                field(backend, "total_requests"),
+                field(backend, "failed_requests"),
+            ));
+        }
+    }
+    lines
+}
+
+fn field(table: &Value, name: &str) -> String {
+    match table.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => "-".to_owned(),
+    }
+}

@@ -1,0 +1,203 @@
+//! What operators do to a running gateway: drain a backend and take it back, weigh it, be told of what breaks, end it.
+
+use std::time::Duration;
+
+use lb_testkit::{Backend, Gate, Gateway, PATIENCE, eventually, fetch};
+use serde_json::{Value, json};
+
+use crate::support::{cli, launch, rule, tally};
+
+/// A gateway with an admin address.
+fn operated(admin: &str, rules: &str) -> Gateway {
+    launch().config(&format!("[admin]\naddress = \"{{admin}}\"\n{admin}\n{rules}")).start()
+}
+
+/// A command against its admin address: whether it succeeded, and what it said.
+fn command(gateway: &Gateway, arguments: &[&str]) -> (bool, String) {
+    let admin = gateway.address_of("admin").to_string();
+    let output = cli(&[arguments, &["--admin", &admin]].concat());
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Who answers so many requests.
+fn answers(gateway: &Gateway, count: usize) -> Vec<String> {
+    tally((0..count).map(|_| gateway.get("/").backend())).into_keys().collect()
+}
+
+#[test]
+fn a_drained_backend_finishes_what_it_has_and_gets_nothing_new() {
+    let gate = Gate::new();
+    let (held, other) = (Backend::held("held", &gate), Backend::echo("other"));
+    let gateway = operated("", &rule("name = \"r\"\nload_balancing = \"round_robin\"", &[&held, &other]));
+    let mut sticky = gateway.client();
+    sticky.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    eventually("it is in flight", PATIENCE, || gate.waiting() == 1);
+    let (done, said) = command(&gateway, &["drain", &held.url()]);
+    assert!(done, "{said}");
+    eventually("nothing new goes there", PATIENCE, || answers(&gateway, 1) == ["other"]);
+    assert_eq!(answers(&gateway, 20), ["other"]);
+    let (_, status) = command(&gateway, &["status"]);
+    assert!(status.contains("draining"), "{status}");
+    gate.open();
+    assert_eq!(sticky.response().backend(), "held");
+    assert!(command(&gateway, &["undrain", &held.url()]).0);
+    eventually("it is used again", PATIENCE, || answers(&gateway, 4) == ["held", "other"]);
+    gateway.log_line("it is in the log", |line| {
+        line["component"] == "admin" && line["action"] == "undrain" && line["backend"] == held.url()
+    });
+}
+
+#[test]
+fn a_weight_is_changed_while_it_runs() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let gateway = operated("", &rule("load_balancing = \"weighted_round_robin\"", &[&a, &b]));
+    let (done, said) = command(&gateway, &["weight", &a.url(), "3", "--json"]);
+    assert!(done && said.contains("\"changed\":1"), "{said}");
+    eventually("three to one", PATIENCE, || {
+        tally((0..4).map(|_| gateway.get("/").backend())) == [("a".to_owned(), 3), ("b".to_owned(), 1)].into()
+    });
+    for (arguments, words) in [
+        (["weight", &a.url(), "-1"], "weight"),
+        (["weight", "http://10.9.9.9:1", "1"], "no backend has this URL"),
+    ] {
+        let (done, said) = command(&gateway, &arguments);
+        assert!(!done && said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn with_a_token_nothing_changes_without_it() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let gateway = operated("token = \"s3cret\"", &rule("", &[&a, &b]));
+    let (done, said) = command(&gateway, &["drain", &a.url()]);
+    assert!(!done && said.contains("401"), "{said}");
+    assert!(!command(&gateway, &["drain", &a.url(), "--token", "s3creT"]).0);
+    assert_eq!(answers(&gateway, 4), ["a", "b"]);
+    assert!(command(&gateway, &["drain", &a.url(), "--token", "s3cret"]).0);
+    eventually("it is drained", PATIENCE, || answers(&gateway, 4) == ["b"]);
+    assert!(!gateway.errors().contains("s3cret"), "no token in the log");
+}
+
+#[test]
+fn without_a_token_no_page_of_another_site_changes_anything() {
+    let a = Backend::echo("a");
+    let gateway = operated("", &rule("", &[&a]));
+    let admin = gateway.address_of("admin");
+    let body = json!({ "backend": a.url() }).to_string();
+    let length = body.len().to_string();
+    let ask = |method: &str, host: &str, origin: Option<&str>| {
+        let mut client = lb_testkit::Client::connect(admin);
+        let origin = origin.map(|origin| format!("Origin: {origin}\r\n")).unwrap_or_default();
+        client.send(format!(
+            "{method} /api/backends/drain HTTP/1.1\r\nHost: {host}\r\n{origin}Content-Length: {length}\r\n\r\n{body}"
+        ));
+        client.response()
+    };
+    let own = admin.to_string();
+    for (method, host, origin, status, code) in [
+        ("POST", "evil.example", None, 403, "forbidden"),
+        ("POST", &*own, Some("http://evil.example"), 403, "forbidden"),
+        ("POST", &*own, Some("null"), 403, "forbidden"),
+        ("PUT", &*own, None, 405, "method_not_allowed"),
+    ] {
+        let response = ask(method, host, origin);
+        assert_eq!(
+            (response.status, response.problem().as_str()),
+            (status, code),
+            "{method} {host} {origin:?}"
+        );
+    }
+    assert_eq!(answers(&gateway, 2), ["a"]);
+    assert_eq!(ask("POST", &own, Some(&format!("http://{own}"))).status, 200);
+    eventually("it is drained", PATIENCE, || gateway.get("/").status == 503);
+}
+
+#[test]
+fn readiness_turns_red_before_the_last_request_has_been_answered() {
+    let gate = Gate::new();
+    let backend = Backend::held("a", &gate);
+    let mut gateway = operated("", &rule("", &[&backend]));
+    let admin = gateway.address_of("admin");
+    let mut busy = gateway.client();
+    busy.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    eventually("a request is in flight", PATIENCE, || gate.waiting() == 1);
+    assert_eq!(fetch(admin, "GET", "/ready", &[]).status, 200);
+    gateway.sigterm();
+    eventually("readiness is red", PATIENCE, || fetch(admin, "GET", "/ready", &[]).status == 503);
+    gate.open();
+    assert_eq!(busy.response().backend(), "a");
+    assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let gate = Gate::new();
+    let backend = Backend::held("a", &gate);
+    let mut gateway =
+        operated("", &format!("[server]\nshutdown_timeout = \"10m\"\n{}", rule("", &[&backend])));
+    let mut busy = gateway.client();
+    busy.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    eventually("a request is in flight", PATIENCE, || gate.waiting() == 1);
+    gateway.sigterm();
+    eventually("it drains", PATIENCE, || std::net::TcpStream::connect(gateway.address()).is_err());
+    assert!(gateway.exited().is_none());
+    gateway.sigterm();
+    assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
+    gate.open();
+}
+
+/// What a webhook was told.
+fn told(webhook: &Backend) -> Vec<Value> {
+    webhook.requests().iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
+}
+
+#[test]
+fn each_change_of_health_is_one_call_of_the_webhook() {
+    let webhook = Backend::echo("webhook");
+    let [mut a, b] = ["a", "b"].map(Backend::echo);
+    let health = "health_check = { path = \"/\", interval = \"100ms\" }\npassive = false";
+    let rules = rule(&format!("name = \"r\"\n{health}"), &[&a, &b]);
+    let gateway = operated("", &format!("[alerts]\nwebhook = \"{}/hook?x=1\"\n{rules}", webhook.url()));
+    let url = a.url();
+    a.stop();
+    eventually("it is told", PATIENCE, || !told(&webhook).is_empty());
+    a.start();
+    eventually("and of its recovery", PATIENCE, || told(&webhook).len() == 2);
+    std::thread::sleep(Duration::from_millis(500));
+    let told = told(&webhook);
+    let events: Vec<&str> = told.iter().filter_map(|alert| alert["event"].as_str()).collect();
+    assert_eq!(events, ["backend unhealthy", "backend recovered"]);
+    assert_eq!(
+        (&told[0]["backend"], &told[0]["upstream"], &told[0]["healthy"]),
+        (&json!(url), &json!("r"), &json!(false))
+    );
+    assert!(told[0]["error"].as_str().is_some_and(|error| !error.is_empty()), "{}", told[0]);
+    assert_eq!(webhook.requests()[0].target, "/hook?x=1");
+    let lines =
+        gateway.log().into_iter().filter(|line| line["component"] == "proxy" && line["backend"] == url);
+    assert_eq!(lines.filter(|line| line["healthy"].is_boolean()).count(), 2, "one line a change");
+}
+
+#[test]
+fn a_webhook_that_fails_is_called_again() {
+    let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let webhook = {
+        let calls = std::sync::Arc::clone(&calls);
+        Backend::scripted(move |conn| {
+            conn.request();
+            let first = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+            let status = if first { "500 Internal Server Error" } else { "204 No Content" };
+            conn.reply(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"));
+        })
+    };
+    let (mut a, b) = (Backend::echo("a"), Backend::echo("b"));
+    let rules = rule("health_check = { path = \"/\", interval = \"100ms\" }", &[&a, &b]);
+    let gateway = operated("", &format!("[alerts]\nwebhook = \"{}\"\n{rules}", webhook.url()));
+    a.stop();
+    eventually("it is called again", PATIENCE, || calls.load(std::sync::atomic::Ordering::SeqCst) == 2);
+    let admin = gateway.address_of("admin");
+    eventually("and that is counted", PATIENCE, || {
+        fetch(admin, "GET", "/metrics", &[]).text().contains("gatewayd_alerts_total{result=\"sent\"} 1")
+    });
+}
