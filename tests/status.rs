@@ -232,17 +232,64 @@ fn metrics_come_as_json_too() {
 }
 
 #[test]
-fn ten_thousand_paths_do_not_make_ten_thousand_series() {
+fn names_that_clients_think_up_make_neither_series_nor_memory() {
     let scene = scene("");
     scene.traffic();
-    let before = scene.metrics().len();
     let mut client = scene.gateway.client();
-    for number in 0..2000 {
-        let host = format!("h{number}.test");
-        client.request("GET", &format!("/app/{number}?q={number}"), &[("Host", &host)]);
-        client.request("GET", &format!("/none/{number}"), &[]);
+    let mut send = |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            let (host, field) = (format!("h{number}.test"), format!("X-{number}"));
+            let fields = [("Host", host.as_str()), (field.as_str(), "1")];
+            client.request("GET", &format!("/app/{number}?q={number}"), &fields);
+            client.request(&format!("M{number}"), &format!("/none/{number}"), &[]);
+        }
+    };
+    // What is allocated once is allocated by then.
+    send(0..2000);
+    let (series, memory) = (scene.metrics().len(), scene.gateway.resident_bytes());
+    send(2000..6000);
+    assert_eq!(scene.metrics().len(), series);
+    // 8000 requests that left 1 KiB each would come to 8 MiB.
+    let after = scene.gateway.resident_bytes();
+    assert!(after < memory + (4 << 20), "from {memory} to {after} bytes");
+}
+
+#[test]
+fn every_metric_of_the_contract_is_there_from_the_first_scrape() {
+    let scene = scene("");
+    scene.gateway.get("/app/x");
+    let text = scene.gateway.get("/metrics").text();
+    let labels: &[(&str, &[&str])] = &[
+        ("gatewayd_requests_total", &["rule", "code"]),
+        ("gatewayd_request_duration_seconds_bucket", &["rule", "le"]),
+        ("gatewayd_backend_requests_total", &["upstream", "backend", "code"]),
+        ("gatewayd_backend_request_duration_seconds_bucket", &["upstream", "backend", "le"]),
+        ("gatewayd_backend_active_connections", &["upstream", "backend"]),
+        ("gatewayd_backend_up", &["upstream", "backend"]),
+        ("gatewayd_backend_circuit_state", &["upstream", "backend"]),
+        ("gatewayd_retries_total", &["upstream"]),
+        ("gatewayd_dump_dropped_total", &[]),
+        ("gatewayd_config_reloads_total", &["result"]),
+        ("gatewayd_connections_active", &["listener"]),
+        ("gatewayd_build_info", &["version"]),
+    ];
+    let samples = exposition::parse(&text);
+    for (name, labels) in labels {
+        let sample = samples
+            .iter()
+            .find(|sample| sample.name == *name)
+            .unwrap_or_else(|| panic!("no {name}:\n{text}"));
+        let mut have: Vec<&str> = sample.labels.keys().map(String::as_str).collect();
+        let mut want = labels.to_vec();
+        have.sort_unstable();
+        want.sort_unstable();
+        assert_eq!(have, want, "{name}");
     }
-    assert_eq!(scene.metrics().len(), before);
+    assert!(text.contains("# TYPE gatewayd_policy_rejections_total counter"), "{text}");
+    let buckets = samples.iter().filter(|sample| {
+        sample.name == "gatewayd_request_duration_seconds_bucket" && sample.labels["rule"] == "app"
+    });
+    assert!((2..=20).contains(&buckets.count()));
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::forward::forward;
 use crate::forwarded::{self, Hop};
 use crate::reject::Reject;
 use crate::relay::{Relayed, relay};
-use crate::snapshot::Rule;
+use crate::snapshot::{Rule, RulePolicy};
 use crate::target::{self, Target};
 use crate::ticket::Ticket;
 use crate::upload::Upload;
@@ -166,7 +166,7 @@ async fn run_policies(
     head: &mut Parts,
 ) -> Result<Option<Response<Bytes>>, Reject> {
     let info = ClientInfo { address: ticket.address(), secure: false };
-    for policy in &rule.policies {
+    for RulePolicy { policy, stats } in &rule.policies {
         let mut verdict = policy.on_request(head, &info);
         loop {
             verdict = match verdict {
@@ -175,7 +175,10 @@ async fn run_policies(
                     ticket.hold(permit);
                     break;
                 }
-                Verdict::Refuse(refusal) => return Err(Reject::Refused(refusal)),
+                Verdict::Refuse(refusal) => {
+                    stats.rejected(ticket.client().worker.index);
+                    return Err(Reject::Refused(refusal));
+                }
                 Verdict::Answer(response) => return Ok(Some(*response)),
                 Verdict::Wait(future) => within_deadline(&ticket.client().watch, future)
                     .await
@@ -191,7 +194,7 @@ fn run_response_policies(ticket: &Ticket, head: &mut response::Parts) -> Option<
     let snapshot = ticket.snapshot();
     let rule = ticket.rule_index().and_then(|index| snapshot.rules.get(index))?;
     let mut filter = None;
-    for policy in rule.policies.iter().rev() {
+    for RulePolicy { policy, .. } in rule.policies.iter().rev() {
         policy.on_response(head);
         filter = filter.or_else(|| policy.body_filter(head));
     }

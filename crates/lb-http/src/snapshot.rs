@@ -89,9 +89,15 @@ pub(crate) struct Rule {
     pub(crate) retries: RetryConfig,
     /// A limit, and the figures of what it turned away.
     pub(crate) limiter: Option<(Limiter, Arc<PolicyStats>)>,
-    pub(crate) policies: Vec<Box<dyn Policy>>,
+    pub(crate) policies: Vec<RulePolicy>,
     pub(crate) dump: Option<RuleDump>,
     pub(crate) stats: Arc<RuleStats>,
+}
+
+/// A policy of a rule, and how often it has turned requests away.
+pub(crate) struct RulePolicy {
+    pub(crate) policy: Box<dyn Policy>,
+    pub(crate) stats: Arc<PolicyStats>,
 }
 
 /// An upstream in force.
@@ -185,7 +191,14 @@ impl Rule {
                 let stats = registry.policy(&config.route.name, "concurrency", workers);
                 (Limiter::new(concurrency, Instant::now()), stats)
             }),
-            policies: config.policies.iter().map(lb_policy::PolicyConfig::build).collect(),
+            policies: config
+                .policies
+                .iter()
+                .map(|policy| RulePolicy {
+                    policy: policy.build(),
+                    stats: registry.policy(&config.route.name, policy.info().name, workers),
+                })
+                .collect(),
             dump: dump.transpose()?,
             stats: registry.rule(name, workers),
         })

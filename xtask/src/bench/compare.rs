@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let gatewayd = match &args.binary {
         Some(file) => file.clone(),
-        None if infos.iter().any(|info| info.name == "gatewayd") => build_gatewayd()?,
+        None if infos.iter().any(|info| info.program() == "gatewayd") => build_gatewayd()?,
         None => PathBuf::new(),
     };
 
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut peers = Vec::new();
     let mut left_out = Vec::new();
     for info in infos {
-        let given = (info.name == "gatewayd").then_some(gatewayd.as_path());
+        let given = (info.program() == "gatewayd").then_some(gatewayd.as_path());
         match Peer::find(info, given) {
             Ok(peer) => peers.push(peer),
             Err(error) if given.is_some() || info.name == NGINX => return Err(error),

@@ -104,6 +104,26 @@ pub(crate) const HUNDRED_RULES: PeerInfo = PeerInfo {
     first: false,
 };
 
+/// The gateway with more turned on, run only where `--peer` names it.
+const VARIANTS: &[PeerInfo] = &[
+    PeerInfo {
+        name: "gatewayd, access log",
+        templates: &["gatewayd-log.toml"],
+        arguments: &["run", "-c", "{{dir}}/gatewayd-log.toml"],
+        environment: &[],
+        version: "--version",
+        first: false,
+    },
+    PeerInfo {
+        name: "gatewayd, dump",
+        templates: &["gatewayd-dump.toml"],
+        arguments: &["run", "-c", "{{dir}}/gatewayd-dump.toml"],
+        environment: &[],
+        version: "--version",
+        first: false,
+    },
+];
+
 /// A proxy whose program was found.
 pub(crate) struct Peer {
     pub(crate) info: &'static PeerInfo,
@@ -190,8 +210,13 @@ impl Peer {
 }
 
 impl PeerInfo {
-    fn program(&self) -> &'static str {
-        if self.name == CONTROL { NGINX } else { self.name }
+    /// What stands before the comma of a variant.
+    pub(crate) fn program(&self) -> &'static str {
+        match self.name.split_once(',') {
+            _ if self.name == CONTROL => NGINX,
+            Some((program, _)) => program,
+            None => self.name,
+        }
     }
 }
 
@@ -237,15 +262,16 @@ pub(crate) fn render(template: &str, values: &Values<'_>) -> Result<String> {
 
 /// The named proxies beside nginx and its control, or those of the benchmark where none is named.
 pub(crate) fn select(names: &[String], only_first: bool) -> Result<Vec<&'static PeerInfo>> {
-    let known: Vec<&str> = ALL.iter().map(|info| info.name).filter(|&name| name != CONTROL).collect();
+    let all = || ALL.iter().chain(VARIANTS);
+    let known: Vec<&str> = all().map(|info| info.name).filter(|&name| name != CONTROL).collect();
     if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        bail!("no proxy `{name}`; there are {}", known.join(", "));
+        bail!("no proxy `{name}`; there are {}", known.join("; "));
     }
     let wanted = |info: &PeerInfo| {
         if names.is_empty() {
-            return info.first || !only_first;
+            return !info.name.contains(',') && (info.first || !only_first);
         }
         info.program() == NGINX || names.iter().any(|name| name == info.name)
     };
-    Ok(ALL.iter().filter(|info| wanted(info)).collect())
+    Ok(all().filter(|info| wanted(info)).collect())
 }
