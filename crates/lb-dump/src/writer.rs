@@ -13,6 +13,8 @@ use crate::line::Lines;
 pub(crate) const BREATH: Duration = Duration::from_millis(5);
 /// After so long without an entry it waits to be woken instead.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// A disk that has taken everything for so long is well again; on a full one a short line may still find room.
+const CALM: Duration = Duration::from_secs(10);
 /// Lines are written together up to about this many bytes.
 const BATCH_BYTES: usize = 256 << 10;
 
@@ -53,14 +55,14 @@ struct Batch<O> {
     lines: Vec<u8>,
     count: u64,
     drops: Arc<Drops>,
-    /// Whether the last write failed, which is said once.
-    is_failing: bool,
+    /// The last write that failed, while that has been said and its end has not.
+    failed_at: Option<Instant>,
 }
 
 impl<O: Output> Writer<O> {
     pub(crate) fn new(messages: Receiver<Message>, output: O, drops: Arc<Drops>) -> Self {
         let lines = Vec::with_capacity(BATCH_BYTES);
-        let batch = Batch { output, lines, count: 0, drops, is_failing: false };
+        let batch = Batch { output, lines, count: 0, drops, failed_at: None };
         Self { messages, lines: Lines::default(), batch, flushes: Vec::new() }
     }
 
@@ -123,13 +125,15 @@ impl<O: Output> Batch<O> {
             return;
         }
         match self.output.append(&self.lines) {
-            Ok(()) if std::mem::take(&mut self.is_failing) => {
-                tracing::info!(dropped = self.drops.count(), "the traffic dump is written again");
+            Ok(()) => {
+                if self.failed_at.is_some_and(|failed_at| failed_at.elapsed() > CALM) {
+                    self.failed_at = None;
+                    tracing::info!(dropped = self.drops.count(), "the traffic dump is written again");
+                }
             }
-            Ok(()) => {}
             Err(error) => {
                 self.drops.add(self.count);
-                if !std::mem::replace(&mut self.is_failing, true) {
+                if self.failed_at.replace(Instant::now()).is_none() {
                     tracing::error!(
                         %error,
                         "the traffic dump cannot be written: entries are dropped and counted until it can"
