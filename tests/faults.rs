@@ -94,6 +94,11 @@ fn an_overload_exceeds_no_backends_limit() {
 }
 
 #[test]
+fn what_an_overload_sheds_is_told_so() {
+    play("shedding");
+}
+
+#[test]
 fn chaos_loses_nothing_and_leaves_no_counter_behind() {
     play("chaos");
 }

@@ -176,6 +176,18 @@ pub const ALL: &[Scenario] = &[
             max_connections: Some(4),
             rule: "queue = { max_pending = 100, timeout = \"60ms\" }",
         },
+        play: overload::queued,
+    },
+    Scenario {
+        name: "shedding",
+        summary: "three times what the backends can bear; an adaptive limit of concurrency, and nothing else",
+        setup: Setup {
+            backends: 3,
+            service: Duration::from_millis(40),
+            places: 4,
+            max_connections: None,
+            rule: "concurrency = { max = 200, adaptive = true }",
+        },
         play: overload::thrice,
     },
     Scenario {

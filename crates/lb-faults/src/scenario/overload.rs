@@ -10,13 +10,20 @@ use crate::time::in_millis;
 /// Three backends with four places and 40 ms a request.
 const CAPACITY: u32 = 3 * 4 * 1000 / 40;
 
+/// With a limit for each backend, and a short queue behind it.
+pub(super) fn queued(stage: &mut Stage, scale: &Scale) -> Vec<Goal> {
+    let mut goals = thrice(stage, scale);
+    let places = stage.ledgers().iter().flatten().map(|entry| entry.in_hand).max().unwrap_or(0);
+    goals.push(Goal::at_most("requests that a backend had in hand", 4, places));
+    goals
+}
+
+/// With three steps: little, somewhat more than can be done, and three times as much.
 pub(super) fn thrice(stage: &mut Stage, scale: &Scale) -> Vec<Goal> {
     let (_, unloaded) = step(stage, scale, 3);
     let (peak, _) = step(stage, scale, 13);
     let (goodput, p99) = step(stage, scale, 30);
-    let places = stage.ledgers().iter().flatten().map(|entry| entry.in_hand).max().unwrap_or(0);
     vec![
-        Goal::at_most("requests that a backend had in hand", 4, places),
         Goal::timed(
             "answers a second at three times the load",
             format!("≥ {:.0} (90 % of {peak:.0})", peak * 0.9),
