@@ -27,12 +27,12 @@ fn serves_again(stage: &mut Stage) -> Goal {
 
 pub(super) fn slow(stage: &mut Stage, scale: &Scale) -> Vec<Goal> {
     ill(stage, scale, &Behaviour::Slow(Duration::from_secs(2)));
-    vec![no_failed_get(stage), longest(stage), serves_again(stage)]
+    [vec![no_failed_get(stage)], longest(stage).into(), vec![serves_again(stage)]].concat()
 }
 
 pub(super) fn silent(stage: &mut Stage, scale: &Scale) -> Vec<Goal> {
     ill(stage, scale, &Behaviour::Silent);
-    vec![no_failed_get(stage), longest(stage), serves_again(stage)]
+    [vec![no_failed_get(stage)], longest(stage).into(), vec![serves_again(stage)]].concat()
 }
 
 pub(super) fn reset(stage: &mut Stage, scale: &Scale) -> Vec<Goal> {
