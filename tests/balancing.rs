@@ -33,6 +33,37 @@ fn parallel(gateway: &Gateway, clients: usize, each: usize) -> Vec<String> {
 }
 
 #[test]
+fn every_strategy_can_be_had_by_its_name_and_is_listed_with_its_summary() {
+    let backends = three();
+    let all: Vec<&Backend> = backends.iter().collect();
+    for info in lb_core::strategy::ALL {
+        let lines = format!("load_balancing = \"{}\"", info.name);
+        let gateway = gateway(&format!("{}{STATUS_LISTENER}", rule(&lines, &all)));
+        assert!(serial(&gateway, 6).iter().all(|name| !name.is_empty()), "{}", info.name);
+        let listed = gateway.get("/strategies").json();
+        assert_eq!(listed["strategies"][info.name], info.summary, "{listed}");
+    }
+}
+
+#[test]
+fn a_subset_is_all_that_is_used_and_other_clients_use_the_rest() {
+    let backends = three();
+    let all: Vec<&Backend> = backends.iter().collect();
+    let mut used: Vec<String> = (0..3)
+        .flat_map(|client| {
+            let gateway = gateway(&rule(&format!("subset = {{ size = 1, client = {client} }}"), &all));
+            let mut names = serial(&gateway, 6);
+            names.dedup();
+            names
+        })
+        .collect();
+    used.sort();
+    assert_eq!(used.len(), 3, "one each: {used:?}");
+    used.dedup();
+    assert_eq!(used.len(), 3, "and each another: {used:?}");
+}
+
+#[test]
 fn round_robin_serves_equal_backends_in_their_listed_order() {
     let [a, b, c] = three();
     let gateway = gateway(&rule("", &[&a, &b, &c]));

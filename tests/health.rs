@@ -93,6 +93,23 @@ fn a_backend_ejected_without_any_probe_comes_back_by_itself() {
 }
 
 #[test]
+fn a_backend_that_comes_back_with_a_slow_start_gets_a_tenth_of_its_share_at_first() {
+    let failing = Arc::new(AtomicBool::new(true));
+    let (a, b) = (switched("a", &failing), Backend::fixed(answer(200, "b")));
+    let lines = "name = \"app\"\nload_balancing = \"weighted_round_robin\"\nslow_start = \"1h\"\n\
+                 passive = { consecutive_failures = 1, ejection_time = \"300ms\" }";
+    let gateway = gateway(&format!("{}{STATUS_LISTENER}", rule(lines, &[&a, &b])));
+    eventually("it is ejected", PATIENCE, || {
+        gateway.get("/");
+        !is_healthy(&gateway, "app", &a)
+    });
+    failing.store(false, SeqCst);
+    eventually("it serves again", PATIENCE, || gateway.get("/").text() == "a");
+    let served = (0..110).filter(|_| gateway.get("/").text() == "a").count();
+    assert_eq!(served, 10, "one in eleven: a weight of 0.1 beside one of 1");
+}
+
+#[test]
 fn with_every_backend_failing_for_a_while_service_returns_without_a_restart() {
     let failing = Arc::new(AtomicBool::new(true));
     let (a, b) = (switched("a", &failing), switched("b", &failing));

@@ -11,6 +11,7 @@ use crate::written::root::Root;
 
 mod backend;
 mod balance;
+mod balancer;
 mod clash;
 mod context;
 mod dump;

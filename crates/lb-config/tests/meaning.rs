@@ -237,6 +237,32 @@ fn ejection_is_on_and_breakers_are_off_unless_written() {
 }
 
 #[test]
+fn slow_start_and_subsets_are_the_balancers_and_a_strategy_that_ignores_them_is_told() {
+    let text = "[upstreams.app]\nload_balancing = 'p2c'\nbackends = ['h:1', 'h:2', 'h:3']\nslow_start = '30s'\n\
+                subset = { size = 2, client = 7 }\n[[rules]]\nupstream = 'app'\n\
+                [[rules]]\nhost = 'a.example'\nbackends = ['h:4']\nslow_start = 10\n";
+    let loaded = loaded(text);
+    let balancer = |upstream: usize| loaded.config.upstreams[upstream].balancer;
+    assert_eq!(balancer(0).slow_start, Some(Duration::from_secs(30)));
+    let subset = balancer(0).subset.unwrap();
+    assert_eq!((subset.size.get(), subset.client), (2, 7));
+    assert_eq!((balancer(1).slow_start, balancer(1).subset), (Some(Duration::from_secs(10)), None));
+    let told = format!("{:?}", loaded.warnings);
+    assert!(told.contains("`slow_start` works through weights, and `round_robin` heeds none"), "{told}");
+    let unwritten = toml("[[rules]]\nbackends = ['h:1']\n");
+    assert_eq!(unwritten.upstreams[0].balancer, lb_core::BalancerOptions::default());
+}
+
+#[test]
+fn a_subset_of_nobody_or_of_no_size_is_refused() {
+    for subset in ["{ size = 0 }", "{ client = 1 }"] {
+        let text = format!("[[rules]]\nbackends = ['h:1']\nsubset = {subset}\n");
+        let told = load_str("x.toml", Format::Toml, &text).unwrap_err().to_string();
+        assert!(told.contains("size"), "{told}");
+    }
+}
+
+#[test]
 fn a_rule_can_send_its_clients_elsewhere() {
     let config = toml(
         "[[rules]]\nhost = 'old.example'\nredirect = 'https://new.example/'\n\

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
-use lb_core::StrategyConfig;
+use lb_core::{BalancerOptions, StrategyConfig};
 use lb_dump::DumpConfig;
 use lb_health::{HealthConfig, UpstreamOptions};
 use lb_policy::PolicyConfig;
@@ -134,6 +134,8 @@ pub struct UpstreamConfig {
     pub backends: Vec<BackendConfig>,
     /// What holds for the health of all of them together.
     pub health: UpstreamOptions,
+    /// What its balancer does beside the strategy.
+    pub balancer: BalancerOptions,
     /// Who waits while every backend is at its limit.
     pub queue: QueueConfig,
 }

@@ -221,7 +221,10 @@ impl Upstream {
             .collect::<Result<Vec<_>, _>>()?;
         let info = lb_core::strategy::validate(&config.strategy).map_err(strategy_error)?;
         let backends = targets.iter().map(|target| Arc::clone(&target.backend)).collect();
-        let balancer = Arc::new(Balancer::new(config.strategy.clone(), backends).map_err(strategy_error)?);
+        let balancer = Arc::new(
+            Balancer::with_options(config.strategy.clone(), backends, config.balancer)
+                .map_err(strategy_error)?,
+        );
         let watched =
             config.backends.iter().zip(&targets).map(|(backend, target)| target.watched(backend)).collect();
         let monitor =

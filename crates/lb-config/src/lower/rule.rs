@@ -127,6 +127,7 @@ fn target(
         let watch = health::Watch::new(root.health_check.as_ref(), health::Written::of_rule(rule));
         if let Some(entry) = upstreams.entries.get_mut(index) {
             entry.watch(&watch);
+            entry.balance(context, rule.slow_start.as_ref(), rule.subset.as_ref());
             entry.queue = retries::queue(rule.queue.as_ref());
         }
         return Some(index);
@@ -162,13 +163,14 @@ fn find(context: &mut Context<'_>, upstreams: &Upstreams, written: &At<String>) 
 
 /// What belongs to backends is written where they are.
 fn check_not_shared(context: &mut Context<'_>, rule: &Rule) {
-    let keys: [(&str, Option<NodeId>); 6] = [
+    let keys: [(&str, Option<NodeId>); 7] = [
         ("health_check", rule.health_check.as_ref().map(|at| at.id)),
         ("passive", rule.passive.as_ref().map(|at| at.id)),
         ("circuit_breaker", rule.circuit_breaker.as_ref().map(|at| at.id)),
         ("queue", rule.queue.as_ref().map(|at| at.id)),
         ("panic_threshold", rule.panic_threshold.as_ref().map(|at| at.id)),
         ("slow_start", rule.slow_start.as_ref().map(|at| at.id)),
+        ("subset", rule.subset.as_ref().map(|at| at.id)),
     ];
     for (key, id) in keys {
         let Some(id) = id else { continue };

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use lb_core::StrategyConfig;
+use lb_core::{BalancerOptions, StrategyConfig};
 use lb_health::UpstreamOptions;
 use lb_http::config::{QueueConfig, UpstreamConfig};
 
 use super::backend::{self, Member};
-use super::{Context, balance, health, retries};
+use super::{Context, balance, balancer, health, retries};
 use crate::tree::NodeId;
 use crate::written::root::Root;
-use crate::written::upstream::{Backend, Balancing, Upstream};
-use crate::written::values::{At, List, Names, WordOr};
+use crate::written::upstream::{Backend, Balancing, Subset, Upstream};
+use crate::written::values::{At, List, Names, Time, WordOr};
 
 /// One upstream with what later checks need.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(super) struct Entry {
     pub(super) retries: retries::Meant,
     pub(super) queue: QueueConfig,
     options: UpstreamOptions,
+    balancer: BalancerOptions,
 }
 
 impl Entry {
@@ -33,6 +34,16 @@ impl Entry {
             member.config.health = watch.of(path.as_deref(), *interval);
         }
         self.options = watch.options();
+    }
+
+    /// Takes up what its balancer does beside its strategy.
+    pub(super) fn balance(
+        &mut self,
+        context: &mut Context<'_>,
+        slow_start: Option<&At<Time>>,
+        subset: Option<&At<Subset>>,
+    ) {
+        self.balancer = balancer::options(context, &self.strategy, slow_start, subset);
     }
 }
 
@@ -68,6 +79,7 @@ impl Upstreams {
                     health::Written::of_upstream(&written.value),
                 );
                 entry.watch(&watch);
+                entry.balance(context, written.value.slow_start.as_ref(), written.value.subset.as_ref());
                 entry.retries = retries;
                 entry.queue = retries::queue(written.value.queue.as_ref());
             }
@@ -92,6 +104,7 @@ impl Upstreams {
             retries: retries::Meant::default(),
             queue: QueueConfig::default(),
             options: UpstreamOptions::default(),
+            balancer: BalancerOptions::default(),
         })
     }
 
@@ -114,6 +127,7 @@ impl Upstreams {
             retries: shared.retries.clone(),
             queue: shared.queue,
             options: shared.options.clone(),
+            balancer: shared.balancer,
         };
         self.push(entry)
     }
@@ -132,6 +146,7 @@ impl Upstreams {
             strategy: entry.strategy,
             backends: entry.members.into_iter().map(|member| member.config).collect(),
             health: entry.options,
+            balancer: entry.balancer,
             queue: entry.queue,
         };
         self.entries.into_iter().map(lower).collect()

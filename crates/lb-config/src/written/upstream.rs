@@ -20,7 +20,19 @@ pub(crate) struct Upstream {
     pub(crate) retries: Option<At<Retries>>,
     pub(crate) queue: Option<At<Queue>>,
     pub(crate) panic_threshold: Option<At<f64>>,
-    pub(crate) slow_start: Option<Time>,
+    /// How long a backend that comes back, or is new after a reload, takes to reach its share.
+    pub(crate) slow_start: Option<At<Time>>,
+    pub(crate) subset: Option<At<Subset>>,
+}
+
+/// Which of the backends this gateway uses, of a fleet of gateways that together use all.
+#[derive(Debug, Default, Derive)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Subset {
+    /// Backends this gateway uses.
+    pub(crate) size: Option<At<u32>>,
+    /// This gateway's number in its fleet, from 0.
+    pub(crate) client: Option<u32>,
 }
 
 /// One member.
