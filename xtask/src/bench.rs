@@ -16,6 +16,8 @@ mod idle_memory;
 mod install;
 mod instructions;
 mod interrupt;
+mod lb_quality;
+mod lines;
 mod machine;
 mod measure;
 mod open_loop;
@@ -37,8 +39,6 @@ mod table;
 mod wrk;
 
 use std::path::PathBuf;
-
-use anyhow::bail;
 
 /// What to measure, and how long.
 #[derive(clap::Args)]
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Benchmark::Pick => pick::run(args),
         Benchmark::Hostile => hostile::run(args),
         Benchmark::Soak => soak::run(args),
-        Benchmark::LbQuality => bail!("not there yet: the simulator of balancing quality"),
+        Benchmark::LbQuality => lb_quality::run(args),
         Benchmark::Faults => faults::run(args),
     }
 }
