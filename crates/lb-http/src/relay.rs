@@ -11,7 +11,7 @@ use crate::config::Timeouts;
 use crate::conversation::{Conversation, Gone};
 use crate::pace::Pace;
 use crate::splice::Splice;
-use crate::transport::{BATCH, Transport};
+use crate::transport::{BATCH, TURN, Transport};
 use crate::upload::{Upload, UploadError};
 use crate::upstream::Connection;
 use crate::watch::Phase;
@@ -79,7 +79,7 @@ impl Relay<'_> {
         if let Err(error) = self.drain() {
             return Poll::Ready(broken(&error));
         }
-        loop {
+        for _ in 0..TURN {
             let is_ended = self.passage.is_ended();
             if is_ended || self.conversation.outbox.len() >= BATCH || !self.splice.is_empty() {
                 match self.poll_send(cx) {
@@ -99,6 +99,8 @@ impl Relay<'_> {
                 },
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Whose fault it is that nothing moves.

@@ -9,7 +9,7 @@ use lb_h1::{BodyFraming, CONTINUE};
 
 use crate::body::{Passage, PassageError};
 use crate::splice::Splice;
-use crate::transport::{BATCH, Transport};
+use crate::transport::{BATCH, TURN, Transport};
 use crate::worker::Worker;
 
 /// One request's body.
@@ -192,7 +192,13 @@ impl Upload {
         backend: &mut Transport,
     ) -> Result<Progress, UploadError> {
         let mut progress = Progress::None;
+        let mut steps = 0;
         while !self.is_over() {
+            steps += 1;
+            if steps > TURN {
+                cx.waker().wake_by_ref();
+                return Ok(progress);
+            }
             let is_ended = self.passage.is_ended();
             if is_ended || self.pending.len() >= BATCH || !self.splice.is_empty() {
                 self.stage = Stage::Backend;
