@@ -28,14 +28,17 @@ impl Notes {
     }
 }
 
-/// Ask for a kibibyte again and again, on one connection, until `stop`.
-pub(crate) fn ask(address: SocketAddr, rest: Duration, stop: &AtomicBool) -> Notes {
+/// Ask for a kibibyte again and again, on one connection, until `stop`; what happens before `noting` is not noted.
+pub(crate) fn ask(address: SocketAddr, rest: Duration, noting: &AtomicBool, stop: &AtomicBool) -> Notes {
     let mut notes = Notes::default();
     let mut connection = None;
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
         match ask_once(&mut connection, address) {
-            Ok(()) => notes.latencies.push(begun.elapsed().as_secs_f64() * 1e6),
+            Ok(()) if noting.load(Ordering::Relaxed) => {
+                notes.latencies.push(begun.elapsed().as_secs_f64() * 1e6);
+            }
+            Ok(()) => {}
             Err(_) => {
                 notes.errors += 1;
                 connection = None;

@@ -98,14 +98,25 @@ fn measure(
     time: Duration,
     interrupt: &Interrupt,
 ) -> Result<Measured> {
-    let (stop_attack, stop_asking) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (stop_attack, stop_asking, noting) =
+        (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
     let address = scene.address();
-    let stop = &stop_attack;
+    let (stop, asking) =
+        (&stop_attack, || gentle::ask(address, Duration::from_millis(2), &noting, &stop_asking));
     std::thread::scope(|scope| {
-        let attacking = attack.map(|attack| scope.spawn(move || (attack.run)(address, stop)));
-        // Until it is at its height.
-        let mut rested = interrupt.sleep(Duration::from_secs(if attack.is_some() { 2 } else { 0 }));
-        let asking = scope.spawn(|| gentle::ask(address, Duration::from_millis(2), &stop_asking));
+        let asking = scope.spawn(asking);
+        let mut rested = interrupt.sleep(Duration::from_millis(200));
+        let attacking = attack.map(|attack| {
+            scope.spawn(move || {
+                attacks::yield_to_others();
+                (attack.run)(address, stop)
+            })
+        });
+        if attack.is_some() {
+            // Until it is at its height.
+            rested = rested.and_then(|()| interrupt.sleep(Duration::from_secs(2)));
+        }
+        noting.store(true, Ordering::Relaxed);
         let mut most_kib = 0;
         for _ in 0..10 {
             rested = rested.and_then(|()| interrupt.sleep(time / 10));
@@ -139,5 +150,6 @@ fn write(args: &Args, rows: &[Vec<String>], raw: &[serde_json::Value]) -> Result
 }
 
 const METHOD: &str = "One worker on core 0, bounds as they are by default (`max_connections_per_address` is written, so that it holds \
-    for this machine too). A well-behaved client asks for 1 KiB every two milliseconds on one connection, alone and then beside the \
-    attack; attackers, load and backends share the other core, so the latencies have their noise in them.";
+    for this machine too). A well-behaved client asks for 1 KiB every two milliseconds on one connection that it has \
+    opened before, alone and then beside the attack. Attackers, at a low priority, and backends share the other core with it, so the \
+    latencies have their noise in them.";
