@@ -5,12 +5,13 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lb_core::key::{of_address, of_bytes};
 use lb_core::strategy::ALL;
 use lb_core::{
-    AcquireError, Backend, BackendOptions, Balancer, Lease, PickContext, StrategyConfig, StrategyInfo, Weight,
+    AcquireError, Backend, BackendOptions, Balancer, Lease, Outcome, PickContext, StrategyConfig,
+    StrategyInfo, Weight,
 };
 
 fn backends(weights: &[f64]) -> Vec<Arc<Backend>> {
@@ -247,6 +248,52 @@ fn every_row_builds_over_100_000_backends() {
         for n in 0..10 {
             assert!(position(&balancer, n) < all.len(), "{}", info.name);
         }
+    }
+}
+
+#[test]
+fn no_weight_but_a_finite_one_from_zero_up_reaches_a_strategy() {
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, -f64::MIN_POSITIVE] {
+        assert!(Weight::try_from(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_clock_that_stands_still_or_jumps_either_way_never_keeps_a_request_from_a_backend() {
+    let start = Instant::now() + Duration::from_secs(1_000_000);
+    let day = Duration::from_secs(86_400);
+    for info in ALL {
+        let all = backends(&[1.0; 20]);
+        let balancer = balancer(info, &all);
+        for now in [start, start, start + day, start - day, start + 1_000 * day, start] {
+            let mut held = Vec::new();
+            for n in 0..400 {
+                let lease = balancer.acquire(&PickContext { now, ..request(n) }).unwrap();
+                lease.record(Outcome { latency: Some(Duration::from_millis(5)), ok: n % 7 != 0 });
+                held.push(lease);
+            }
+            let told = all.iter().filter_map(|backend| backend.latency(now));
+            assert!(told.into_iter().all(|latency| latency > Duration::ZERO), "{}", info.name);
+        }
+        assert!(all.iter().all(|backend| backend.active() == 0), "{}", info.name);
+    }
+}
+
+#[test]
+fn picks_stay_sound_while_the_set_is_rebuilt_under_them() {
+    for info in ALL {
+        let all = backends(&[1.0; 20]);
+        let balancer = balancer(info, &all);
+        for n in 0..150 {
+            // Half of them come and go; a lease outlives the selection it was chosen by.
+            let lease = balancer.acquire(&request(n)).unwrap();
+            all[n as usize % 10].set_healthy(n % 3 == 0);
+            balancer.rebuild();
+            lease.record(Outcome { latency: Some(Duration::from_millis(1)), ok: true });
+            let next = balancer.acquire(&request(n)).unwrap();
+            assert!(next.backend().is_healthy(), "{}", info.name);
+        }
+        assert!(all.iter().all(|backend| backend.active() == 0), "{}", info.name);
     }
 }
 
