@@ -63,6 +63,11 @@ fn pick(criterion: &mut Criterion<OnProcessor>) {
             let options = Options::parse(info, &StrategyConfig::named(info.name)).unwrap();
             let strategy = (info.build)(&Build { set: &set, options: &options, turn: &Arc::default() });
             let mut request = PickContext::new(Instant::now());
+            // What it learns and keeps for itself.
+            for (index, micros) in (0..set.len()).cycle().zip((1_000..1_097).cycle()).take(set.len() * 6) {
+                let outcome = Outcome { latency: Some(Duration::from_micros(micros)), ok: true };
+                strategy.learn(&set, index, &outcome, request.now);
+            }
             group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
                 bencher.iter(|| strategy.pick(black_box(&set), &next(&mut request)));
             });

@@ -105,14 +105,20 @@ impl Estimator {
 /// How the estimates of one strategy's backends compare at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
-    /// What a backend without a sample is taken for, kept as a sample is.
-    unknown: f64,
+    rate: f64,
+    now: Instant,
 }
 
 impl Scale {
     /// For estimates of this [`rate`].
     pub(crate) fn new(rate: f64, now: Instant) -> Self {
-        Self { unknown: FAILURE_LOG2 + moment::nanos(now) as f64 * rate }
+        Self { rate, now }
+    }
+
+    /// What a backend without a sample is taken for, kept as a sample is. Wanted seldom, so it is not computed ahead.
+    #[cold]
+    fn unknown(self) -> f64 {
+        FAILURE_LOG2 + moment::nanos(self.now) as f64 * self.rate
     }
 
     /// log₂ of latency × (in flight + 1), up to a constant that all backends share: comparable, not meaningful alone. A backend
@@ -121,7 +127,7 @@ impl Scale {
     #[inline]
     pub(crate) fn score(self, kept: f64, in_flight: u32) -> f64 {
         if kept >= NO_SAMPLE {
-            return if in_flight == 0 { f64::NEG_INFINITY } else { self.unknown + log2_next(in_flight) };
+            return if in_flight == 0 { f64::NEG_INFINITY } else { self.unknown() + log2_next(in_flight) };
         }
         kept + log2_next(in_flight)
     }

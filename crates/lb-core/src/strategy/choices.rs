@@ -2,12 +2,13 @@
 //! log n ÷ log log n to log log n beside one random choice, and two threads seldom draw the same pair, so there is no herd.
 //!
 //! Draws follow the weights and are distinct. Up to eight backends are all looked at: two draws of few too often leave the one
-//! good backend out, or hold two bad ones. Among equal draws the one that has waited longest for its weight is taken.
+//! good backend out, or hold two bad ones. Among equals the one that has waited longest for its weight is taken.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use crate::backend::Backend;
 use crate::moment;
-use crate::set::BackendSet;
 use crate::strategy::Build;
 use crate::strategy::options::{OptionInfo, OptionKind};
 use crate::strategy::weighted_random::AliasTable;
@@ -32,84 +33,153 @@ pub(super) const CHOICES: OptionInfo = OptionInfo {
 pub(super) struct Choices {
     table: AliasTable,
     draws: usize,
+    members: Box<[Member]>,
+}
+
+/// A backend with all that a look at it takes, side by side: of ten thousand each look would else miss the cache twice.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) backend: Arc<Backend>,
+    /// What its weight makes of its load, in the strategy's own terms.
+    pub(super) handicap: f64,
+    /// 1 ÷ weight.
+    per_request: f64,
 }
 
 impl Choices {
-    pub(super) fn new(build: &Build<'_>) -> Self {
+    /// With a handicap for each weight.
+    pub(super) fn new(build: &Build<'_>, handicap: impl Fn(f64) -> f64) -> Self {
         let draws = usize::try_from(build.options.integer(CHOICES.name)).unwrap_or(2).clamp(1, MOST);
-        Self { table: AliasTable::new(build.set.weights()), draws }
+        let member = |(backend, weight): (&Arc<Backend>, f64)| Member {
+            backend: Arc::clone(backend),
+            handicap: handicap(weight),
+            per_request: weight.recip(),
+        };
+        let weights = build.set.weights();
+        let members = build.set.iter().zip(weights.iter().map(|weight| weight.get())).map(member);
+        Self { table: AliasTable::new(weights), draws, members: members.collect() }
     }
 
     /// The drawn backend of least load; `None` where the set is empty.
-    pub(super) fn best(&self, set: &BackendSet, now: Instant, load: impl Fn(usize) -> f64) -> Option<usize> {
-        let first = self.table.draw()?;
-        let mut best = Candidate { index: first, load: load(first) };
-        if set.len() <= SCAN_ALL {
-            for index in (first + 1..set.len()).chain(0..first) {
-                let other = Candidate { index, load: load(index) };
-                // The draw stands against its equals: an idle set is thus served by weight.
-                let stands = best.index == first && other.load >= best.load;
-                best = if stands { best } else { best.or(other, set, now) };
+    #[inline]
+    pub(super) fn best(&self, now: Instant, load: impl Fn(&Member) -> f64) -> Option<(usize, &Backend)> {
+        let best = if self.members.len() <= SCAN_ALL {
+            self.of_all(self.candidate(self.table.draw()?, &load)?, now, &load)
+        } else if self.draws == 2 {
+            let (one, mut other) = self.table.draw_two()?;
+            if one == other {
+                other = self.other_than(&[one])?;
             }
-            return Some(best.index);
-        }
-        let mut drawn = [first; MOST];
-        for count in 1..self.draws {
-            let (before, rest) = drawn.split_at_mut_checked(count)?;
-            let index = self.other_than(before, set.len())?;
-            *rest.first_mut()? = index;
-            best = best.or(Candidate { index, load: load(index) }, set, now);
-        }
-        Some(best.index)
+            self.candidate(one, &load)?.or_drawn(self.candidate(other, &load)?)
+        } else {
+            self.of_drawn(self.candidate(self.table.draw()?, &load)?, &load)?
+        };
+        Some((best.index, &best.member.backend))
     }
 
-    fn other_than(&self, drawn: &[usize], count: usize) -> Option<usize> {
+    #[inline(always)]
+    fn of_all<'a>(
+        &'a self,
+        first: Candidate<'a>,
+        now: Instant,
+        load: &impl Fn(&Member) -> f64,
+    ) -> Candidate<'a> {
+        let mut best = first;
+        let (before, from) = self.members.split_at_checked(first.index).unwrap_or_default();
+        let after = (first.index + 1..).zip(from.iter().skip(1));
+        for (index, member) in after.chain((0..).zip(before)) {
+            let other = Candidate { index, member, load: load(member) };
+            // The draw stands against its equals: an idle set is thus served by weight.
+            let stands = best.index == first.index && other.load >= best.load;
+            best = if stands { best } else { best.or(other, now) };
+        }
+        best
+    }
+
+    #[cold]
+    fn of_drawn<'a>(&'a self, first: Candidate<'a>, load: &impl Fn(&Member) -> f64) -> Option<Candidate<'a>> {
+        let mut best = first;
+        let mut drawn = [first.index; MOST];
+        for count in 1..self.draws {
+            let (before, rest) = drawn.split_at_mut_checked(count)?;
+            let index = self.other_than(before)?;
+            *rest.first_mut()? = index;
+            best = best.or_drawn(self.candidate(index, load)?);
+        }
+        Some(best)
+    }
+
+    #[inline(always)]
+    fn candidate(&self, index: usize, load: &impl Fn(&Member) -> f64) -> Option<Candidate<'_>> {
+        let member = self.members.get(index)?;
+        Some(Candidate { index, member, load: load(member) })
+    }
+
+    #[cold]
+    fn other_than(&self, drawn: &[usize]) -> Option<usize> {
         for _ in 0..REDRAWS {
             let index = self.table.draw()?;
             if !drawn.contains(&index) {
                 return Some(index);
             }
         }
+        let count = self.members.len();
         let start = fastrand::usize(..count);
         (start..count).chain(0..start).find(|index| !drawn.contains(index))
     }
 }
 
 #[derive(Clone, Copy)]
-struct Candidate {
+struct Candidate<'a> {
     index: usize,
+    member: &'a Member,
     load: f64,
 }
 
-impl Candidate {
-    fn or(self, other: Self, set: &BackendSet, now: Instant) -> Self {
+impl Candidate<'_> {
+    #[inline(always)]
+    fn or(self, other: Self, now: Instant) -> Self {
         if other.load > self.load {
             return self;
         }
-        let now = if other.load < self.load { return other } else { moment::nanos(now) };
-        if other.waited(set, now) > self.waited(set, now) { other } else { self }
+        if other.load < self.load || other.has_waited_longer(self, now) { other } else { self }
     }
 
-    /// Nanoseconds since its last request, times its weight.
-    fn waited(self, set: &BackendSet, now: u64) -> f64 {
-        let (Some(backend), Some(weight)) = (set.get(self.index), set.weights().get(self.index)) else {
-            return 0.0;
-        };
-        now.saturating_sub(backend.last_request_nanos()) as f64 * weight.get()
+    /// The better of two draws. Of equals that have the same weight the one that has waited longer; of others the first drawn, as
+    /// draws follow the weights.
+    #[inline(always)]
+    fn or_drawn(self, other: Self) -> Self {
+        let (ours, theirs) = (self.member, other.member);
+        let is_better = other.load < self.load
+            || other.load == self.load
+                && theirs.per_request == ours.per_request
+                && theirs.backend.last_request_nanos() < ours.backend.last_request_nanos();
+        if is_better { other } else { self }
+    }
+
+    /// By the time since its last request, times its weight.
+    fn has_waited_longer(self, other: Self, now: Instant) -> bool {
+        let last = |it: Self| it.member.backend.last_request_nanos();
+        let each = |it: Self| it.member.per_request;
+        if each(self) == each(other) {
+            return last(self) < last(other);
+        }
+        let now = moment::nanos(now);
+        let since = |it: Self| now.saturating_sub(last(it)) as f64;
+        since(self) * each(other) > since(other) * each(self)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::backend::{Backend, BackendOptions};
+    use crate::backend::BackendOptions;
     use crate::config::StrategyConfig;
+    use crate::set::BackendSet;
     use crate::strategy::{Options, find};
     use crate::weight::Weight;
 
-    fn choices(weights: &[f64], draws: i64) -> (Choices, BackendSet) {
+    fn choices(weights: &[f64], draws: i64) -> Choices {
         let all: Vec<_> = weights
             .iter()
             .map(|weight| {
@@ -120,7 +190,7 @@ mod tests {
         let set = BackendSet::new(&all);
         let config = StrategyConfig::named("p2c").with("choices", draws);
         let options = Options::parse(find("p2c").unwrap(), &config).unwrap();
-        (Choices::new(&Build { set: &set, options: &options, turn: &Arc::default() }), set)
+        Choices::new(&Build { set: &set, options: &options, turn: &Arc::default() }, |_| 0.0)
     }
 
     #[test]
@@ -128,11 +198,11 @@ mod tests {
         let mut weights = [1.0; 20];
         weights[3] = 1e12;
         for draws in [2, 16] {
-            let (choices, set) = choices(&weights, draws);
+            let choices = choices(&weights, draws);
             for _ in 0..500 {
                 let looked_at = std::cell::RefCell::new(Vec::new());
-                choices.best(&set, Instant::now(), |index| {
-                    looked_at.borrow_mut().push(index);
+                choices.best(Instant::now(), |member| {
+                    looked_at.borrow_mut().push(Arc::as_ptr(&member.backend));
                     1.0
                 });
                 let mut looked_at = looked_at.into_inner();
@@ -146,11 +216,12 @@ mod tests {
 
     #[test]
     fn up_to_eight_backends_are_all_looked_at() {
-        let (choices, set) = choices(&[1.0; 8], 2);
+        let choices = choices(&[1.0; 8], 2);
         for best in 0..8 {
             for _ in 0..20 {
-                let load = |index| if index == best { 0.0 } else { 1.0 };
-                assert_eq!(choices.best(&set, Instant::now(), load), Some(best));
+                let good = Arc::as_ptr(&choices.members[best].backend);
+                let load = |member: &Member| if Arc::as_ptr(&member.backend) == good { 0.0 } else { 1.0 };
+                assert_eq!(choices.best(Instant::now(), load).map(|(index, _)| index), Some(best));
             }
         }
     }

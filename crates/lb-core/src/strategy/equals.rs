@@ -3,8 +3,24 @@
 /// Draws made before all are looked at: with half of them equal they all fail once in 256 times.
 const DRAWS: usize = 8;
 
-/// Below this many a look at all costs no more than the draws.
-const FEW: usize = 16;
+/// Up to this many a look at all costs no more than the draws, or than a turn.
+pub(super) const FEW: usize = 16;
+
+/// The one index below `count` whose load is less than all others', or else the least load, which several have. A turn costs more
+/// than a look at a few loads, so it is taken for ties alone.
+#[inline]
+pub(super) fn only_least(count: usize, load: impl Fn(usize) -> f64) -> Result<usize, f64> {
+    let (mut only, mut least, mut tied) = (0, f64::INFINITY, true);
+    for index in 0..count {
+        let load = load(index);
+        if load < least {
+            (only, least, tied) = (index, load, false);
+        } else {
+            tied |= load == least;
+        }
+    }
+    if tied { Err(least) } else { Ok(only) }
+}
 
 /// One of the indices below `count` whose load is at most `least`: `turn` if it is one of them, so that equals are served in
 /// turn; else any, so that nobody inherits the turns of a busy neighbour. Where loads changed meanwhile and none is that low

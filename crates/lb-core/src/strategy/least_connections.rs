@@ -9,7 +9,7 @@
 
 use crate::context::PickContext;
 use crate::set::BackendSet;
-use crate::strategy::equals::one_of_least;
+use crate::strategy::equals::{FEW, one_of_least, only_least};
 use crate::strategy::weighted_round_robin::{Order, Rotation};
 use crate::strategy::{Needs, Strategy, StrategyInfo};
 
@@ -37,11 +37,17 @@ struct LeastConnections {
 
 impl Strategy for LeastConnections {
     fn pick(&self, backends: &BackendSet, _request: &PickContext<'_>) -> Option<usize> {
-        let turn = self.ties.next()?;
         let load = |index: usize| {
             let count = backends.get(index).map_or(u32::MAX, |backend| backend.mirrored());
             f64::from(count) * self.per_request.get(index).copied().unwrap_or(f64::INFINITY)
         };
+        if backends.len() <= FEW {
+            return match only_least(backends.len(), load) {
+                Ok(only) => Some(only),
+                Err(least) => Some(one_of_least(backends.len(), self.ties.next()?, least, load)),
+            };
+        }
+        let turn = self.ties.next()?;
         // Nothing is less than nothing.
         if load(turn) == 0.0 {
             return Some(turn);

@@ -67,7 +67,6 @@ impl LeastResponseTime {
 
 impl Strategy for LeastResponseTime {
     fn pick(&self, backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
-        let turn = self.ties.next()?;
         let scale = Scale::new(self.rate, request.now);
         let load = |index: usize| match (backends.get(index), self.handicaps.get(index)) {
             (Some(backend), Some(handicap)) => scale.score(backend.kept(), backend.mirrored()) + handicap,
@@ -80,7 +79,7 @@ impl Strategy for LeastResponseTime {
         let chosen = if least.is_finite() {
             near.min_by(|one, other| load(*one).total_cmp(&load(*other)))?
         } else {
-            one_of_least(backends.len(), turn, least, load)
+            one_of_least(backends.len(), self.ties.next()?, least, load)
         };
         if let Some(backend) = backends.get(chosen).filter(|backend| backend.active() == 0) {
             backend.begin_trial(request.now);

@@ -8,7 +8,7 @@
 
 use crate::context::PickContext;
 use crate::set::BackendSet;
-use crate::strategy::choices::{CHOICES, Choices};
+use crate::strategy::choices::{CHOICES, Choices, Member};
 use crate::strategy::{Strategy, StrategyInfo};
 
 pub(super) const INFO: StrategyInfo = StrategyInfo {
@@ -18,28 +18,15 @@ pub(super) const INFO: StrategyInfo = StrategyInfo {
     options: &[CHOICES],
     weighted: true,
     keyed: false,
-    build: |build| {
-        Box::new(PowerOfTwo {
-            choices: Choices::new(build),
-            per_request: build.set.weights().iter().map(|weight| weight.get().recip()).collect(),
-        })
-    },
+    build: |build| Box::new(PowerOfTwo(Choices::new(build, f64::recip))),
 };
 
 #[derive(Debug)]
-struct PowerOfTwo {
-    choices: Choices,
-    /// What one request in flight adds to each backend's load: 1 ÷ weight.
-    per_request: Box<[f64]>,
-}
+struct PowerOfTwo(Choices);
 
 impl Strategy for PowerOfTwo {
-    fn pick(&self, backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
-        self.choices.best(backends, request.now, |index| {
-            match (backends.get(index), self.per_request.get(index)) {
-                (Some(backend), Some(each)) => f64::from(backend.active()) * each,
-                _ => f64::INFINITY,
-            }
-        })
+    fn pick(&self, _backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
+        let load = |member: &Member| f64::from(member.backend.active()) * member.handicap;
+        self.0.best(request.now, load).map(|(index, _)| index)
     }
 }

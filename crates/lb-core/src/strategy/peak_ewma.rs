@@ -13,7 +13,7 @@ use crate::context::PickContext;
 use crate::latency::{Averaging, Scale, rate};
 use crate::lease::Outcome;
 use crate::set::BackendSet;
-use crate::strategy::choices::{CHOICES, Choices};
+use crate::strategy::choices::{CHOICES, Choices, Member};
 use crate::strategy::least_response_time::decay;
 use crate::strategy::{Build, Needs, Strategy, StrategyInfo};
 
@@ -29,9 +29,8 @@ pub(super) const INFO: StrategyInfo = StrategyInfo {
 
 #[derive(Debug)]
 struct PeakEwma {
+    /// Handicaps are -log₂ of each weight: what it adds to the logarithm of the load.
     choices: Choices,
-    /// -log₂ of each weight: what it adds to the logarithm of the load.
-    handicaps: Box<[f64]>,
     rate: f64,
 }
 
@@ -39,20 +38,17 @@ impl PeakEwma {
     fn new(build: &Build<'_>) -> Self {
         let decay = build.options.duration("decay");
         build.set.iter().for_each(|backend| backend.set_decay(decay));
-        let handicaps = build.set.weights().iter().map(|weight| -weight.get().log2()).collect();
-        Self { choices: Choices::new(build), handicaps, rate: rate(decay) }
+        Self { choices: Choices::new(build, |weight| -weight.log2()), rate: rate(decay) }
     }
 }
 
 impl Strategy for PeakEwma {
-    fn pick(&self, backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
+    fn pick(&self, _backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
         let scale = Scale::new(self.rate, request.now);
-        let load = |index: usize| match (backends.get(index), self.handicaps.get(index)) {
-            (Some(backend), Some(handicap)) => scale.score(backend.kept(), backend.active()) + handicap,
-            _ => f64::INFINITY,
-        };
-        let chosen = self.choices.best(backends, request.now, load)?;
-        if let Some(backend) = backends.get(chosen).filter(|backend| backend.active() == 0) {
+        let load =
+            |member: &Member| scale.score(member.backend.kept(), member.backend.active()) + member.handicap;
+        let (chosen, backend) = self.choices.best(request.now, load)?;
+        if backend.active() == 0 {
             backend.begin_trial(request.now);
         }
         Some(chosen)

@@ -30,7 +30,7 @@ use crate::strategy::weighted_random::AliasTable;
 use crate::strategy::{Build, Needs, Strategy, StrategyInfo};
 
 use latencies::Latencies;
-use pool::{Pool, Probe, SIZE, choose};
+use pool::{Pool, Probe, SIZE, Share, choose};
 
 pub(super) const INFO: StrategyInfo = StrategyInfo {
     name: "prequal",
@@ -57,14 +57,14 @@ pub(super) const INFO: StrategyInfo = StrategyInfo {
     build: |build| Box::new(Prequal::new(build)),
 };
 
-/// What a backend without a sample is taken for while it has a request in flight, in log₂ ns: a second.
-const UNKNOWN: f64 = 29.9;
+/// What a backend without a sample is taken for while it has a request in flight, as latencies are told: a second.
+const UNKNOWN: u16 = 239;
 
 #[derive(Debug)]
 struct Prequal {
     table: AliasTable,
-    /// What one request in flight adds to each backend's load: 1 ÷ weight, the greatest weight being 1.
-    per_request: Box<[f64]>,
+    /// What one request in flight adds to each backend's load.
+    per_request: Box<[Share]>,
     quantile: f64,
     latencies: Latencies,
     pool: Pool,
@@ -77,7 +77,7 @@ impl Prequal {
         let greatest = weights.iter().max().map_or(1.0, |weight| weight.get());
         Self {
             table: AliasTable::new(weights),
-            per_request: weights.iter().map(|weight| greatest / weight.get()).collect(),
+            per_request: weights.iter().map(|weight| Share::new(greatest / weight.get())).collect(),
             quantile,
             latencies: Latencies::new(weights.len(), age),
             pool: Pool::new(age, quantile),
@@ -85,30 +85,36 @@ impl Prequal {
     }
 
     /// What our own counts say of a backend, with so many requests more than it has.
-    fn probe(&self, backends: &BackendSet, index: usize, more: u32, now: u64) -> Option<Probe> {
-        let (backend, each) = (backends.get(index)?, self.per_request.get(index)?);
+    #[inline]
+    fn probe(&self, backends: &BackendSet, index: usize, more: u32, time: u16) -> Option<Probe> {
+        let (backend, share) = (backends.get(index)?, self.per_request.get(index)?);
         let active = backend.active().saturating_add(more);
-        let untried = if active == 0 { 0.0 } else { UNKNOWN };
-        let latency = self.latencies.at(index, active, now).unwrap_or(untried);
-        Some(Probe::new(index, f64::from(active) * each, latency))
+        let untried = if active == 0 { 0 } else { UNKNOWN };
+        let latency = self.latencies.at(index, active, time).unwrap_or(untried);
+        Some(Probe::new(index, share.load(active), latency))
     }
 
     /// Of few: all are read. The drawn one first: it stands against its equals, so an idle set is served by weight.
-    fn of_all(&self, backends: &BackendSet, first: usize, now: u64) -> Option<usize> {
+    fn of_all(&self, backends: &BackendSet, time: u16) -> Option<usize> {
         let mut known = [Probe::NONE; SIZE];
-        let all = (first..backends.len()).chain(0..first);
-        let all = all.filter_map(|index| self.probe(backends, index, 0, now));
-        known.iter_mut().zip(all).for_each(|(place, probe)| *place = probe);
-        choose(known.get(..backends.len())?, self.quantile).map(Probe::index)
+        let known = known.get_mut(..backends.len())?;
+        let mut index = self.table.draw()?;
+        for place in known.iter_mut() {
+            *place = self.probe(backends, index, 0, time)?;
+            index += 1;
+            index = if index == backends.len() { 0 } else { index };
+        }
+        choose(known, self.quantile).map(Probe::index)
     }
 
     /// Of many: the pool and two draws.
-    fn of_pool(&self, backends: &BackendSet, first: usize, now: u64) -> Option<usize> {
-        let fresh = [first, self.table.draw()?];
-        let [one, two] = fresh.map(|index| self.probe(backends, index, 0, now).unwrap_or(Probe::NONE));
+    fn of_pool(&self, backends: &BackendSet, now: u64, time: u16) -> Option<usize> {
+        let (one, two) = self.table.draw_two()?;
+        let (one, two) = (self.probe(backends, one, 0, time)?, self.probe(backends, two, 0, time)?);
+        let now = self.pool.time(now);
         let found = self.pool.choose(one, two, now);
         let index = found.chosen.index();
-        self.pool.turn_over(&found, self.probe(backends, index, 1, now)?, now);
+        self.pool.turn_over(&found, self.probe(backends, index, 1, time)?, now);
         Some(index)
     }
 }
@@ -116,12 +122,8 @@ impl Prequal {
 impl Strategy for Prequal {
     fn pick(&self, backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
         let now = moment::nanos(request.now);
-        let first = self.table.draw()?;
-        if backends.len() <= SIZE {
-            self.of_all(backends, first, now)
-        } else {
-            self.of_pool(backends, first, now)
-        }
+        let time = self.latencies.time(now);
+        if backends.len() <= SIZE { self.of_all(backends, time) } else { self.of_pool(backends, now, time) }
     }
 
     fn learn(&self, backends: &BackendSet, index: usize, outcome: &Outcome, now: Instant) {

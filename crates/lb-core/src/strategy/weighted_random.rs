@@ -55,7 +55,18 @@ impl AliasTable {
 
     /// One of them; `None` where there is none.
     pub(super) fn draw(&self) -> Option<usize> {
-        let bits = fastrand::u64(..);
+        self.look_up(fastrand::u64(..))
+    }
+
+    /// Two of them, each drawn for itself, for the price of little more than one.
+    pub(super) fn draw_two(&self) -> Option<(usize, usize)> {
+        let bits = fastrand::u128(..);
+        #[expect(clippy::cast_possible_truncation, reason = "each half is a draw")]
+        let (upper, lower) = ((bits >> 64) as u64, bits as u64);
+        Some((self.look_up(upper)?, self.look_up(lower)?))
+    }
+
+    fn look_up(&self, bits: u64) -> Option<usize> {
         // The upper half of the word chooses the row, the lower half between its two backends: independent of each other
         // while there are fewer than 2^32 rows.
         let index = below(bits, self.rows.len());

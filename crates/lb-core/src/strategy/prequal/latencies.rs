@@ -20,6 +20,9 @@ const GAIN: f64 = 0.25;
 /// Of log₂ nanoseconds: 1/1024.
 const UNIT: f64 = 1024.0;
 
+/// An eighth of a doubling: less is chance, and of equals the least loaded is chosen.
+const EIGHTH: u16 = 128;
+
 /// Clock units to the age at which a class is forgotten; the clock has 16 bits and goes round in 256 ages.
 const AGE: u16 = 256;
 
@@ -47,14 +50,14 @@ impl Latencies {
         }
     }
 
-    /// log₂ of the latency in nanoseconds with so many requests in flight: of that class, or else of the nearest below, or else
-    /// above, that has been heard of within the age. `None` where nothing has.
-    pub(super) fn at(&self, index: usize, in_flight: u32, now: u64) -> Option<f64> {
+    /// The latency with so many requests in flight, as log₂ of nanoseconds in units of 1/8: of that class, or else of the nearest
+    /// below, or else above, that has been heard of within the age at `time`. `None` where nothing has.
+    #[inline]
+    pub(super) fn at(&self, index: usize, in_flight: u32, time: u16) -> Option<u16> {
         let classes = self.backends.get(index)?;
-        let (below, above) = classes.split_at_checked(class(in_flight) + 1)?;
-        let time = self.time(now);
-        let known = |word: &AtomicU32| estimate(word.load(Relaxed), time);
-        below.iter().rev().find_map(known).or_else(|| above.iter().find_map(known))
+        let class = class(in_flight);
+        let known = |word: &AtomicU32| known(word.load(Relaxed), time);
+        classes.get(class).and_then(known).or_else(|| nearest(classes, class, known)).map(|it| it / EIGHTH)
     }
 
     /// Takes in how a request ended, with so many in flight, itself among them.
@@ -68,13 +71,14 @@ impl Latencies {
         let class = self.backends.get(index).and_then(|classes| classes.get(class(in_flight)));
         if let Some(word) = class {
             let time = self.time(now);
-            let mean = estimate(word.load(Relaxed), time).map_or(sample, |old| old + (sample - old) * GAIN);
+            let old = known(word.load(Relaxed), time).map(|old| f64::from(old) / UNIT);
+            let mean = old.map_or(sample, |old| old + (sample - old) * GAIN);
             word.store(u32::from(time) << 16 | fixed(mean), Relaxed);
         }
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the clock goes round")]
-    fn time(&self, now: u64) -> u16 {
+    pub(super) fn time(&self, now: u64) -> u16 {
         (now as f64 * self.pace) as u64 as u16
     }
 }
@@ -84,9 +88,21 @@ fn class(in_flight: u32) -> usize {
     (in_flight.max(1).ilog2() as usize).min(CLASSES - 1)
 }
 
-fn estimate(word: u32, time: u16) -> Option<f64> {
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "halves of a word are 16 bits")]
+fn known(word: u32, time: u16) -> Option<u16> {
     let young = time.wrapping_sub((word >> 16) as u16) <= AGE;
-    (young && word & 0xffff != NONE).then(|| f64::from(word & 0xffff) / UNIT)
+    (young && word & 0xffff != NONE).then_some(word as u16)
+}
+
+#[cold]
+fn nearest(
+    classes: &[AtomicU32; CLASSES],
+    class: usize,
+    known: impl Fn(&AtomicU32) -> Option<u16>,
+) -> Option<u16> {
+    let (below, above) = classes.split_at_checked(class)?;
+    below.iter().rev().find_map(&known).or_else(|| above.iter().find_map(&known))
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
@@ -101,7 +117,9 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn ms(latencies: &Latencies, in_flight: u32, now: u64) -> Option<f64> {
-        latencies.at(0, in_flight, now).map(|log2| (log2.exp2() / 1e6).round())
+        // The middle of its eighth.
+        let eighths = latencies.at(0, in_flight, latencies.time(now))?;
+        Some(((f64::from(eighths) + 0.5) / 8.0).exp2() / 1e6)
     }
 
     fn ok(ms: u64) -> Outcome {
@@ -114,11 +132,13 @@ mod tests {
         assert_eq!(ms(&latencies, 0, 0), None);
         latencies.learn(0, 1, &ok(10), MS);
         latencies.learn(0, 40, &ok(400), MS);
-        assert_eq!(
-            [0, 1, 3, 31, 50, 5_000].map(|n| ms(&latencies, n, MS).unwrap()),
-            [10.0, 10.0, 10.0, 10.0, 400.0, 400.0]
-        );
-        assert_eq!((ms(&latencies, 1, 900 * MS), ms(&latencies, 1, 1_100 * MS)), (Some(10.0), None));
+        for (in_flight, expected) in
+            [(0, 10.0), (1, 10.0), (3, 10.0), (31, 10.0), (50, 400.0), (5_000, 400.0)]
+        {
+            let found = ms(&latencies, in_flight, MS).unwrap();
+            assert!((found / expected - 1.0).abs() < 0.06, "{found} with {in_flight}");
+        }
+        assert!(ms(&latencies, 1, 900 * MS).is_some() && ms(&latencies, 1, 1_100 * MS).is_none());
     }
 
     #[test]
@@ -127,6 +147,6 @@ mod tests {
         latencies.learn(0, 1, &Outcome { latency: Some(Duration::from_micros(50)), ok: false }, MS);
         assert!(ms(&latencies, 1, MS).unwrap() > 900.0);
         latencies.learn(9, 1, &ok(1), MS);
-        assert_eq!(latencies.at(9, 1, MS), None);
+        assert_eq!(latencies.at(9, 1, 0), None);
     }
 }

@@ -19,10 +19,25 @@ pub(super) struct Probe {
 /// Bits of each of load and latency: an entry of the pool is one word, so that it is read and written whole.
 const BITS: u32 = 12;
 const MOST: u16 = (1 << BITS) - 1;
-/// Of load: a quarter of a request, up to 1024.
-const LOAD_UNIT: f64 = 4.0;
-/// Of latency: 1/8 of a doubling. Less than that is chance, and of equals the least loaded is chosen.
-const LATENCY_UNIT: f64 = 8.0;
+
+/// Greatest weight ÷ weight, in units of 1/256: what a request in flight counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Share(u64);
+
+impl Share {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such a cast saturates")]
+    pub(super) fn new(ratio: f64) -> Self {
+        Self((ratio * 256.0).round() as u64)
+    }
+
+    /// The load of so many requests, in quarters of one, up to 1024 requests.
+    #[inline]
+    pub(super) fn load(self, active: u32) -> u16 {
+        let quarters = self.0.saturating_mul(u64::from(active)) / 64;
+        u16::try_from(quarters.min(u64::from(MOST))).unwrap_or(MOST)
+    }
+}
+
 /// Bits of each of index and time.
 const WIDE: u32 = 20;
 /// Of time: so many to the age at which a probe is forgotten. The clock of 20 bits goes round in as many ages; an entry that has
@@ -33,13 +48,11 @@ impl Probe {
     /// Stands for no probe: worse than any.
     pub(super) const NONE: Self = Self { index: u32::MAX, load: u16::MAX, latency: u16::MAX };
 
-    /// `load` is requests in flight by weight, `latency` the log₂ of nanoseconds.
-    pub(super) fn new(index: usize, load: f64, latency: f64) -> Self {
-        Self {
-            index: u32::try_from(index).unwrap_or(u32::MAX - 1),
-            load: fixed(load * LOAD_UNIT),
-            latency: fixed(latency * LATENCY_UNIT),
-        }
+    /// `load` and `latency` are as [`Share`] and `Latencies` tell them.
+    #[inline]
+    pub(super) fn new(index: usize, load: u16, latency: u16) -> Self {
+        let index = u32::try_from(index).unwrap_or(u32::MAX - 1);
+        Self { index, load: load.min(MOST), latency: latency.min(MOST) }
     }
 
     pub(super) fn index(self) -> usize {
@@ -48,8 +61,7 @@ impl Probe {
 
     /// Orders probes, the best first: cold before hot, the cold by latency, the hot by load.
     fn key(self, hot: u16) -> u32 {
-        let (load, latency) = (u32::from(self.load), u32::from(self.latency));
-        if self.load > hot { 1 << 31 | load << BITS | latency } else { latency << BITS | load }
+        key(u32::from(self.load), u32::from(self.latency), hot)
     }
 
     /// As an entry of the pool: index, time, load and latency from the top. One whose index is too great for it is none.
@@ -60,9 +72,7 @@ impl Probe {
 
     #[expect(clippy::cast_possible_truncation, reason = "fields are cut out by their width")]
     fn unpack(word: u64, time: u64) -> Self {
-        let at = word >> (2 * BITS) & ((1 << WIDE) - 1);
-        let old = time.wrapping_sub(at) & ((1 << WIDE) - 1) > AGE;
-        if old || word >= EMPTY << (2 * BITS + WIDE) {
+        if is_none(word, time) {
             return Self::NONE;
         }
         Self {
@@ -73,14 +83,28 @@ impl Probe {
     }
 }
 
+#[inline]
+fn key(load: u32, latency: u32, hot: u16) -> u32 {
+    if load > u32::from(hot) { 1 << 31 | load << BITS | latency } else { latency << BITS | load }
+}
+
+/// The key of a pool's entry, without taking the rest of it apart.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "fields are cut out by their width")]
+fn key_of(word: u64, time: u64, hot: u16) -> u32 {
+    let (load, latency) = ((word >> BITS) as u32 & u32::from(MOST), word as u32 & u32::from(MOST));
+    if is_none(word, time) { u32::MAX } else { key(load, latency, hot) }
+}
+
+/// Whether an entry holds nothing, or nothing that is young enough.
+#[inline]
+const fn is_none(word: u64, time: u64) -> bool {
+    let age = time.wrapping_sub(word >> (2 * BITS)) & ((1 << WIDE) - 1);
+    age > AGE || word >= EMPTY << (2 * BITS + WIDE)
+}
+
 /// The index of entries that hold nothing.
 const EMPTY: u64 = (1 << WIDE) - 1;
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
-fn fixed(number: f64) -> u16 {
-    // NaN becomes 0.
-    (number + 0.5).clamp(0.0, f64::from(MOST)) as u16
-}
 
 /// The probes last made, shared by all threads.
 #[derive(Debug)]
@@ -122,30 +146,28 @@ impl Pool {
     }
 
     /// The best of the pool and of two that were drawn just now. Of equals the first drawn stands.
-    pub(super) fn choose(&self, one: Probe, two: Probe, now: u64) -> Found {
+    pub(super) fn choose(&self, one: Probe, two: Probe, time: u64) -> Found {
         let hot = self.follow(one.load, two.load);
-        let time = self.time(now);
-        let (mut chosen, mut slot) = (one, None);
-        let (mut best, mut worst) = (one.key(hot), (0, 0));
-        if two.key(hot) < best {
-            (chosen, best) = (two, two.key(hot));
+        // A key with its place below it: the least and the greatest are found without a branch.
+        let (mut best, mut worst) = (u64::MAX, 0);
+        for (entry, place) in self.entries.iter().zip(0_u64..) {
+            let key = u64::from(key_of(entry.load(Relaxed), time, hot)) << 8 | place;
+            (best, worst) = (best.min(key), worst.max(key));
         }
-        for (place, entry) in self.entries.iter().enumerate() {
-            let probe = Probe::unpack(entry.load(Relaxed), time);
-            let key = probe.key(hot);
-            if key < best {
-                (chosen, best, slot) = (probe, key, Some(place));
-            }
-            worst = worst.max((key, place));
-        }
-        Found { chosen, slot, worst: worst.1, fresh: [one, two] }
+        let place = |key: u64| usize::try_from(key & 0xff).unwrap_or(0);
+        let fresh = if two.key(hot) < one.key(hot) { two } else { one };
+        let slot = Some(place(best)).filter(|_| best >> 8 < u64::from(fresh.key(hot)));
+        // Read again: another thread may have put another probe there meanwhile, or an old one may have gone.
+        let pooled = slot.and_then(|slot| self.entries.get(slot));
+        let pooled = pooled.map(|entry| Probe::unpack(entry.load(Relaxed), time));
+        let chosen = pooled.filter(|probe| *probe != Probe::NONE).unwrap_or(fresh);
+        Found { chosen, slot, worst: place(worst), fresh: [one, two] }
     }
 
     /// Ends a pick: the chosen backend is known as it is with this request, and the fresh probes go over the oldest and, every
     /// other time, over the worst.
-    pub(super) fn turn_over(&self, found: &Found, chosen: Probe, now: u64) {
+    pub(super) fn turn_over(&self, found: &Found, chosen: Probe, time: u64) {
         let told = |probe: Probe| if probe.index == chosen.index { chosen } else { probe };
-        let time = self.time(now);
         let turn = self.shared.turn.fetch_add(1, Relaxed);
         let oldest = |turn: u64| usize::try_from(turn % SIZE as u64).unwrap_or(0);
         let [one, two] = found.fresh.map(told);
@@ -183,7 +205,7 @@ impl Pool {
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the clock goes round")]
-    fn time(&self, now: u64) -> u64 {
+    pub(super) fn time(&self, now: u64) -> u64 {
         (now as f64 * self.pace) as u64 & ((1 << WIDE) - 1)
     }
 }
@@ -220,9 +242,15 @@ fn rank(quantile: f64, count: usize) -> usize {
 mod tests {
     use super::*;
 
+    /// Of requests in flight and log₂ of nanoseconds.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers of tests")]
+    fn probe(index: usize, load: f64, latency: f64) -> Probe {
+        Probe::new(index, (load * 4.0) as u16, (latency * 8.0) as u16)
+    }
+
     fn chosen(quantile: f64, probes: &[(f64, f64)]) -> usize {
         let known: Vec<Probe> =
-            (0..).zip(probes).map(|(index, (load, latency))| Probe::new(index, *load, *latency)).collect();
+            (0..).zip(probes).map(|(index, (load, latency))| probe(index, *load, *latency)).collect();
         choose(&known, quantile).unwrap().index()
     }
 
@@ -245,20 +273,25 @@ mod tests {
 
     #[test]
     fn an_entry_keeps_what_was_found_until_it_is_old_and_numbers_saturate() {
-        let probe = Probe::new(70_000, 3.5, 22.25);
-        assert_eq!((probe.index(), probe.load, probe.latency), (70_000, 14, 178));
+        let found = probe(70_000, 3.5, 22.25);
         for time in [0, 5, (1 << WIDE) - 1] {
-            let entry = probe.pack(time);
+            let entry = found.pack(time);
             let after = |units| Probe::unpack(entry, (time + units) & ((1 << WIDE) - 1));
-            assert_eq!((after(0), after(AGE), after(AGE + 1)), (probe, probe, Probe::NONE));
+            assert_eq!((after(0), after(AGE), after(AGE + 1)), (found, found, Probe::NONE));
         }
-        let most = Probe::new(5, f64::INFINITY, 1e9);
+        let most = Probe::new(5, u16::MAX, u16::MAX);
         assert_eq!((most.load, most.latency), (MOST, MOST));
-        let strange = Probe::new(5, f64::NAN, -4.0);
-        assert_eq!((strange.load, strange.latency), (0, 0));
-        let far = Probe::new(5_000_000, 1.0, 1.0);
-        assert_eq!(Probe::unpack(far.pack(7), 7), Probe::NONE);
+        assert_eq!(Probe::unpack(probe(5_000_000, 1.0, 1.0).pack(7), 7), Probe::NONE);
         assert_eq!(Probe::unpack(u64::MAX, 7), Probe::NONE);
+    }
+
+    #[test]
+    fn load_is_counted_by_weight_and_saturates() {
+        assert_eq!([1.0, 1.5, 3.0].map(|ratio| Share::new(ratio).load(2)), [8, 12, 24]);
+        for (ratio, active) in [(1e300, 1), (f64::INFINITY, 1), (1.0, u32::MAX)] {
+            assert_eq!(Share::new(ratio).load(active), MOST);
+        }
+        assert_eq!(Share::new(f64::INFINITY).load(0), 0);
     }
 
     #[test]
@@ -281,12 +314,12 @@ mod tests {
         let pool = Pool::new(Duration::from_secs(1), 1.0);
         for (n, entry) in pool.entries.iter().enumerate() {
             let latency = if n == 6 { 29.0 } else { 20.0 };
-            entry.store(Probe::new(n, 1.0, if n == 3 { 19.0 } else { latency }).pack(0), Relaxed);
+            entry.store(probe(n, 1.0, if n == 3 { 19.0 } else { latency }).pack(0), Relaxed);
         }
         for load in [2.0, 3.0] {
-            let found = pool.choose(Probe::new(100, 1.0, 21.0), Probe::new(101, 1.0, 21.0), 2);
+            let found = pool.choose(probe(100, 1.0, 21.0), probe(101, 1.0, 21.0), 0);
             assert_eq!((found.chosen.index(), found.worst), (3, 6));
-            pool.turn_over(&found, Probe::new(3, load, 19.0), 2);
+            pool.turn_over(&found, probe(3, load, 19.0), 0);
         }
         let known = pool.entries.each_ref().map(|entry| Probe::unpack(entry.load(Relaxed), 0));
         assert!(known.iter().all(|probe| probe.index() != 6));
