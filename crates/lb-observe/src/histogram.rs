@@ -116,6 +116,23 @@ impl Summary {
         }
     }
 
+    /// What has come since an earlier reading of the same histograms. Where they have become fewer meanwhile, what
+    /// is missing counts as nothing.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut new = Self { sum_ns: self.sum_ns.saturating_sub(earlier.sum_ns), ..Self::default() };
+        for ((new_counts, now), before) in new.segments.iter_mut().zip(&self.segments).zip(&earlier.segments)
+        {
+            let Some(now) = now else { continue };
+            let before = before.as_deref().unwrap_or_default().iter().copied().chain(std::iter::repeat(0));
+            let counts: Box<[u64]> =
+                now.iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect();
+            new.count += counts.iter().sum::<u64>();
+            *new_counts = Some(counts);
+        }
+        new
+    }
+
     /// Samples.
     pub fn count(&self) -> u64 {
         self.count

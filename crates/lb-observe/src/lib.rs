@@ -1,8 +1,8 @@
 //! What happened, told once and kept cheaply: the exchange record and its recorders.
 //!
-//! The data path hands every finished [`Exchange`] to each [`Recorder`], exactly once. Two stand here:
+//! The data path hands every finished [`Exchange`] to each [`Recorder`], exactly once. Three stand here:
 //! [`Figures`] adds it to the counters and histograms of its rule and backend, [`AccessLog`] writes one JSON
-//! line about it. Neither looks anything up by label: the handles ([`RuleStats`], [`BackendStats`]) are taken
+//! line about it, [`RecentErrors`] keeps it for a while if it failed. None looks anything up by label: the handles ([`RuleStats`], [`BackendStats`]) are taken
 //! from the [`Registry`] when a configuration is put in force, and travel with it.
 //!
 //! Reading is the other side: [`prometheus::render`] and [`json::report`] merge the workers' shards, with the
@@ -36,6 +36,7 @@ pub mod json;
 pub mod live;
 pub mod prometheus;
 mod rate;
+mod recent;
 mod registry;
 mod shards;
 pub mod stats;
@@ -45,6 +46,7 @@ pub use balance::Balance;
 pub use exchange::{Exchange, Recorder};
 pub use figures::{Figures, NO_RULE};
 pub use histogram::Histogram;
+pub use recent::{RecentError, RecentErrors};
 pub use registry::Registry;
 pub use shards::Shards;
 pub use stats::{BackendStats, FailureKind, ListenerStats, PolicyStats, RuleStats, UpstreamStats};

@@ -100,3 +100,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_window_holds_what_came_between_two_readings() {
+    let histogram = Histogram::default();
+    let read = || [&histogram].into_iter().collect::<Summary>();
+    (0..1_000).for_each(|_| histogram.record(Duration::from_millis(1)));
+    let before = read();
+    (0..10).for_each(|_| histogram.record(Duration::from_millis(80)));
+    let window = read().since(&before);
+    assert_eq!((window.count(), window.sum()), (10, Duration::from_millis(800)));
+    let p50 = window.quantile(0.5).unwrap();
+    assert!(p50.abs_diff(Duration::from_millis(80)) < Duration::from_millis(2), "{p50:?}");
+    assert_eq!(before.since(&read()).count(), 0);
+    assert_eq!(read().since(&Summary::default()).count(), 1_010);
+}

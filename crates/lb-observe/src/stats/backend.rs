@@ -140,6 +140,21 @@ impl BackendStats {
         self.rate.look(now, requests.total())
     }
 
+    /// Attempts, and how many of them failed; cheaper than all figures.
+    pub fn counts(&self) -> (RequestTotals, u64) {
+        let (mut requests, mut failed) = (RequestTotals::default(), 0);
+        for shard in self.shards.iter() {
+            shard.requests.add_to(&mut requests);
+            failed += shard.failed.load(Relaxed);
+        }
+        (requests, failed)
+    }
+
+    /// Adds the latencies of all workers to a summary, for one over many backends.
+    pub fn add_latency(&self, summary: &mut Summary) {
+        self.shards.iter().for_each(|shard| summary.add(&shard.latency));
+    }
+
     /// The figures of all workers.
     pub fn totals(&self) -> BackendTotals {
         let mut totals = BackendTotals::default();

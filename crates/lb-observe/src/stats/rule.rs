@@ -48,6 +48,18 @@ impl RuleStats {
         self.rate.look(now, requests.total())
     }
 
+    /// Requests and bytes; cheaper than all figures.
+    pub fn requests(&self) -> RequestTotals {
+        let mut requests = RequestTotals::default();
+        self.shards.iter().for_each(|shard| shard.requests.add_to(&mut requests));
+        requests
+    }
+
+    /// Adds the durations of all workers to a summary, for one over many rules.
+    pub fn add_duration(&self, summary: &mut Summary) {
+        self.shards.iter().for_each(|shard| summary.add(&shard.duration));
+    }
+
     /// The figures of all workers.
     pub fn totals(&self) -> RuleTotals {
         let mut totals = RuleTotals::default();
