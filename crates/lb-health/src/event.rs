@@ -65,29 +65,47 @@ pub trait EventSink: Send + Sync {
     fn changed(&self, event: &HealthEvent);
 }
 
+/// Several listeners, each told of everything.
+impl EventSink for Vec<Arc<dyn EventSink>> {
+    fn changed(&self, event: &HealthEvent) {
+        self.iter().for_each(|sink| sink.changed(event));
+    }
+}
+
+impl Change {
+    /// As logs have it.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Unhealthy => "backend unhealthy",
+            Self::Recovered => "backend recovered",
+            Self::CircuitOpened => "circuit opened",
+            Self::CircuitHalfOpened => "circuit half-open",
+            Self::CircuitClosed => "circuit closed",
+        }
+    }
+}
+
 impl HealthEvent {
     /// Writes the line.
     pub(crate) fn log(&self) {
         let Self { upstream, backend, change, healthy, error } = self;
         let error = error.as_deref().unwrap_or_default();
         macro_rules! line {
-            ($level:ident, $message:literal) => {
+            ($level:ident) => {
                 tracing::$level!(
                     component = "proxy",
                     backend,
                     healthy,
                     error,
                     upstream = &**upstream,
-                    $message
+                    "{}",
+                    change.describe()
                 )
             };
         }
         match change {
-            Change::Unhealthy => line!(error, "backend unhealthy"),
-            Change::Recovered => line!(info, "backend recovered"),
-            Change::CircuitOpened => line!(error, "circuit opened"),
-            Change::CircuitHalfOpened => line!(info, "circuit half-open"),
-            Change::CircuitClosed => line!(info, "circuit closed"),
+            Change::Unhealthy | Change::CircuitOpened => line!(error),
+            Change::Recovered | Change::CircuitHalfOpened | Change::CircuitClosed => line!(info),
         }
     }
 }
