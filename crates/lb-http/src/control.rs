@@ -2,6 +2,8 @@
 //!
 //! Not the data path: it runs on the control runtime, one task a connection, and favours plain code over speed.
 
+mod patience;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,6 +22,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use self::patience::Patient;
 
 /// Connections served at once on one address.
 const MAX_CONNECTIONS: usize = 4096;
@@ -27,6 +32,8 @@ const MAX_CONNECTIONS: usize = 4096;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long accepting rests when no descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a client may take nothing of what is written to it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The most of a request body that a handler is shown; the rest is read and counted.
 const MAX_KEPT_BODY: usize = 1 << 20;
 
@@ -43,13 +50,39 @@ pub struct ControlRequest {
     pub peer: SocketAddr,
 }
 
-/// A response body: what is there, or a number of filler bytes that need no memory.
+/// A response body: what is there, a number of filler bytes that need no memory, or one that goes on.
 #[derive(Debug)]
 pub enum ControlBody {
     /// These bytes.
     Full(Bytes),
     /// So many bytes of filler.
     Filler(u64),
+    /// A piece now and then, until there is none or the client leaves.
+    Periodic(Periodic),
+}
+
+/// Makes a body's pieces when they are due.
+///
+/// A piece is made when the client has taken those before it, so one that reads slowly gets fewer pieces, not older ones, and
+/// nothing piles up; one that reads nothing is cut off.
+pub struct Periodic {
+    interval: Interval,
+    next: Box<dyn FnMut() -> Option<Bytes> + Send + Sync>,
+}
+
+impl ControlBody {
+    /// A body of which `next` makes a piece now and one each `period`, until it makes none.
+    pub fn periodic(period: Duration, next: impl FnMut() -> Option<Bytes> + Send + Sync + 'static) -> Self {
+        let mut interval = tokio::time::interval(period);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self::Periodic(Periodic { interval, next: Box::new(next) })
+    }
+}
+
+impl std::fmt::Debug for Periodic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Periodic").field("period", &self.interval.period()).finish_non_exhaustive()
+    }
 }
 
 impl From<Bytes> for ControlBody {
@@ -97,7 +130,7 @@ where
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIMEOUT)), service);
     if let Err(error) = served.await {
         tracing::debug!(%peer, %error, "control connection ended");
     }
@@ -126,7 +159,7 @@ impl Body for ControlBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         static FILLER: [u8; 64 << 10] = [b'x'; 64 << 10];
         let piece = match &mut *self {
@@ -138,24 +171,30 @@ impl Body for ControlBody {
                     FILLER.get(..usize::try_from(size).unwrap_or_default()).unwrap_or_default(),
                 )
             }
+            Self::Periodic(Periodic { interval, next }) => {
+                std::task::ready!(interval.poll_tick(cx));
+                return Poll::Ready(next().map(|piece| Ok(Frame::data(piece))));
+            }
         };
         Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left() == 0
+        self.left() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left())
+        self.left().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
 impl ControlBody {
-    fn left(&self) -> u64 {
+    /// How much is to come, where that is known.
+    fn left(&self) -> Option<u64> {
         match self {
-            Self::Full(bytes) => bytes.len() as u64,
-            Self::Filler(left) => *left,
+            Self::Full(bytes) => Some(bytes.len() as u64),
+            Self::Filler(left) => Some(*left),
+            Self::Periodic(_) => None,
         }
     }
 }
