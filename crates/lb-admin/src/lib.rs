@@ -3,7 +3,7 @@
 //! Everything here is a function from a request's head to an answer: [`StatusPages::respond`] is called by whoever
 //! holds the connection, be it the data path for a listener with `status_endpoints`, or the admin listener. What
 //! pages show is drawn by a [`StatusSource`] and read from [`lb_observe`]'s figures; nothing is remembered between
-//! requests.
+//! requests, save what those who watch are shown of the past: see [`live`].
 //!
 //! | path | shows |
 //! |---|---|
@@ -19,6 +19,7 @@
 //! Pages need nothing from outside, run no inline script and no inline style, and work in light and dark.
 
 mod assets;
+pub mod live;
 mod negotiate;
 mod page;
 mod pages;

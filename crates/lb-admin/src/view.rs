@@ -93,6 +93,10 @@ pub struct BackendView {
     pub circuit: Circuit,
     /// Until when it is kept out after failures.
     pub ejected_until: Option<SystemTime>,
+    /// Until when its open circuit lets nothing pass.
+    pub open_until: Option<SystemTime>,
+    /// Since when it is healthy, or not.
+    pub since: Option<SystemTime>,
     /// When it was last probed.
     pub last_probe: Option<SystemTime>,
     /// Why it is not healthy.
