@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use crate::demo::Demo;
 
 /// A browser with one window.
-struct Browser {
+pub(crate) struct Browser {
     driver: Port,
     session: String,
     _process: Process,
 }
 
 impl Browser {
-    fn open(url: &str) -> Self {
+    pub(crate) fn open(url: &str) -> Self {
         let driver = Port::free();
         let process = Process::spawn(
             Command::new("chromedriver").arg(format!("--port={}", driver.address().port())).arg("--silent"),
@@ -65,16 +65,39 @@ impl Browser {
 
     /// Run a script in the page and return its value.
     #[track_caller]
-    fn script(&self, script: &str) -> Value {
+    pub(crate) fn script(&self, script: &str) -> Value {
         self.command("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
     /// Click the one element that the selector finds, as a person would: it must be visible.
     #[track_caller]
-    fn click(&self, selector: &str) {
+    pub(crate) fn click(&self, selector: &str) {
+        let element = self.element(selector);
+        self.command(&format!("/element/{element}/click"), &json!({}));
+    }
+
+    /// The one element that the selector finds.
+    #[track_caller]
+    fn element(&self, selector: &str) -> String {
         let element = self.command("/element", &json!({ "using": "css selector", "value": selector }));
         let id = element.as_object().and_then(|element| element.values().next()).and_then(Value::as_str);
-        self.command(&format!("/element/{}/click", id.expect("an element")), &json!({}));
+        id.expect("an element").to_owned()
+    }
+
+    /// What the elements say that the selector finds.
+    #[track_caller]
+    pub(crate) fn texts(&self, selector: &str) -> Vec<String> {
+        let script =
+            format!("return [...document.querySelectorAll({selector:?})].map(found => found.textContent)");
+        let texts = self.script(&script);
+        texts.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    }
+
+    /// Type into the one element that the selector finds.
+    #[track_caller]
+    pub(crate) fn type_into(&self, selector: &str, text: &str) {
+        let element = self.element(selector);
+        self.command(&format!("/element/{element}/value"), &json!({ "text": text }));
     }
 
     /// The backends shown as having answered, oldest first or newest first as the page has it.
@@ -94,7 +117,7 @@ impl Browser {
     }
 
     /// What the page complained of in the console.
-    fn complaints(&self) -> Vec<String> {
+    pub(crate) fn complaints(&self) -> Vec<String> {
         let log = self.command("/se/log", &json!({ "type": "browser" }));
         let severe = |entry: &&Value| entry["level"] == "SEVERE";
         let entries = log.as_array().into_iter().flatten().filter(severe);
@@ -154,14 +177,5 @@ fn the_demo_page_works_in_a_browser() {
             text.as_str().is_some_and(|text| text.contains(word))
         });
     }
-    assert_eq!(browser.complaints(), Vec::<String>::new());
-}
-
-#[test]
-fn the_dashboards_page_opens_in_a_browser() {
-    let _demo = Demo::start();
-    let browser = Browser::open("http://127.0.0.1:8081/");
-    let text = browser.script("return document.body.innerText");
-    assert!(text.as_str().is_some_and(|text| !text.trim().is_empty()), "{text}");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }

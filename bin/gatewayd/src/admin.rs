@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
+use lb_admin::live::{Board, MAX_VIEWERS};
 use lb_config::AdminConfig;
 use lb_http::LocalPages;
 use lb_http::control::{self, ControlBody, ControlRequest};
@@ -15,6 +17,9 @@ use tokio::task::JoinHandle;
 use crate::api::Api;
 use crate::exit::Failure;
 use crate::status::Pages;
+
+/// How often those who watch are told how things stand.
+const LIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The admin address in force; dropping it closes it.
 pub(crate) struct Admin {
@@ -38,9 +43,9 @@ impl Bound {
     }
 
     /// Begins to answer.
-    pub(crate) fn serve(self, pages: Arc<Pages>, api: Api) -> Admin {
+    pub(crate) fn serve(self, pages: Arc<Pages>, api: Api, board: Arc<Board>) -> Admin {
         let task = tokio::spawn(control::serve(self.listener, move |request| {
-            let response = answer(&pages, &api, &request);
+            let response = answer(&pages, &api, &board, &request);
             async move { response }
         }));
         Admin { address: self.address, task }
@@ -59,25 +64,48 @@ impl Drop for Admin {
     }
 }
 
-fn answer(pages: &Pages, api: &Api, request: &ControlRequest) -> Response<ControlBody> {
+fn answer(pages: &Pages, api: &Api, board: &Arc<Board>, request: &ControlRequest) -> Response<ControlBody> {
+    let uri = &request.head.uri;
+    if uri.path() == "/api/live" && request.head.method == Method::GET {
+        return live(board, uri.query().unwrap_or_default());
+    }
     if let Some(response) = api.respond(request) {
         return response.map(ControlBody::from);
     }
-    let uri = &request.head.uri;
     let page = pages.respond(&request.head, uri.path(), uri.query());
     page.unwrap_or_else(not_found).map(ControlBody::from)
 }
 
+/// How things stand, each second, as server-sent events.
+fn live(board: &Arc<Board>, query: &str) -> Response<ControlBody> {
+    let Some(mut viewer) = board.view(query) else {
+        let detail = format!("{MAX_VIEWERS} dashboards and terminals watch already; close one");
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "too_many_viewers", &detail).map(ControlBody::from);
+    };
+    let events = ControlBody::periodic(LIVE_INTERVAL, move || Some(viewer.event(Instant::now())));
+    let mut response = Response::new(events);
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 fn not_found() -> Response<Bytes> {
+    let pages = "/, /proxy-status, /metrics, /strategies, /health, /info, /api/live";
+    problem(StatusCode::NOT_FOUND, "no_page", &format!("the admin address has no such page; see {pages}"))
+}
+
+fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Bytes> {
     let document = serde_json::json!({
         "type": "about:blank",
-        "title": "Not Found",
-        "status": 404,
-        "detail": "the admin address has no such page; see /, /proxy-status, /metrics, /strategies, /health, /info",
-        "code": "no_page",
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "detail": detail,
+        "code": code,
     });
     let mut response = Response::new(Bytes::from(document.to_string()));
-    *response.status_mut() = StatusCode::NOT_FOUND;
+    *response.status_mut() = status;
     let problem = HeaderValue::from_static("application/problem+json");
     response.headers_mut().insert(header::CONTENT_TYPE, problem);
     response

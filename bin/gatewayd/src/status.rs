@@ -148,6 +148,8 @@ fn backend_view(backend: &Backend, health: &HealthView, stats: Arc<lb_observe::B
             lb_health::Circuit::Open => Circuit::Open,
         },
         ejected_until: health.ejected_until,
+        open_until: health.open_until,
+        since: Some(health.since),
         last_probe: health.last_probe,
         error: health.error.clone(),
     }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_admin::StatusPages;
+use lb_admin::live::{Board, RecentChanges, STEP};
 use lb_config::{Diagnostic, Loaded};
 use lb_dump::Dumps;
+use lb_health::EventSink;
+use lb_http::config::GatewayConfig;
 use lb_http::{Attachments, Gateway};
 use lb_observe::control::ControlMetrics;
-use lb_observe::{AccessLog, Figures, Recorder, Registry};
+use lb_observe::{AccessLog, Figures, RecentErrors, Recorder, Registry};
 
 use crate::admin::{Admin, Bound};
 use crate::alerts::Alerts;
@@ -26,8 +29,6 @@ pub(crate) enum Home {
     Demo,
 }
 
-/// How often request rates are taken.
-const RATE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the last lines of log and dump may each take to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
@@ -69,9 +70,14 @@ impl Running {
 
         let token = admin.as_ref().and_then(|admin| admin.token.clone());
         let admin = match &admin {
-            Some(admin) => Some(Bound::bind(admin).await?),
+            Some(admin) => Some((Bound::bind(admin).await?, Watched::new(&live, &registry, &config))),
             None => None,
         };
+        let watched = || admin.iter().map(|(_, watched)| watched);
+        recorders.extend(watched().map(|watched| Arc::clone(&watched.errors) as Arc<dyn Recorder>));
+        let mut health: Vec<Arc<dyn EventSink>> = Vec::new();
+        health.extend(watched().map(|watched| Arc::clone(&watched.changes) as Arc<_>));
+        health.extend(alerts.map(|alerts| Alerts::start(alerts.webhook) as Arc<_>));
         let connect = {
             let live = Arc::clone(&live);
             move |view| live.connect(view)
@@ -81,13 +87,15 @@ impl Running {
             recorders,
             pages: Some(on_listeners),
             dumps: Arc::clone(&dumps),
-            health: alerts.map(|alerts| Alerts::start(alerts.webhook) as Arc<_>),
+            health: Some(Arc::new(health)),
             connect: Some(Box::new(connect)),
         };
         let gateway = Gateway::start(&config, &registry, attachments).await?;
+        let board = watched().map(|watched| Arc::clone(&watched.board)).next();
+        tokio::spawn(keep_rates(Arc::clone(&registry), board));
         let api = Api::new(Arc::clone(&live), token);
-        let admin = admin.map(|bound| bound.serve(pages(StatusPages::with_dashboard), api));
-        tokio::spawn(keep_rates(Arc::clone(&registry)));
+        let dashboard = || pages(StatusPages::with_dashboard);
+        let admin = admin.map(|(bound, watched)| bound.serve(dashboard(), api, watched.board));
         for (name, address) in gateway.addresses() {
             tracing::info!(listener = %name, %address, workers = config.workers, "listening");
         }
@@ -117,12 +125,32 @@ impl Running {
     }
 }
 
-/// Lets rates be about the last minute whether or not anyone looks at them.
-async fn keep_rates(registry: Arc<Registry>) {
-    let mut tick = tokio::time::interval(RATE_INTERVAL);
+/// What the dashboard is drawn from.
+struct Watched {
+    board: Arc<Board>,
+    errors: Arc<RecentErrors>,
+    changes: Arc<RecentChanges>,
+}
+
+impl Watched {
+    fn new(live: &Arc<LiveStatus>, registry: &Arc<Registry>, config: &GatewayConfig) -> Self {
+        let errors = Arc::new(RecentErrors::new(config.workers.get()));
+        let changes = Arc::new(RecentChanges::default());
+        let source = Arc::clone(live) as Arc<_>;
+        let board = Board::new(source, Arc::clone(registry), Arc::clone(&errors), Arc::clone(&changes));
+        Self { board: Arc::new(board), errors, changes }
+    }
+}
+
+/// Lets rates be about the last minute whether or not anyone looks at them, and histories have no gaps.
+async fn keep_rates(registry: Arc<Registry>, board: Option<Arc<Board>>) {
+    let mut tick = tokio::time::interval(STEP);
     loop {
         tick.tick().await;
         registry.tick(Instant::now());
+        if let Some(board) = &board {
+            board.step(Instant::now());
+        }
     }
 }
 

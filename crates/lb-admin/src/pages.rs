@@ -149,12 +149,9 @@ impl StatusPages {
         match (self.home, path) {
             (Home::Demo, "/") => Some(assets::DEMO),
             (Home::Dashboard, "/") => Some(assets::DASHBOARD),
-            (_, "/_gatewayd/base.css") => Some(assets::BASE_STYLE),
-            (Home::Demo, "/_gatewayd/demo.css") => Some(assets::DEMO_STYLE),
-            (Home::Demo, "/_gatewayd/demo.js") => Some(assets::DEMO_SCRIPT),
-            (Home::Dashboard, "/_gatewayd/dashboard.css") => Some(assets::DASHBOARD_STYLE),
-            (Home::Dashboard, "/_gatewayd/dashboard.js") => Some(assets::DASHBOARD_SCRIPT),
-            _ => None,
+            (Home::Demo, _) => assets::file(path, assets::OF_DEMO),
+            (Home::Dashboard, _) => assets::file(path, assets::OF_DASHBOARD),
+            (Home::Nothing, _) => assets::file(path, &[]),
         }
     }
 }

@@ -103,6 +103,8 @@ fn backend(registry: &Registry, upstream: &str, url: &str, weight: f64) -> Backe
         max_connections: Some(50),
         circuit: Circuit::Closed,
         ejected_until: None,
+        open_until: None,
+        since: None,
         last_probe: None,
         error: None,
     }
@@ -348,9 +350,20 @@ fn pages_load_only_what_is_served_beside_them() {
         let links = page.split(['"', '\'']).filter(|part| part.starts_with("/_gatewayd/"));
         let links: Vec<&str> = links.collect();
         assert!(links.len() >= 3, "{links:?}");
-        for link in links {
+        for link in &links {
             assert_eq!(get(&pages, link, None).status(), StatusCode::OK, "{link}");
         }
+        let imports = links.iter().filter(|link| link.ends_with(".js")).flat_map(|link| {
+            let script = text(&get(&pages, link, None)).to_owned();
+            let imported = script.lines().filter_map(|line| Some(line.split_once("from \"./")?.1.to_owned()));
+            imported.collect::<Vec<_>>()
+        });
+        for import in imports {
+            let import = format!("/_gatewayd/{}", import.trim_end_matches("\";"));
+            assert_eq!(get(&pages, &import, None).status(), StatusCode::OK, "{import}");
+        }
+        let size: usize = links.iter().map(|link| get(&pages, link, None).body().len()).sum();
+        assert!(page.len() + size < 150 * 1024, "{size} bytes to load");
         for forbidden in ["<style", " style=", " onclick=", "<script>", "https://", "http://cdn", "@import"] {
             assert!(!page.contains(forbidden), "{forbidden}");
         }
