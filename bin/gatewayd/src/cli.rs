@@ -48,6 +48,9 @@ pub(crate) enum Command {
     Dump(Dump),
     /// Show a running gateway's upstreams and backends
     Status(Status),
+    /// Watch a running gateway in the terminal
+    #[command(after_help = TOP_HELP)]
+    Top(Top),
     /// Give a backend no new requests; those it has finish
     Drain(Change),
     /// Give a drained backend requests again
@@ -187,7 +190,7 @@ pub(crate) enum ExportForm {
 }
 
 /// Where a running gateway is told what to do.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct AdminAt {
     /// Its admin address
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
@@ -233,6 +236,87 @@ pub(crate) struct SetWeight {
     /// Its weight; 0 means no new requests
     #[arg(allow_negative_numbers = true)]
     pub(crate) weight: f64,
+}
+
+/// Which backends, in which order.
+#[derive(Debug, Args)]
+pub(crate) struct View {
+    /// Words that must all stand in a backend's URL, upstream or state
+    #[arg(long, value_name = "WORDS")]
+    pub(crate) find: Option<String>,
+
+    /// What comes first
+    #[arg(long, value_enum, default_value_t = Sort::Place)]
+    pub(crate) sort: Sort,
+}
+
+const TOP_HELP: &str = "\
+Keys: Tab other lists; / finds, Esc shows all; order by n name, s state, r requests/s, e errors, l latency, a in flight,
+o as configured; arrows and PgUp, PgDn move; q quits.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    #[command(flatten)]
+    pub(crate) admin: AdminAt,
+
+    #[command(flatten)]
+    pub(crate) view: View,
+
+    /// Print once and end
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// Print once, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// An order of backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sort {
+    /// As configured; those that take no requests first where not all fit
+    Place,
+    /// By URL
+    Name,
+    /// Those that take no requests
+    State,
+    /// Most requests a second
+    Rate,
+    /// Highest share of failures
+    Errors,
+    /// Slowest
+    Latency,
+    /// Most in flight
+    Active,
+}
+
+impl Sort {
+    /// As the admin address calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Place => "place",
+            Self::Name => "name",
+            Self::State => "state",
+            Self::Rate => "rate",
+            Self::Errors => "errors",
+            Self::Latency => "latency",
+            Self::Active => "active",
+        }
+    }
+
+    /// The order that a key of `top` stands for.
+    pub(crate) fn of_key(letter: char) -> Option<Self> {
+        Some(match letter {
+            'o' => Self::Place,
+            'n' => Self::Name,
+            's' => Self::State,
+            'r' => Self::Rate,
+            'e' => Self::Errors,
+            'l' => Self::Latency,
+            'a' => Self::Active,
+            _ => return None,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

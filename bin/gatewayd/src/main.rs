@@ -17,6 +17,7 @@ mod proxy;
 mod run;
 mod signals;
 mod status;
+mod top;
 mod wire;
 
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Some(Command::Drain(change)) => operate::drain(&change, "drain"),
         Some(Command::Undrain(change)) => operate::drain(&change, "undrain"),
         Some(Command::Weight(weight)) => operate::weight(&weight),
+        Some(Command::Top(args)) => top::top(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
