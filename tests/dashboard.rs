@@ -111,3 +111,31 @@ fn the_demos_dashboard_opens_without_complaint() {
     let browser = Browser::open("http://127.0.0.1:8081/");
     shows(&browser, "its backends are shown", || browser.texts("tr[data-backend]").len() == 10);
 }
+
+#[test]
+fn a_click_drains_once_the_token_is_given() {
+    let (a, b) = (Backend::echo("a"), Backend::echo("b"));
+    let gateway = gateway(&format!(
+        "{}[admin]\naddress = \"{{admin}}\"\ntoken = \"open sesame\"\n",
+        rule("name = \"app\"", &[&a, &b])
+    ));
+    let browser = open(&gateway);
+    shows(&browser, "it is healthy", || cell(&browser, &a, ".state") == "healthy");
+    let drain = format!("tr[data-backend='{}'] .acts button", a.url());
+    browser.click(&drain);
+    eventually("the token is asked for", PATIENCE, || browser.script("return ask.open") == true);
+    browser.type_into("#token", "open sesame");
+    browser.click("#ask button[value='use']");
+    eventually("it drains", PATIENCE, || cell(&browser, &a, ".state") == "draining");
+    for _ in 0..6 {
+        assert_eq!(gateway.get("/").json()["backend"], "b");
+    }
+    browser.click(&drain);
+    eventually("it takes requests again", PATIENCE, || cell(&browser, &a, ".state") == "healthy");
+    browser.click(&format!("tr[data-backend='{}'] .weigh", b.url()));
+    browser.type_into("input.weight", "7\u{e007}");
+    eventually("its weight is set", PATIENCE, || cell(&browser, &b, ".weigh") == "7");
+    let complaints = browser.complaints();
+    // The browser itself notes the first answer, 401.
+    assert!(complaints.iter().all(|complaint| complaint.contains("401")), "{complaints:?}");
+}
