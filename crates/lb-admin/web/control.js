@@ -28,12 +28,15 @@ export function askWeight(cell, upstream, backend) {
   const input = node("input", "weight");
   Object.assign(input, { type: "number", min: "0", step: "any", value: backend.weight });
   input.setAttribute("aria-label", `New weight of ${backend.url}`);
+  const left = () => close(false);
   const close = (isFocused) => {
+    // Taking it away would say that it was left once more.
+    input.removeEventListener("blur", left);
     input.remove();
     button.hidden = false;
     if (isFocused) button.focus();
   };
-  input.addEventListener("blur", () => close(false));
+  input.addEventListener("blur", left);
   input.addEventListener("keydown", async (event) => {
     if (event.key === "Escape") close(true);
     if (event.key !== "Enter" || !input.reportValidity() || input.value === "") return;
