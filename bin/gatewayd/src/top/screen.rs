@@ -137,7 +137,7 @@ impl Screen {
             KeyCode::BackTab => self.look_at(List::ALL.len() - 1),
             KeyCode::Up | KeyCode::Char('k') => self.offset = self.offset.saturating_sub(1),
             KeyCode::Down | KeyCode::Char('j') => {
-                self.offset = (self.offset + 1).min(self.lines().saturating_sub(1))
+                self.offset = (self.offset + 1).min(self.lines().saturating_sub(1));
             }
             KeyCode::Home | KeyCode::Char('g') => self.offset = 0,
             KeyCode::PageDown | KeyCode::Right | KeyCode::Char(' ') => return self.turn_to(self.page + 1),

@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(rates, ["0", "0.5", "99.9", "100", "9999", "12.3k", "2.5M"]);
         let shares = [0.0, 0.0004, 0.021, 0.5].map(percent);
         assert_eq!(shares, ["0%", "<0.1%", "2.1%", "50%"]);
-        let latencies = [None, Some(0.42), Some(3.14), Some(42.4), Some(1_234.0)].map(latency);
+        let latencies = [None, Some(0.42), Some(3.12), Some(42.4), Some(1_234.0)].map(latency);
         assert_eq!(latencies, ["-", "0.42ms", "3.1ms", "42ms", "1.23s"]);
         let times = [5.2, 65.0, 7_260.0, 180_000.0].map(uptime);
         assert_eq!(times, ["5 s", "1 min 5 s", "2 h 1 min", "2 d 2 h"]);

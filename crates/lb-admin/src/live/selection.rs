@@ -79,7 +79,7 @@ pub(super) fn order(members: &mut [Member<'_>], sort: Sort, room: usize, memory:
             memory.rates(&member.backend.stats, now, member.counts).requests_per_second
         }),
         Sort::Errors => {
-            descending(members, |member| memory.rates(&member.backend.stats, now, member.counts).error_rate)
+            descending(members, |member| memory.rates(&member.backend.stats, now, member.counts).error_rate);
         }
         Sort::Latency => {
             if members.len() > ORDERED_BY_LATENCY {
