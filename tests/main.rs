@@ -24,6 +24,7 @@ mod failure;
 mod faults;
 mod forwarding;
 mod health;
+mod hedging;
 mod hostile_backends;
 mod hostile_clients;
 mod http1;

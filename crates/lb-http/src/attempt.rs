@@ -83,7 +83,7 @@ impl Answer {
 }
 
 /// The deadlines of an attempt.
-struct Limits {
+pub(crate) struct Limits {
     /// Of the request as a whole.
     deadline: Instant,
     /// To the response head, once the request has gone.
@@ -93,7 +93,7 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(ticket: &Ticket, rule: &Rule, target: &Target, outgoing: &Outgoing<'_>) -> Self {
+    pub(crate) fn of(ticket: &Ticket, rule: &Rule, target: &Target, outgoing: &Outgoing<'_>) -> Self {
         let response_head = target.timeout.unwrap_or(rule.timeouts.response_head);
         // The deadline starts anew with an upload's end, and so for one that is sent again.
         let began = if outgoing.upload.bytes() == 0 { ticket.started() } else { Instant::now() };
@@ -109,11 +109,21 @@ impl Limits {
         }
     }
 
+    /// How long the response head may take from now on.
+    pub(crate) fn left(&self, now: Instant) -> Duration {
+        self.deadline.saturating_duration_since(now).min(self.response_head)
+    }
+
+    /// What it means that time is up, or the client gone.
+    pub(crate) fn failed(&self, rejected: Reject) -> Failed {
+        let is_own = self.is_own && matches!(rejected, Reject::UpstreamTimeout);
+        Failed { rejected, cause: is_own.then_some(Cause::Timeout) }
+    }
+
     /// Sets the deadline for what comes next: the body's pieces, or the response head.
     fn begin_sending(&self, client: &Client, upload: &Upload, idle: Duration, now: Instant) {
-        let left = self.deadline.saturating_duration_since(now);
         match upload.is_complete() {
-            true => client.watch.begin(Phase::Wait, now, left.min(self.response_head)),
+            true => client.watch.begin(Phase::Wait, now, self.left(now)),
             false => client.watch.begin(Phase::Upload, now, idle),
         }
     }
@@ -177,13 +187,13 @@ pub(crate) async fn attempt(
 }
 
 impl Failed {
-    fn for_good(rejected: Reject) -> Self {
+    pub(crate) fn for_good(rejected: Reject) -> Self {
         Self { rejected, cause: None }
     }
 }
 
 /// The head as this backend gets it.
-fn encode(rule: &Rule, target: &Target, outgoing: &mut Outgoing<'_>) -> Result<BytesMut, Reject> {
+pub(crate) fn encode(rule: &Rule, target: &Target, outgoing: &mut Outgoing<'_>) -> Result<BytesMut, Reject> {
     let headers = &mut outgoing.head.headers;
     match &rule.host_header {
         HostHeader::Preserve if headers.contains_key(header::HOST) => {}

@@ -60,6 +60,14 @@ impl<'a> Choices<'a> {
         }
     }
 
+    /// Another backend beside this one, which has not failed yet.
+    pub(crate) fn beside(&mut self, position: usize, now: Instant) -> Option<Choice> {
+        self.tried.push(position);
+        let next = self.next(now).ok();
+        self.tried.retain(|tried| *tried != position);
+        next
+    }
+
     /// The next backend; where every one is at its limit, waits for a place, in the order of arrival and until
     /// `deadline` at most.
     pub(crate) async fn next_in_turn(

@@ -178,6 +178,8 @@ pub struct RuleConfig {
     pub host_header: HostHeader,
     /// What is done when an attempt at a backend fails.
     pub retries: RetryConfig,
+    /// When a second backend is asked beside the first, for idempotent requests without a body.
+    pub hedge: Option<HedgeAfter>,
     /// How many of its requests may be under way at once.
     pub concurrency: Option<ConcurrencyConfig>,
     /// Policies in their order.
@@ -235,6 +237,15 @@ impl RetryOn {
     pub fn status(&self, status: StatusCode) -> bool {
         !self.statuses.is_empty() && self.statuses.binary_search(&status.as_u16()).is_ok()
     }
+}
+
+/// How long the first backend is waited for before a second one is asked too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HedgeAfter {
+    /// So long.
+    Fixed(Duration),
+    /// As long as 95 of 100 answers of the upstream took so far.
+    P95,
 }
 
 /// How many requests of a rule may be under way at once, over the whole process; then 503.

@@ -13,6 +13,7 @@ use std::time::Instant;
 use crate::attempt::{Answer, Cause, Failed, Outgoing, attempt};
 use crate::choice::{Choice, Choices};
 use crate::conversation::Conversation;
+use crate::hedge;
 use crate::reject::Reject;
 use crate::snapshot::{Rule, Upstream};
 use crate::ticket::Ticket;
@@ -41,7 +42,23 @@ pub(crate) async fn forward(
         let position = choice.lease.position();
         ticket.attempt(rule.upstream, choice.lease, choice.permit);
         let target = upstream.targets.get(position).ok_or(Reject::NoBackend)?;
-        let ended = attempt(ticket, rule, target, conversation, outgoing).await;
+        let ended = match hedge::patience(rule, upstream, outgoing) {
+            None => attempt(ticket, rule, target, conversation, outgoing).await,
+            Some(patience) => {
+                let race = hedge::race(
+                    ticket,
+                    rule,
+                    (upstream, position),
+                    conversation,
+                    outgoing,
+                    &mut choices,
+                    patience,
+                );
+                // Boxed: requests that are not hedged need no room for it.
+                Box::pin(race).await
+            }
+        };
+        let position = ticket.position().unwrap_or(position);
         let Some(cause) = cause(&ended, rule, outgoing) else {
             outgoing.upload.settle();
             return ended.map_err(|failed| failed.rejected);

@@ -18,13 +18,15 @@ use lb_observe::{Recorder, Registry};
 use tokio::sync::{mpsc, watch};
 
 use crate::admission::Admission;
-use crate::config::{GatewayConfig, PoolConfig};
+use crate::config::{GatewayConfig, HedgeAfter, PoolConfig};
 use crate::descriptors;
 use crate::listen::{self, ListenError};
 use crate::resolve;
-use crate::snapshot::{BuildError, Snapshot};
+use crate::snapshot::{BuildError, Rule, Snapshot};
 use crate::worker::{self, HANDOVER_QUEUE, Shared, WorkerParts};
 
+/// How often the time that answers take is looked at.
+const PERCENTILE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the start waits for names to resolve before it goes on without them.
 const RESOLVE_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -72,6 +74,7 @@ pub struct Gateway {
     workers: Vec<JoinHandle<()>>,
     supervisor: Supervisor,
     supervising: tokio::task::JoinHandle<()>,
+    hedging: tokio::task::JoinHandle<()>,
 }
 
 impl Gateway {
@@ -111,6 +114,7 @@ impl Gateway {
             draining: AtomicBool::new(false),
             admission: Admission::new(connections),
         });
+        let hedging = tokio::spawn(keep_percentiles(Arc::clone(&shared)));
         if let Some(connect) = attachments.connect {
             connect(GatewayView { shared: Arc::clone(&shared) });
         }
@@ -138,7 +142,7 @@ impl Gateway {
             });
             threads.push(thread.map_err(StartError::Worker)?);
         }
-        Ok(Self { shared, addresses, stop, workers: threads, supervisor, supervising })
+        Ok(Self { shared, addresses, stop, workers: threads, supervisor, supervising, hedging })
     }
 
     /// The listeners' names and the addresses they really have.
@@ -162,6 +166,7 @@ impl Gateway {
             tracing::warn!(%error, "health state could not be saved");
         }
         self.supervising.abort();
+        self.hedging.abort();
         let deadline = Instant::now() + timeout;
         while self.workers.iter().any(|worker| !worker.is_finished()) {
             if Instant::now() >= deadline {
@@ -193,6 +198,20 @@ async fn start_resolving(snapshot: &Snapshot) {
     let endpoints: Vec<_> = targets.map(|target| Arc::clone(&target.endpoint)).collect();
     let _ = tokio::time::timeout(RESOLVE_PATIENCE, resolve::resolve_all(&endpoints)).await;
     tokio::spawn(resolve::keep_resolving(endpoints));
+}
+
+/// Tells upstreams how long their answers take, where a rule hedges by it.
+async fn keep_percentiles(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(PERCENTILE_INTERVAL).await;
+        let snapshot = shared.snapshot.load_full();
+        let by_percentile = |rule: &&Rule| rule.hedge == Some(HedgeAfter::P95);
+        for rule in snapshot.rules.iter().filter(by_percentile) {
+            if let Some(upstream) = snapshot.upstreams.get(rule.upstream) {
+                upstream.slow.learn(&upstream.targets);
+            }
+        }
+    }
 }
 
 /// Probes backends and keeps every balancer's set of eligible ones.

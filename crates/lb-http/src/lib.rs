@@ -19,6 +19,7 @@ mod fields;
 mod forward;
 mod forwarded;
 mod gateway;
+mod hedge;
 mod limiter;
 mod listen;
 mod pace;

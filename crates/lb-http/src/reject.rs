@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use lb_h1::RequestError;
+use lb_health::FailureKind;
 use lb_policy::Refusal;
 
 use crate::upstream::{ConnectError, SendError};
@@ -57,6 +58,16 @@ impl Reject {
     /// The `code` of the problem document.
     pub(crate) fn code(&self) -> &'static str {
         self.row().code
+    }
+
+    /// What it says of the backend's health; nothing where that is not to blame.
+    pub(crate) fn blames(&self) -> Option<FailureKind> {
+        match self {
+            Self::Connect(ConnectError::Timeout { .. }) | Self::UpstreamTimeout => Some(FailureKind::Timeout),
+            Self::Connect(_) => Some(FailureKind::Connect),
+            Self::Send(_) => Some(FailureKind::Reset),
+            _ => None,
+        }
     }
 
     /// Whether the connection's framing or trust is lost, so that nothing more may be read from it.

@@ -23,7 +23,7 @@ use crate::upstream::SendError;
 use crate::watch::Phase;
 
 /// Interim responses that one request may bring (502 above).
-const MAX_INTERIM: u32 = 32;
+pub(crate) const MAX_INTERIM: u32 = 32;
 
 /// A request on its way.
 pub(crate) struct Sending<'a> {
@@ -157,7 +157,7 @@ impl Sending<'_> {
     }
 }
 
-fn response_limits() -> HeadLimits {
+pub(crate) fn response_limits() -> HeadLimits {
     HeadLimits { max_fields: 256, ..HeadLimits::default() }
 }
 

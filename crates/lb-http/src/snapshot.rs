@@ -15,8 +15,10 @@ use lb_router::{RouteError, Router};
 
 use crate::budget::Budget;
 use crate::config::{
-    BackendConfig, GatewayConfig, HostHeader, Redirect, RetryConfig, RuleConfig, Timeouts, UpstreamConfig,
+    BackendConfig, GatewayConfig, HedgeAfter, HostHeader, Redirect, RetryConfig, RuleConfig, Timeouts,
+    UpstreamConfig,
 };
+use crate::hedge::Percentile;
 use crate::limiter::Limiter;
 use crate::pool::Slot;
 use crate::queue::Queue;
@@ -87,6 +89,7 @@ pub(crate) struct Rule {
     pub(crate) timeouts: Timeouts,
     pub(crate) host_header: HostHeader,
     pub(crate) retries: RetryConfig,
+    pub(crate) hedge: Option<HedgeAfter>,
     /// A limit, and the figures of what it turned away.
     pub(crate) limiter: Option<(Limiter, Arc<PolicyStats>)>,
     pub(crate) policies: Vec<RulePolicy>,
@@ -114,6 +117,8 @@ pub(crate) struct Upstream {
     pub(crate) budget: Budget,
     /// Who waits for a free place.
     pub(crate) queue: Queue,
+    /// How long 95 of 100 answers took, for rules that hedge by it.
+    pub(crate) slow: Percentile,
     pub(crate) stats: Arc<UpstreamStats>,
 }
 
@@ -187,6 +192,7 @@ impl Rule {
             timeouts: config.timeouts,
             host_header: config.host_header.clone(),
             retries: config.retries.clone(),
+            hedge: config.hedge,
             limiter: config.concurrency.map(|concurrency| {
                 let stats = registry.policy(&config.route.name, "concurrency", workers);
                 (Limiter::new(concurrency, Instant::now()), stats)
@@ -239,6 +245,7 @@ impl Upstream {
             targets,
             budget: Budget::new(Instant::now()),
             queue: Queue::new(config.queue),
+            slow: Percentile::default(),
             stats: registry.upstream(&config.name, workers),
         })
     }

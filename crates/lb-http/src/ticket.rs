@@ -21,7 +21,6 @@ use crate::forwarded;
 use crate::reject::{Reject, client_closed_request};
 use crate::request_id;
 use crate::snapshot::{Rule, Snapshot, Target, Upstream};
-use crate::upstream::ConnectError;
 use crate::worker::Pinned;
 
 /// One exchange.
@@ -175,6 +174,11 @@ impl Ticket {
         Ok(())
     }
 
+    /// The backend of the present attempt, by its place in the upstream.
+    pub(crate) fn position(&self) -> Option<usize> {
+        self.backend.map(|(_, position)| position)
+    }
+
     /// Another attempt begins, at this backend.
     pub(crate) fn attempt(&mut self, upstream: usize, lease: Lease, permit: Attempt) {
         self.give_back();
@@ -184,6 +188,11 @@ impl Ticket {
         self.backend_active = lease.backend().active();
         self.backend_healthy = lease.backend().is_healthy();
         self.lease = Some(lease);
+    }
+
+    /// Whether a half-open circuit's fate hangs on the present attempt.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.permit.as_ref().is_some_and(Attempt::is_trial)
     }
 
     /// The attempt failed and another one is to follow.
@@ -290,15 +299,9 @@ impl Ticket {
 
     /// What a failed attempt says of the backend; nothing where the client is to blame.
     fn judge(&mut self, reject: &Reject) {
-        let kind = match reject {
-            Reject::Connect(ConnectError::Timeout { .. }) | Reject::UpstreamTimeout => {
-                health::FailureKind::Timeout
-            }
-            Reject::Connect(_) => health::FailureKind::Connect,
-            Reject::Send(_) => health::FailureKind::Reset,
-            _ => return,
-        };
-        self.backend_failed(kind);
+        if let Some(kind) = reject.blames() {
+            self.backend_failed(kind);
+        }
     }
 
     fn backend_failed(&mut self, kind: health::FailureKind) {

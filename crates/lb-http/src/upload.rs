@@ -125,6 +125,11 @@ impl Upload {
         self.framing
     }
 
+    /// Whether there is no body at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.framing, BodyFraming::None | BodyFraming::Length(0))
+    }
+
     /// Whether all of it has been read from the client.
     pub(crate) fn is_complete(&self) -> bool {
         self.passage.is_ended()

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use lb_http::config::{ConcurrencyConfig, QueueConfig, RetryConfig, RetryOn};
+use lb_http::config::{ConcurrencyConfig, HedgeAfter, QueueConfig, RetryConfig, RetryOn};
 
 use super::Context;
 use crate::suggest;
-use crate::written::health::{Concurrency, Queue, Retries};
-use crate::written::values::{At, List};
+use crate::written::health::{Concurrency, Hedge, Queue, Retries};
+use crate::written::values::{At, List, Patience};
 
 /// Words of `retries.on` beside statuses.
 const ON: &[&str] = &["connect", "reset", "timeout", "5xx"];
@@ -105,6 +105,27 @@ pub(super) fn queue(written: Option<&At<Queue>>) -> QueueConfig {
         max_pending: table.max_pending.unwrap_or(default.max_pending),
         timeout: table.timeout.map_or(default.timeout, |time| time.0),
     }
+}
+
+/// When a second backend is asked too.
+pub(super) fn hedge(context: &mut Context<'_>, written: &At<Hedge>) -> Option<HedgeAfter> {
+    if let Some(max) = written.value.max.as_ref().filter(|max| max.value > 1) {
+        let message = format!("`max` counts further backends, and {} are too many", context.quote(max.id));
+        context.error(max.id, message, "more than 1").help("leave it out for one; 0 turns hedging off");
+    }
+    let Some(after) = &written.value.after else {
+        if context.tree.is_whole(written.id) {
+            context
+                .error_at_key(written.id, "`hedge` does not say when", "no `after`")
+                .help("add `after = \"p95\"`, or a time such as \"50ms\"");
+        }
+        return None;
+    };
+    let is_off = written.value.max.as_ref().is_some_and(|max| max.value == 0);
+    (!is_off).then_some(match after.value {
+        Patience::Fixed(after) => HedgeAfter::Fixed(after),
+        Patience::P95 => HedgeAfter::P95,
+    })
 }
 
 /// How many of a rule's requests may be under way at once.

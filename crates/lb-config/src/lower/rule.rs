@@ -66,6 +66,7 @@ fn rule(
         timeouts: timeouts(root, rule),
         host_header,
         retries: retries.or(&of_upstream),
+        hedge: rule.hedge.as_ref().and_then(|written| retries::hedge(context, written)),
         concurrency: rule.concurrency.as_ref().and_then(|written| retries::concurrency(context, written)),
         policies,
         dump,

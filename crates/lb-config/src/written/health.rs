@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::values::{At, List, Size, Time};
+use super::values::{At, List, Patience, Size, Time};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,4 +68,14 @@ pub(crate) struct Concurrency {
     pub(crate) max: Option<At<u32>>,
     /// Whether the limit follows how long the backends take.
     pub(crate) adaptive: Option<bool>,
+}
+
+/// When a second backend is asked beside the first.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Hedge {
+    /// How long the first is waited for: a time, or "p95".
+    pub(crate) after: Option<At<Patience>>,
+    /// Further backends: 1, or 0 for none.
+    pub(crate) max: Option<At<u32>>,
 }

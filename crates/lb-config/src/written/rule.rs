@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::health::{CircuitBreaker, Concurrency, HealthCheck, Passive, Queue, Retries};
+use super::health::{CircuitBreaker, Concurrency, HealthCheck, Hedge, Passive, Queue, Retries};
 use super::observe::TrafficDump;
 use super::policy::{Cache, Compression, Cors, Filter, Headers, RateLimit, RequestLimits, Security};
 use super::upstream::{Backend, Balancing, Subset};
@@ -43,6 +43,7 @@ pub(crate) struct Rule {
     pub(crate) retries: Option<At<Retries>>,
     pub(crate) queue: Option<At<Queue>>,
     pub(crate) concurrency: Option<At<Concurrency>>,
+    pub(crate) hedge: Option<At<Hedge>>,
     pub(crate) panic_threshold: Option<At<f64>>,
     pub(crate) slow_start: Option<At<Time>>,
     pub(crate) subset: Option<At<Subset>>,

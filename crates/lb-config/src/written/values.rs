@@ -227,6 +227,46 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+/// A span of time, or `"p95"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Fixed(Duration),
+    P95,
+}
+
+impl<'de> Deserialize<'de> for Patience {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PatienceVisitor;
+
+        impl Visitor<'_> for PatienceVisitor {
+            type Value = Patience;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time such as \"50ms\", or \"p95\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Patience, E> {
+                Time::deserialize(de::value::I64Deserializer::new(seconds))
+                    .map(|time| Patience::Fixed(time.0))
+            }
+
+            fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Patience, E> {
+                Time::from_seconds(seconds).map(|time| Patience::Fixed(time.0))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Patience, E> {
+                match text.trim() {
+                    "p95" => Ok(Patience::P95),
+                    text => Time::deserialize(de::value::StrDeserializer::new(text))
+                        .map(|time| Patience::Fixed(time.0)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(PatienceVisitor)
+    }
+}
+
 /// A number of bytes: `"32KiB"`, `"100MB"`, or a bare number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
