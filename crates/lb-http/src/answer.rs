@@ -84,6 +84,9 @@ impl Plan {
     }
 }
 
+/// Room for a usual head and a short body, so that they are written without growing.
+const HEAD_ESTIMATE: usize = 2 << 10;
+
 /// Writes an answer's head into the outbox, and into the dump where there is one.
 pub(crate) fn write_head(
     conversation: &mut Conversation,
@@ -107,6 +110,7 @@ pub(crate) fn write_head(
     };
     let line = ResponseLine { status: head.status, reason, version: Version::HTTP_11 };
     let date = conversation.client.worker.date(now);
+    conversation.outbox.reserve(HEAD_ESTIMATE);
     let written = encode_response_head(
         &mut conversation.outbox,
         line,

@@ -21,14 +21,12 @@ const WORTH_IT: u64 = 32 << 10;
 const CAPACITY: usize = 256 << 10;
 /// Empty pipes that a worker keeps for the next body.
 const MAX_IDLE: usize = 64;
-/// Pipes that a worker has at most, each with two descriptors. Beyond that bodies are copied.
-const MAX_OPEN: usize = 1024;
-
 /// One worker's pipes.
-#[derive(Default)]
 pub(crate) struct Pipes {
     idle: RefCell<Vec<Pipe>>,
     open: Rc<Cell<usize>>,
+    /// Beyond that bodies are copied.
+    most: usize,
 }
 
 /// A pipe, counted while it is open.
@@ -39,13 +37,18 @@ struct Pipe {
 }
 
 impl Pipes {
+    /// Room for so many pipes, each of which has two descriptors.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { idle: RefCell::default(), open: Rc::default(), most }
+    }
+
     /// An empty pipe; `None` where there are enough, or the system gives no more.
     fn take(&self) -> Option<Pipe> {
         self.idle.borrow_mut().pop().or_else(|| self.open())
     }
 
     fn open(&self) -> Option<Pipe> {
-        if self.open.get() >= MAX_OPEN {
+        if self.open.get() >= self.most {
             return None;
         }
         let (output, input) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;

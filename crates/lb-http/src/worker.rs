@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use crate::admission::{Admission, Seat};
 use crate::client::{Client, Listener};
 use crate::config::{ListenerConfig, PoolConfig};
+use crate::descriptors;
 use crate::forwarded;
 use crate::gateway::LocalPages;
 use crate::pool::Pool;
@@ -234,7 +235,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         index,
         pool: Pool::new(pool, shared.loads.len()),
         request_ids: RequestIds::new(),
-        pipes: Pipes::default(),
+        pipes: Pipes::new(descriptors::pipes(shared.admission.max, shared.loads.len())),
         pinned: RefCell::new(pin(&shared, version)),
         shared,
         scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
