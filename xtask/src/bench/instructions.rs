@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::measure::Bench;
 use super::peer::Peer;
@@ -13,7 +13,7 @@ use super::scenario::Scenario;
 use super::{check, wrk};
 
 /// What one proxy executed.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Instructions {
     pub(crate) proxy: &'static str,
     pub(crate) per_request: f64,

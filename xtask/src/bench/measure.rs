@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::interrupt::Interrupt;
 use super::origin::Origins;
@@ -26,7 +26,7 @@ pub(crate) struct Bench<'a> {
 }
 
 /// One proxy under one load.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) proxy: &'static str,
     pub(crate) count: wrk::Count,
@@ -42,7 +42,8 @@ pub(crate) struct Sample {
 }
 
 /// Every proxy once.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'static"))]
 pub(crate) struct Round {
     pub(crate) samples: Vec<Sample>,
     /// How far apart the two nginx are.
@@ -51,13 +52,15 @@ pub(crate) struct Round {
 }
 
 /// All of a scenario.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) scenario: &'static str,
     pub(crate) rounds: Vec<Round>,
     /// Proxies that could not be measured, and why.
+    #[serde(borrow)]
     pub(crate) failed: Vec<(&'static str, String)>,
     /// Work that a proxy does not do, by proxy.
+    #[serde(borrow)]
     pub(crate) missing_work: Vec<(&'static str, Vec<String>)>,
     pub(crate) system_calls: Vec<syscalls::SystemCalls>,
     pub(crate) instructions: Vec<instructions::Instructions>,
@@ -112,7 +115,7 @@ impl Bench<'_> {
         }
         drop(proxies);
         if self.callgrind {
-            for peer in self.peers.iter().filter(|peer| peer.info.name != CONTROL) {
+            for peer in self.peers.iter().filter(|peer| peer.info.first && peer.info.name != CONTROL) {
                 let name = peer.info.name;
                 match instructions::count(self, peer, scenario, ports) {
                     Ok(instructions) => measured.instructions.push(instructions),

@@ -91,6 +91,14 @@ pub(crate) const ALL: &[PeerInfo] = &[
         version: "version",
         first: false,
     },
+    PeerInfo {
+        name: "pingora",
+        templates: &[],
+        arguments: &["{{port}}", "{{origin_1}}", "{{origin_2}}", "{{origin_3}}"],
+        environment: &[],
+        version: "--version",
+        first: false,
+    },
     PeerInfo { name: CONTROL, ..NGINX_PEER },
 ];
 

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
-use serde::Serialize;
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
 
 use super::chart;
 use super::extra::{self, Outcome};
@@ -17,15 +17,17 @@ use super::stats::{self, Row, Spread};
 use super::table;
 
 /// A whole run, as `raw.json` has it.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) benchmark: &'static str,
     pub(crate) date: String,
     pub(crate) command: String,
     pub(crate) machine: Machine,
     /// Proxies and what they say of their version.
+    #[serde(borrow)]
     pub(crate) versions: Vec<(&'static str, String)>,
     /// Proxies that were not there, and why.
+    #[serde(borrow)]
     pub(crate) left_out: Vec<(&'static str, String)>,
     pub(crate) measured: Vec<Measured>,
     /// Latency and memory.
@@ -36,6 +38,12 @@ impl Run {
     /// Write everything into a new folder `<date>-<benchmark>` under `out`; gives back its path.
     pub(crate) fn write(&self, out: &Path, json: Option<&Path>) -> Result<PathBuf> {
         let folder = table::new_folder(out, &format!("{}-{}", self.date, self.benchmark))?;
+        self.write_into(&folder, json)?;
+        Ok(folder)
+    }
+
+    /// Write everything into a folder, over what it has of an earlier part of the run.
+    pub(crate) fn write_into(&self, folder: &Path, json: Option<&Path>) -> Result<()> {
         let raw = serde_json::to_string_pretty(self)?;
         fs::write(folder.join("raw.json"), &raw)?;
         fs::write(folder.join("summary.md"), self.summary())?;
@@ -44,7 +52,39 @@ impl Run {
         if let Some(file) = json {
             fs::write(file, &raw).with_context(|| format!("{}", file.display()))?;
         }
-        Ok(folder)
+        Ok(())
+    }
+
+    /// The run that a folder holds.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let file = folder.join("raw.json");
+        let text = fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
+        // Names are static everywhere else, and a run is read once.
+        serde_json::from_str(String::leak(text)).with_context(|| format!("{}", file.display()))
+    }
+
+    /// Joins another part of the same run: its scenarios take the place of those of the same name.
+    ///
+    /// # Errors
+    /// It was measured on something else.
+    pub(crate) fn join(&mut self, part: Self) -> Result<()> {
+        ensure!(self.machine == part.machine, "the machine, its tools or the commit have changed since");
+        for (name, version) in part.versions {
+            match self.versions.iter().find(|(other, _)| *other == name) {
+                Some((_, other)) => ensure!(*other == version, "{name} was another version: {other}"),
+                None => self.versions.push((name, version)),
+            }
+        }
+        self.command = format!("{}\n{}", self.command, part.command);
+        self.left_out.retain(|(name, _)| part.left_out.iter().all(|(other, _)| other != name));
+        self.left_out.extend(part.left_out);
+        self.measured.retain(|old| part.measured.iter().all(|new| new.scenario != old.scenario));
+        self.measured.extend(part.measured);
+        self.measured.sort_by_key(|it| scenario::ALL.iter().position(|row| row.name == it.scenario));
+        self.outcomes.retain(|old| part.outcomes.iter().all(|new| new.scenario != old.scenario));
+        self.outcomes.extend(part.outcomes);
+        self.outcomes.sort_by_key(|it| extra::ALL.iter().position(|row| row.name == it.scenario));
+        Ok(())
     }
 
     /// The tables.
@@ -181,4 +221,24 @@ fn write_outcome(text: &mut String, outcome: &Outcome) {
         _ = writeln!(text, "{note}");
     }
     text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_written_can_be_read_and_joined_and_keeps_the_tables_order() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/runs/2026-11-20-proxy");
+        let (mut run, mut part) = (Run::read(&folder).unwrap(), Run::read(&folder).unwrap());
+        let before = run.summary();
+        let last = run.measured.split_off(1);
+        let mut first = run;
+        part.measured = last;
+        part.join(std::mem::replace(&mut first, Run::read(&folder).unwrap())).unwrap();
+        assert_eq!(part.summary(), before);
+
+        first.machine.commit = "another".to_owned();
+        assert!(part.join(first).is_err());
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::interrupt::Interrupt;
 use super::peer::Proxy;
@@ -15,7 +15,7 @@ use super::scenario::Scenario;
 use super::wrk;
 
 /// What one proxy called.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct SystemCalls {
     pub(crate) proxy: &'static str,
     /// All calls a completed request.
