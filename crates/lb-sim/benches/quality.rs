@@ -78,7 +78,11 @@ fn figure(about: &str, strategy: &str, scenario: Scenario, slow: &[usize]) -> Re
         found.get(found.len() / 2).copied().unwrap_or(f64::NAN)
     };
     let mean = runs.iter().map(|run| run.mean().as_secs_f64() * 1e3).sum::<f64>() / runs.len() as f64;
-    let share = slow.iter().map(|server| runs.iter().map(|run| run.share(*server)).sum::<f64>()).sum::<f64>();
+    // A sum of nothing is -0.
+    let share = runs
+        .iter()
+        .flat_map(|run| slow.iter().map(|server| run.share(*server)))
+        .fold(0.0, |sum, share| sum + share);
     println!(
         r#"{{{about},"strategy":"{strategy}","runs":{RUNS},"requests":{},"seed":{SEED},"mean_ms":{mean},"p50_ms":{},"p99_ms":{},"p999_ms":{},"slow_share":{}}}"#,
         scenario.requests,

@@ -11,8 +11,9 @@
 //! by design, and a quantile of it lets a few backends take everything. Up to sixteen backends all are read instead. Requests in
 //! flight count by weight.
 //!
-//! Right for large sets near their limits, where the tail matters. The pick is the dearest of all, and weights steer the counts
-//! only, not the latencies. It fails where a few requests tell nothing of a backend: latencies are remembered as short as probes.
+//! Right for large sets on machines they share with others, whose capacity comes and goes. It fails where backends are alike and
+//! close to their limits: differences of latency are chance there, and following them makes queues that counting would not
+//! (simulated: benches/runs). The pick is the dearest of all, and weights steer the counts only, not the latencies. It fails where a few requests tell nothing of a backend: latencies are remembered as short as probes.
 //!
 //! Lock-free: an entry is one word. O(pool) a pick.
 
