@@ -154,7 +154,10 @@ impl Peer {
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
         let line = text.lines().map(str::trim).find(|line| line.contains(|c: char| c.is_ascii_digit()));
-        Ok(Self { info, program, version: line.unwrap_or("unknown").to_owned() })
+        // Some name themselves by their whole path, which says nothing to a reader of the table.
+        let path = program.display().to_string();
+        let version = line.unwrap_or("unknown").replace(&path, info.program());
+        Ok(Self { info, program, version })
     }
 
     /// Start it in a directory of its own, in front of `origins`.
