@@ -42,3 +42,4 @@ mod seeds;
 mod smuggling;
 mod status;
 mod support;
+mod tracing;

@@ -18,6 +18,7 @@ mod run;
 mod signals;
 mod status;
 mod top;
+mod traces;
 mod wire;
 
 use std::process::ExitCode;

@@ -12,13 +12,14 @@ use lb_http::config::GatewayConfig;
 use lb_http::{Attachments, Gateway};
 use lb_observe::control::ControlMetrics;
 use lb_observe::{AccessLog, Figures, RecentErrors, Recorder, Registry};
+use lb_trace::Traces;
 
 use crate::admin::{Admin, Bound};
 use crate::alerts::Alerts;
 use crate::api::Api;
 use crate::exit::{self, Failure};
 use crate::status::{LiveStatus, Pages};
-use crate::{access, status};
+use crate::{access, status, traces};
 
 /// What stands at `/` of listeners with status endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +30,14 @@ pub(crate) enum Home {
     Demo,
 }
 
-/// How long the last lines of log and dump may each take to be written.
+/// How long the last of log, dump and traces may each take to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// A gateway with everything around it.
 pub(crate) struct Running {
     gateway: Gateway,
     log: Option<Arc<AccessLog>>,
+    traces: Option<Arc<Traces>>,
     dumps: Arc<Dumps>,
     shutdown_timeout: Duration,
     _admin: Option<Admin>,
@@ -46,10 +48,11 @@ impl Running {
     pub(crate) async fn start(loaded: Loaded, home: Home) -> Result<Self, Failure> {
         let started = Instant::now();
         warn(&loaded.warnings);
-        let Loaded { config, admin, access_log, alerts, .. } = loaded;
+        let Loaded { config, admin, access_log, alerts, tracing, .. } = loaded;
         let registry = Arc::new(Registry::default());
         let control = ControlMetrics::install().ok().map(Arc::new);
-        let log = access::start(&access_log)?;
+        let log = access::start(&access_log, tracing.is_some())?;
+        let traces = traces::start(tracing)?;
 
         let live = Arc::new(LiveStatus::new(&config, Arc::clone(&registry)));
         let pages = |with_home: fn(StatusPages) -> StatusPages| {
@@ -67,6 +70,7 @@ impl Running {
         let mut recorders: Vec<Arc<dyn Recorder>> =
             vec![Arc::new(Figures::new(&registry, config.workers.get()))];
         recorders.extend(log.iter().map(|log| Arc::clone(log) as Arc<dyn Recorder>));
+        recorders.extend(traces.iter().map(|traces| Arc::clone(traces) as Arc<dyn Recorder>));
 
         let token = admin.as_ref().and_then(|admin| admin.token.clone());
         let admin = match &admin {
@@ -103,7 +107,7 @@ impl Running {
             tracing::info!(address = %admin.address(), "admin address");
         }
         tracing::info!(version = status::VERSION, startup = ?started.elapsed(), "gatewayd is up");
-        Ok(Self { gateway, log, dumps, shutdown_timeout: config.shutdown_timeout, _admin: admin })
+        Ok(Self { gateway, log, traces, dumps, shutdown_timeout: config.shutdown_timeout, _admin: admin })
     }
 
     pub(crate) fn addresses(&self) -> &[(String, std::net::SocketAddr)] {
@@ -121,6 +125,9 @@ impl Running {
             log.flush(LAST_LINES);
         }
         self.dumps.flush(LAST_LINES);
+        if let Some(traces) = self.traces {
+            traces.flush(LAST_LINES).await;
+        }
         drained
     }
 }

@@ -48,7 +48,6 @@ const ROWS: &[Row] = &[
     Row(&["auth"], Any, Refused, "authentication"),
     Row(&["request_limits"], Any, Refused, "request limits"),
     Row(&["insecure_skip_verify"], Any, NotInForce, "TLS to backends"),
-    Row(&["tracing", "endpoint"], Any, NotInForce, "tracing"),
     Row(&["compression"], Any, NotInForce, "compression"),
     Row(&["cache"], Any, NotInForce, "cache headers"),
 ];

@@ -39,6 +39,6 @@ mod tree;
 mod written;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use loaded::{ACCESS_LOG_FIELDS, AccessLogConfig, AdminConfig, AlertsConfig, Loaded, Provenance, Secret};
+pub use loaded::{AccessLogConfig, AdminConfig, AlertsConfig, Loaded, Provenance, Secret, TracingConfig};
 pub use loader::{Sources, find_config, find_config_in, load, load_str, process_environment};
 pub use parse::Format;

@@ -16,6 +16,8 @@ pub struct Loaded {
     pub admin: Option<AdminConfig>,
     /// Who is told of changes of health.
     pub alerts: Option<AlertsConfig>,
+    /// Where spans are sent; nowhere where no `[tracing] endpoint` is written.
+    pub tracing: Option<TracingConfig>,
     /// One line a request.
     pub access_log: AccessLogConfig,
     /// Whether per-backend statistics are kept (`LB_STATS_ENABLED`).
@@ -42,6 +44,16 @@ pub struct AlertsConfig {
     pub webhook: http::Uri,
 }
 
+/// Where spans are sent. Which requests have any is the engine's to know
+/// ([`GatewayConfig::trace_sample`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TracingConfig {
+    /// An `http` URL.
+    pub endpoint: http::Uri,
+    /// What the gateway is called.
+    pub service_name: Option<String>,
+}
+
 /// The access log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccessLogConfig {
@@ -58,27 +70,6 @@ impl Default for AccessLogConfig {
         Self { enabled: false, fields: None, sample: 1.0 }
     }
 }
-
-/// Fields that a line of the access log can have.
-pub const ACCESS_LOG_FIELDS: &[&str] = &[
-    "level",
-    "msg",
-    "component",
-    "rule",
-    "backend",
-    "method",
-    "path",
-    "status_code",
-    "duration_ms",
-    "backend_connections",
-    "backend_healthy",
-    "load_balancing",
-    "request_id",
-    "client_ip",
-    "bytes_in",
-    "bytes_out",
-    "attempts",
-];
 
 /// One value and its source.
 #[derive(Debug, Clone, PartialEq, Eq)]

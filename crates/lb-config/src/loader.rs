@@ -159,6 +159,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
             config: lowered.config,
             admin: lowered.admin,
             alerts: lowered.alerts,
+            tracing: lowered.tracing,
             access_log: lowered.access_log,
             statistics: environment.statistics,
             warnings: problems.into_vec(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lb_http::config::{GatewayConfig, PoolConfig};
 
-use crate::loaded::{AccessLogConfig, AdminConfig, AlertsConfig};
+use crate::loaded::{AccessLogConfig, AdminConfig, AlertsConfig, TracingConfig};
 use crate::written::root::Root;
 
 mod backend;
@@ -35,6 +35,7 @@ pub(crate) struct Lowered {
     pub(crate) config: GatewayConfig,
     pub(crate) admin: Option<AdminConfig>,
     pub(crate) alerts: Option<AlertsConfig>,
+    pub(crate) tracing: Option<TracingConfig>,
     pub(crate) access_log: AccessLogConfig,
 }
 
@@ -50,7 +51,7 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
     let trusted_proxies = listener::trusted_proxies(context, root.trusted_proxies.as_ref());
     let access_log = observe::access_log(context, root.access_log.as_ref());
     let alerts = observe::alerts(context, root.alerts.as_ref());
-    observe::check(context, root);
+    let tracing = observe::tracing(context, root.tracing.as_ref());
     dump::check(context, &root.traffic_dump);
     dump::check_directories(context, root);
     health::check_switch(context, root.health_check.as_ref());
@@ -85,9 +86,16 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
         merge_slashes: root.merge_slashes.unwrap_or(true),
         upstreams: upstreams.finish(),
         rules,
+        trace_sample: tracing.as_ref().map(|(_, sample)| *sample),
         state_file: server.and_then(|server| server.state_file.as_ref()).map(Into::into),
     };
-    Some(Lowered { config, admin: admin.map(|(config, _)| config), alerts, access_log })
+    Some(Lowered {
+        config,
+        admin: admin.map(|(config, _)| config),
+        alerts,
+        tracing: tracing.map(|(tracing, _)| tracing),
+        access_log,
+    })
 }
 
 fn pool(context: &mut Context<'_>, root: &Root) -> PoolConfig {

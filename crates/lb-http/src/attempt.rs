@@ -26,6 +26,18 @@ use crate::upload::Upload;
 use crate::upstream::{ConnectError, Connection, SendError};
 use crate::watch::{Expired, Phase, later, within_deadline};
 
+impl Cause {
+    /// In a word, for logs and traces.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Status => "status",
+        }
+    }
+}
+
 /// What a backend is to be sent.
 pub(crate) struct Outgoing<'a> {
     pub(crate) head: request::Parts,

@@ -38,6 +38,9 @@ pub struct GatewayConfig {
     pub rules: Vec<RuleConfig>,
     /// Where what is known of bad backends is kept across restarts.
     pub state_file: Option<PathBuf>,
+    /// The share of requests that are traced where whoever sent them has not decided it, from 0 to 1; without it nothing is
+    /// traced, and `traceparent` passes as it came.
+    pub trace_sample: Option<f64>,
 }
 
 /// One address that clients connect to.

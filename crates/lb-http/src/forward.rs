@@ -38,10 +38,12 @@ pub(crate) async fn forward(
     let mut choices = Choices::new(upstream, ticket, outgoing);
     let mut retries = Retries::new(rule, upstream);
     let mut choice = choices.next_in_turn(conversation, deadline).await?;
+    let mut reason = None;
     loop {
         let position = choice.lease.position();
         ticket.attempt(rule.upstream, choice.lease, choice.permit);
         let target = upstream.targets.get(position).ok_or(Reject::NoBackend)?;
+        ticket.begin_span(&mut outgoing.head.headers, target, reason);
         let ended = match hedge::patience(rule, upstream, outgoing) {
             None => attempt(ticket, rule, target, conversation, outgoing).await,
             Some(patience) => {
@@ -80,6 +82,7 @@ pub(crate) async fn forward(
             Err(failed) => ticket.attempt_failed(&failed.rejected),
         }
         upstream.stats.retried(ticket.client().worker.index);
+        reason = Some(cause.name());
     }
 }
 

@@ -146,8 +146,10 @@ pub(crate) async fn race<'a>(
                         ticket.attempt_failed(&failed.rejected);
                     }
                     ticket.attempt(rule.upstream, choice.lease, choice.permit);
-                } else if let Some(choice) = loser.and_then(|loser| loser.choice) {
-                    drop(choice);
+                    ticket.rival_won();
+                } else if let Some(loser) = loser {
+                    ticket.rival_lost(loser.failed.map(|failed| failed.rejected.code()));
+                    drop(loser.choice);
                     upstream.queue.freed();
                 }
                 ticket.answered(head.status, sent_at, Instant::now());
@@ -155,18 +157,23 @@ pub(crate) async fn race<'a>(
             }
             Event::Lost => {
                 for leg in legs.drain(1..) {
+                    ticket.rival_lost(leg.failed.as_ref().map(|failed| failed.rejected.code()));
                     choices.exclude(leg.position);
                     blame(upstream, leg);
                 }
                 let failed = legs.pop().and_then(|leg| leg.failed);
                 return Err(failed.unwrap_or_else(|| Failed::for_good(Reject::NoBackend)));
             }
-            Event::Rejected(rejected) => return Err(limits.failed(rejected)),
+            Event::Rejected(rejected) => {
+                ticket.rival_lost(Some(rejected.code()));
+                return Err(limits.failed(rejected));
+            }
             Event::Slow => {
                 may_hedge = false;
                 let Some(choice) = rival(rule, upstream, choices, position) else { continue };
                 let position = choice.lease.position();
                 let Some(target) = upstream.targets.get(position) else { continue };
+                ticket.begin_rival_span(&mut outgoing.head.headers, target);
                 let head = encode(rule, target, outgoing).map_err(Failed::for_good)?;
                 let run = Box::pin(ask(&client, rule, target, method, head));
                 legs.push(Leg { target, position, choice: Some(choice), run, failed: None });

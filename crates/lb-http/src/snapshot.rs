@@ -80,6 +80,7 @@ pub(crate) struct Snapshot {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) underscores_in_headers: bool,
     pub(crate) merge_slashes: bool,
+    pub(crate) trace_sample: Option<f64>,
 }
 
 /// A rule in force.
@@ -168,6 +169,7 @@ impl Snapshot {
             trusted_proxies: config.trusted_proxies.clone(),
             underscores_in_headers: config.underscores_in_headers,
             merge_slashes: config.merge_slashes,
+            trace_sample: config.trace_sample,
         })
     }
 }

@@ -3,6 +3,8 @@
 //! The ticket travels from the request to the response body and is recorded when it is dropped: exactly once,
 //! however the exchange ends.
 
+mod spans;
+
 use std::any::Any;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -12,7 +14,7 @@ use http::{HeaderValue, Method, StatusCode, Uri, header, request};
 use lb_core::{Lease, Outcome};
 use lb_dump::{Capture, Ending, Side, Tee};
 use lb_health::{self as health, Attempt};
-use lb_observe::{Exchange, FailureKind};
+use lb_observe::{Exchange, FailureKind, Trace};
 
 use crate::client::Client;
 use crate::config::Timeouts;
@@ -29,6 +31,8 @@ pub(crate) struct Ticket {
     snapshot: Pinned,
     started: Instant,
     request_id: HeaderValue,
+    /// Where there is tracing.
+    trace: Option<Trace>,
     address: IpAddr,
     trusted_peer: bool,
     /// Whether there was a request to read method and path from.
@@ -71,11 +75,13 @@ impl Ticket {
             Some(id) => id.clone(),
             None => client.worker.request_ids.next(),
         };
+        let trace = snapshot.trace_sample.map(|sample| Trace::begin(&head.headers, sample));
         Self {
             client: Rc::clone(client),
             snapshot,
             started: Instant::now(),
             request_id,
+            trace,
             address,
             trusted_peer,
             is_read: true,
@@ -108,6 +114,7 @@ impl Ticket {
         head.uri = Uri::from_static("/");
         let mut ticket = Self::open(client, &head);
         ticket.is_read = false;
+        ticket.trace = None;
         ticket
     }
 
@@ -199,6 +206,7 @@ impl Ticket {
     pub(crate) fn attempt_failed(&mut self, reject: &Reject) {
         self.feed_back(false, None);
         self.judge(reject);
+        self.span_failed(reject.code());
         self.give_back();
         let (Some((_, _, target)), Some(kind)) = (self.target(), FailureKind::of_code(reject.code())) else {
             return;
@@ -224,6 +232,7 @@ impl Ticket {
         let latency = now.saturating_duration_since(sent_at);
         self.status = status;
         self.upstream_latency = Some(latency);
+        self.span_answered(status);
         if self.is_limited
             && let Some((limiter, _)) = self.rule().and_then(|rule| rule.limiter.as_ref())
         {
@@ -248,6 +257,7 @@ impl Ticket {
         if matches!(reject, Reject::Connect(_) | Reject::Send(_) | Reject::UpstreamTimeout) {
             self.feed_back(false, None);
             self.judge(reject);
+            self.span_failed(reject.code());
         }
         self.status = status;
         self.code = Some(reject.code());
@@ -264,6 +274,7 @@ impl Ticket {
 
     /// A body was cut after its head had been sent, and the backend is not to blame.
     pub(crate) fn cut(&mut self, code: &'static str, error: String) {
+        self.span_failed(code);
         self.code = Some(code);
         self.error = Some(error);
     }
@@ -290,9 +301,11 @@ impl Ticket {
 
     /// Gives the backend's place back, and wakes whoever waits for one.
     fn give_back(&mut self) {
-        if self.lease.take().is_some()
-            && let Some((upstream, _)) = self.upstream()
-        {
+        if self.lease.take().is_none() {
+            return;
+        }
+        self.span_ended();
+        if let Some((upstream, _)) = self.upstream() {
             upstream.queue.freed();
         }
     }
@@ -370,6 +383,7 @@ impl Drop for Ticket {
             code: self.code,
             error: self.error.as_deref(),
             request_id: self.request_id.to_str().unwrap_or_default(),
+            trace: self.trace.as_ref(),
             client_ip: self.address,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,

@@ -8,6 +8,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 const RELOADS: &str = "gatewayd_config_reloads_total";
 const ALERTS: &str = "gatewayd_alerts_total";
 const DUMP_DROPPED: &str = "gatewayd_dump_dropped_total";
+const SPANS_SENT: &str = "gatewayd_spans_sent_total";
+const SPANS_DROPPED: &str = "gatewayd_spans_dropped_total";
 pub(crate) const ACCESS_LOG_DROPPED: &str = "gatewayd_access_log_dropped_total";
 
 /// How an attempt to put a new configuration in force ended.
@@ -69,6 +71,37 @@ impl Default for DumpDropped {
     }
 }
 
+/// Counts the spans of traces; the handles are found once.
+#[derive(Debug, Clone)]
+pub struct SpansCounted {
+    sent: metrics::Counter,
+    dropped: metrics::Counter,
+}
+
+impl SpansCounted {
+    /// The counters. Seen in the metrics where [`ControlMetrics`] has been installed before.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { sent: counter!(SPANS_SENT), dropped: counter!(SPANS_DROPPED) }
+    }
+
+    /// So many more were taken by the collector.
+    pub fn sent(&self, spans: u64) {
+        self.sent.increment(spans);
+    }
+
+    /// So many more were lost: too many waited, or the collector did not take them.
+    pub fn dropped(&self, spans: u64) {
+        self.dropped.increment(spans);
+    }
+}
+
+impl Default for SpansCounted {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Where the facade's counters are kept; crates that use `metrics` are heard here too.
 #[derive(Debug)]
 pub struct ControlMetrics {
@@ -107,6 +140,10 @@ fn describe() {
     counter!(ALERTS, "result" => "dropped").increment(0);
     describe_counter!(DUMP_DROPPED, "Traffic dump entries dropped rather than delay their exchanges.");
     counter!(DUMP_DROPPED).increment(0);
+    describe_counter!(SPANS_SENT, "Spans of traces that the collector took.");
+    counter!(SPANS_SENT).increment(0);
+    describe_counter!(SPANS_DROPPED, "Spans of traces dropped rather than delay their exchanges.");
+    counter!(SPANS_DROPPED).increment(0);
     describe_counter!(ACCESS_LOG_DROPPED, "Access log lines dropped rather than delay their exchanges.");
     counter!(ACCESS_LOG_DROPPED).increment(0);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
-use crate::{BackendStats, RuleStats};
+use crate::{BackendStats, RuleStats, Trace};
 
 /// Everything there is to tell about one exchange.
 ///
@@ -39,6 +39,8 @@ pub struct Exchange<'a> {
     pub error: Option<&'a str>,
     /// The value of `X-Request-Id`.
     pub request_id: &'a str,
+    /// The trace it is part of, where there is tracing.
+    pub trace: Option<&'a Trace>,
     /// The client's address, behind trusted proxies.
     pub client_ip: IpAddr,
     /// Bytes of the request body that were read.
@@ -77,6 +79,7 @@ impl Exchange<'_> {
             code: None,
             error: None,
             request_id: "",
+            trace: None,
             client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             bytes_in: 0,
             bytes_out: 0,

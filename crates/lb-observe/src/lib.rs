@@ -40,6 +40,7 @@ mod recent;
 mod registry;
 mod shards;
 pub mod stats;
+pub mod trace;
 
 pub use access_log::{AccessLog, AccessLogConfig};
 pub use balance::Balance;
@@ -50,3 +51,4 @@ pub use recent::{RecentError, RecentErrors};
 pub use registry::Registry;
 pub use shards::Shards;
 pub use stats::{BackendStats, FailureKind, ListenerStats, PolicyStats, RuleStats, UpstreamStats};
+pub use trace::Trace;

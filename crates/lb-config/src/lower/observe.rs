@@ -1,10 +1,12 @@
-//! The access log, and the share of requests that is traced.
+//! The access log, alerts and traces.
+
+use lb_observe::access_log::Field;
 
 use super::Context;
-use crate::loaded::{ACCESS_LOG_FIELDS, AccessLogConfig, AlertsConfig};
+use crate::loaded::{AccessLogConfig, AlertsConfig, TracingConfig};
 use crate::suggest;
-use crate::written::observe::AccessLog;
-use crate::written::root::{Alerts, Root};
+use crate::written::observe::{AccessLog, Tracing};
+use crate::written::root::Alerts;
 use crate::written::values::{At, List, SwitchOr};
 
 pub(super) fn access_log(
@@ -32,42 +34,67 @@ pub(super) fn access_log(
 /// Who is told of changes of health.
 pub(super) fn alerts(context: &mut Context<'_>, written: Option<&At<Alerts>>) -> Option<AlertsConfig> {
     let webhook = written?.value.webhook.as_ref()?;
-    let uri = webhook.value.parse::<http::Uri>().ok().filter(|uri| uri.host().is_some());
+    let expected = Called { what: "webhook", example: "http://127.0.0.1:9000/alerts" };
+    Some(AlertsConfig { webhook: http_url(context, webhook, &expected)? })
+}
+
+/// Where spans are sent, and the share of requests that have any.
+pub(super) fn tracing(
+    context: &mut Context<'_>,
+    written: Option<&At<Tracing>>,
+) -> Option<(TracingConfig, f64)> {
+    let written = &written?.value;
+    let share = match &written.sample {
+        Some(sample) => context.fraction(sample),
+        None => Some(1.0),
+    };
+    let expected = Called { what: "collector", example: "http://127.0.0.1:4318" };
+    let endpoint = http_url(context, written.endpoint.as_ref()?, &expected)?;
+    Some((TracingConfig { endpoint, service_name: written.service_name.clone() }, share?))
+}
+
+/// What the gateway calls by itself.
+struct Called {
+    what: &'static str,
+    example: &'static str,
+}
+
+/// An `http` URL with a host.
+fn http_url(context: &mut Context<'_>, written: &At<String>, expected: &Called) -> Option<http::Uri> {
+    let uri = written.value.parse::<http::Uri>().ok().filter(|uri| uri.host().is_some());
     match uri {
-        Some(uri) if uri.scheme_str() == Some("http") => return Some(AlertsConfig { webhook: uri }),
+        Some(uri) if uri.scheme_str() == Some("http") => return Some(uri),
         Some(uri) if uri.scheme_str() == Some("https") => {
+            let message = format!("{}s over TLS: not available in this version", expected.what);
             context
-                .error(webhook.id, "webhooks over TLS: not available in this version", "not available")
+                .error(written.id, message, "not available")
                 .help("name an `http` URL, such as a relay on this machine");
         }
         _ => {
-            let message = format!("{} is not the URL of a webhook", context.quote(webhook.id));
+            let message = format!("{} is not the URL of a {}", context.quote(written.id), expected.what);
             context
-                .error(webhook.id, message, "not an http URL")
-                .help("write a URL such as \"http://127.0.0.1:9000/alerts\"");
+                .error(written.id, message, "not an http URL")
+                .help(format!("write a URL such as \"{}\"", expected.example));
         }
     }
     None
 }
 
+/// Fields that every line has.
+const FIXED_FIELDS: [&str; 4] = ["time", "level", "msg", "component"];
+
 fn known_fields(context: &mut Context<'_>, written: &List<String>) -> Vec<String> {
     let mut fields = Vec::new();
     for field in written.iter() {
-        if ACCESS_LOG_FIELDS.contains(&field.value.as_str()) {
+        if FIXED_FIELDS.contains(&field.value.as_str()) || field.value.parse::<Field>().is_ok() {
             fields.push(field.value.clone());
             continue;
         }
-        let help = suggest::did_you_mean(&field.value, ACCESS_LOG_FIELDS.iter().copied())
-            .unwrap_or_else(|| format!("fields are {}", suggest::list(ACCESS_LOG_FIELDS, "and")));
+        let known: Vec<&str> = FIXED_FIELDS.into_iter().chain(Field::ALL.map(Field::name)).collect();
+        let help = suggest::did_you_mean(&field.value, known.iter().copied())
+            .unwrap_or_else(|| format!("fields are {}", suggest::list(&known, "and")));
         let message = format!("the access log has no field {}", context.quote(field.id));
         context.error(field.id, message, "unknown field").help(help);
     }
     fields
-}
-
-/// Shares of what is recorded that are not shares.
-pub(super) fn check(context: &mut Context<'_>, root: &Root) {
-    if let Some(sample) = root.tracing.as_ref().and_then(|tracing| tracing.value.sample.as_ref()) {
-        context.fraction(sample);
-    }
 }

@@ -37,6 +37,10 @@ pub(crate) struct TrafficDump {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tracing {
-    pub(crate) endpoint: Option<String>,
+    /// An OpenTelemetry collector that takes OTLP over HTTP; without it `traceparent` passes as it came.
+    pub(crate) endpoint: Option<At<String>>,
+    /// The share of requests that are traced where whoever sent them has not decided it: 1.
     pub(crate) sample: Option<At<f64>>,
+    /// What the gateway is called in traces: `gatewayd`.
+    pub(crate) service_name: Option<String>,
 }

@@ -7,7 +7,8 @@ use http::StatusCode;
 
 use super::field::Field;
 use super::json::{Clock, Line, clipped};
-use crate::{Exchange, FailureKind};
+use crate::trace::TraceId;
+use crate::{Exchange, FailureKind, Trace};
 
 /// No text is kept longer than this, so that the queue's memory is bounded whatever clients send.
 const MAX_TEXT_BYTES: usize = 2048;
@@ -35,6 +36,7 @@ pub(super) struct Entry {
     ends: [u32; TEXTS],
     has_rule: bool,
     has_backend: bool,
+    trace: Option<TraceId>,
     client_ip: IpAddr,
     status: StatusCode,
     broken: bool,
@@ -74,6 +76,7 @@ impl Entry {
             ends,
             has_rule: exchange.rule.is_some(),
             has_backend: exchange.backend.is_some(),
+            trace: exchange.trace.map(Trace::id),
             client_ip: exchange.client_ip,
             status: exchange.status,
             broken,
@@ -125,6 +128,10 @@ impl Entry {
             Field::DurationMs => line.milliseconds(key, self.duration),
             Field::UpstreamMs => match self.upstream_latency {
                 Some(latency) => line.milliseconds(key, latency),
+                None => line.literal(key, None),
+            },
+            Field::TraceId => match self.trace {
+                Some(id) => line.safe_text(key, id),
                 None => line.literal(key, None),
             },
             Field::BackendConnections => line.number(key, self.backend_active.into()),

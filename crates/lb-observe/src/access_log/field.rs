@@ -39,6 +39,8 @@ pub enum Field {
     Upstream,
     /// Milliseconds from sending the last attempt to its response head.
     UpstreamMs,
+    /// The id of the trace, where there is tracing.
+    TraceId,
 }
 
 /// A field that does not exist, with those that do.
@@ -51,7 +53,7 @@ pub struct UnknownField {
 
 impl Field {
     /// Every field.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Rule,
         Self::Backend,
         Self::Method,
@@ -69,6 +71,7 @@ impl Field {
         Self::Host,
         Self::Upstream,
         Self::UpstreamMs,
+        Self::TraceId,
     ];
 
     /// What a line has where nothing else is asked for.
@@ -109,6 +112,7 @@ impl Field {
             Self::Host => "host",
             Self::Upstream => "upstream",
             Self::UpstreamMs => "upstream_ms",
+            Self::TraceId => "trace_id",
         }
     }
 }
