@@ -36,6 +36,7 @@ mod operating;
 mod overload;
 mod queueing;
 mod real_servers;
+mod reload;
 mod retries;
 mod routing;
 mod seeds;

@@ -44,9 +44,15 @@ impl Bound {
 
     /// Begins to answer.
     pub(crate) fn serve(self, pages: Arc<Pages>, api: Api, board: Arc<Board>) -> Admin {
+        let api = Arc::new(api);
         let task = tokio::spawn(control::serve(self.listener, move |request| {
-            let response = answer(&pages, &api, &board, &request);
-            async move { response }
+            let (pages, api, board) = (Arc::clone(&pages), Arc::clone(&api), Arc::clone(&board));
+            async move {
+                match request.head.uri.path() {
+                    "/api/reload" => api.reload(&request).await.map(ControlBody::from),
+                    _ => answer(&pages, &api, &board, &request),
+                }
+            }
         }));
         Admin { address: self.address, task }
     }

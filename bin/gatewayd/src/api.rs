@@ -4,7 +4,7 @@
 //! and then only under a name of this machine's, so that no web page can reach the address through a visitor's browser.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -16,6 +16,8 @@ use lb_http::control::ControlRequest;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::exit::Failure;
+use crate::reload::{Cause, Reloading};
 use crate::status::LiveStatus;
 
 /// The paths below which changes are made.
@@ -24,7 +26,28 @@ const PREFIX: &str = "/api/";
 /// The writing side of the admin address.
 pub(crate) struct Api {
     live: Arc<LiveStatus>,
-    token: Option<Secret>,
+    token: Token,
+    /// Where there is a file to be read again.
+    reloading: Option<Arc<Reloading>>,
+}
+
+/// The admin token in force, if one is asked for.
+#[derive(Clone)]
+pub(crate) struct Token(Arc<Mutex<Option<Secret>>>);
+
+impl Token {
+    pub(crate) fn new(token: Option<Secret>) -> Self {
+        Self(Arc::new(Mutex::new(token)))
+    }
+
+    /// Another one is in force.
+    pub(crate) fn set(&self, token: Option<Secret>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    fn secret(&self) -> Option<Secret> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// What a change of a backend is asked for with.
@@ -47,8 +70,33 @@ struct Refused {
 }
 
 impl Api {
-    pub(crate) fn new(live: Arc<LiveStatus>, token: Option<Secret>) -> Self {
-        Self { live, token }
+    pub(crate) fn new(live: Arc<LiveStatus>, token: Token, reloading: Option<Arc<Reloading>>) -> Self {
+        Self { live, token, reloading }
+    }
+
+    /// `POST /api/reload`, and `?dry_run` for the plan alone: what changes, or what is wrong with the file.
+    pub(crate) async fn reload(&self, request: &ControlRequest) -> Response<Bytes> {
+        let action = "reload";
+        let allowed = self.must_post(request).and_then(|()| {
+            self.authorise(&request.head.headers, request.peer)?;
+            let none = "this gateway runs without a configuration file";
+            self.reloading.as_ref().ok_or_else(|| refused(StatusCode::CONFLICT, "no_file", none))
+        });
+        let reloading = match allowed {
+            Ok(reloading) => reloading,
+            Err(refused) => return refused.response(action, request.peer),
+        };
+        let query = request.head.uri.query().unwrap_or_default();
+        let dry_run = query.split('&').any(|part| matches!(part, "dry_run" | "dry_run=true" | "dry_run=1"));
+        tracing::info!(component = "admin", action, dry_run, peer = %request.peer, "reload asked for");
+        let result = match dry_run {
+            true => reloading.plan().await,
+            false => reloading.reload(Cause::Command).await,
+        };
+        match result {
+            Ok(done) => answer(StatusCode::OK, "application/json", &done.json(dry_run)),
+            Err(failure) => rejected(&failure, dry_run),
+        }
     }
 
     /// The answer, where the path is one of these.
@@ -67,13 +115,7 @@ impl Api {
         if !["drain", "undrain", "weight"].contains(&action) {
             return Err(unknown());
         }
-        if request.head.method != Method::POST {
-            return Err(refused(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "changes are made by POST",
-            ));
-        }
+        self.must_post(request)?;
         self.authorise(&request.head.headers, request.peer)?;
         let bad = |detail: String| refused(StatusCode::BAD_REQUEST, "bad_request", detail);
         let asked: Asked = serde_json::from_slice(&request.body).map_err(|error| {
@@ -108,10 +150,18 @@ impl Api {
         Ok(json!({ "action": action, "backend": asked.backend, "changed": changed }))
     }
 
+    fn must_post(&self, request: &ControlRequest) -> Result<(), Refused> {
+        let detail = "changes are made by POST";
+        match request.head.method == Method::POST {
+            true => Ok(()),
+            false => Err(refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)),
+        }
+    }
+
     /// Whether this peer may make changes.
     fn authorise(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<(), Refused> {
         let field = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let Some(token) = &self.token else {
+        let Some(token) = self.token.secret() else {
             let forbidden = |detail: &str| Err(refused(StatusCode::FORBIDDEN, "forbidden", detail));
             let host = field(header::HOST).unwrap_or_default();
             if !peer.ip().to_canonical().is_loopback() {
@@ -160,6 +210,27 @@ impl Refused {
         }
         response
     }
+}
+
+/// A configuration that is refused: for programs each diagnostic, for people the text that `check` prints.
+fn rejected(failure: &Failure, dry_run: bool) -> Response<Bytes> {
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    let diagnostics: &[_] = match failure {
+        Failure::Config(diagnostics) => diagnostics.as_slice(),
+        _ => &[],
+    };
+    let document = json!({
+        "type": "about:blank",
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "detail": failure.first_line(),
+        "code": "rejected",
+        "result": "rejected",
+        "dry_run": dry_run,
+        "diagnostics": diagnostics,
+        "rendered": failure.text(false),
+    });
+    answer(status, "application/problem+json", &document)
 }
 
 fn refused(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Refused {

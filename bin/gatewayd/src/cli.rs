@@ -46,6 +46,9 @@ pub(crate) enum Command {
     /// Read a traffic dump
     #[command(subcommand)]
     Dump(Dump),
+    /// Have a running gateway read its configuration again
+    #[command(after_help = RELOAD_HELP)]
+    Reload(Reload),
     /// Show a running gateway's upstreams and backends
     Status(Status),
     /// Watch a running gateway in the terminal
@@ -55,7 +58,7 @@ pub(crate) enum Command {
     Drain(Change),
     /// Give a drained backend requests again
     Undrain(Change),
-    /// Change a backend's share of requests until the next start
+    /// Change a backend's share of requests until the next start, or until the file changes it
     Weight(SetWeight),
 }
 
@@ -68,6 +71,10 @@ pub(crate) struct Run {
     /// The strategy of rules and upstreams that name none; beats LB_STRATEGY and the file
     #[arg(long, value_name = "NAME")]
     pub(crate) strategy: Option<String>,
+
+    /// Read the file again whenever it changes; SIGHUP and `gatewayd reload` do so at any time
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Args)]
@@ -203,6 +210,26 @@ pub(crate) struct AdminAt {
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) admin: AdminAt,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const RELOAD_HELP: &str = "\
+Prints what changes, once it is in force in every worker. Requests under way end as they began; what is not changed keeps
+its connections, figures and health. A file that is refused changes nothing.
+
+Exit status: 0 in force, 78 refused, 1 not reached.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
     #[command(flatten)]
     pub(crate) admin: AdminAt,
 

@@ -31,7 +31,7 @@ pub(crate) fn demo() -> Outcome {
         let sources = Sources::text("demo.toml", Format::Toml, CONFIGURATION).environment(addresses);
         let loaded = lb_config::load(&sources)?;
         let admin = loaded.admin.as_ref().map(|admin| admin.address);
-        let running = Running::start(loaded, Home::Demo).await?;
+        let running = Running::start(loaded, Home::Demo, None).await?;
         welcome(&running, admin);
         until_stopped(running, stop).await
     })

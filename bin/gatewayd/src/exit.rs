@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     Config(Diagnostics),
     /// The configuration cannot be put in force here; the sentence says what to do.
     Refused(String),
+    /// The configuration is refused by a running gateway, in these words.
+    Told(String),
     /// Anything else.
     Other(anyhow::Error),
 }
@@ -46,20 +48,41 @@ impl From<StartError> for Failure {
 impl Failure {
     /// Says what is wrong and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
+        say(self.text(std::io::stderr().is_terminal()).trim_end());
         match self {
-            Self::Config(diagnostics) => {
-                say(diagnostics.render(std::io::stderr().is_terminal()).trim_end());
-                ExitCode::from(CONFIG)
-            }
-            Self::Refused(reason) => {
-                say(&format!("error: {reason}"));
-                ExitCode::from(CONFIG)
-            }
-            Self::Other(error) => {
-                say(&format!("error: {error:#}"));
-                ExitCode::FAILURE
-            }
+            Self::Config(_) | Self::Refused(_) | Self::Told(_) => ExitCode::from(CONFIG),
+            Self::Other(_) => ExitCode::FAILURE,
         }
+    }
+
+    /// What is wrong, for people, with ANSI colours if asked for.
+    pub(crate) fn text(&self, color: bool) -> String {
+        match self {
+            Self::Config(diagnostics) => diagnostics.render(color),
+            Self::Told(text) => text.clone(),
+            Self::Refused(reason) => format!("error: {reason}"),
+            Self::Other(error) => format!("error: {error:#}"),
+        }
+    }
+
+    /// The same in a line.
+    pub(crate) fn first_line(&self) -> String {
+        if let Self::Config(diagnostics) = self
+            && let Some(first) =
+                diagnostics.as_slice().iter().find(|found| found.severity == lb_config::Severity::Error)
+        {
+            let place = match (&first.file, first.line) {
+                (Some(file), Some(line)) => format!("{file}:{line}: "),
+                (Some(file), None) => format!("{file}: "),
+                _ => String::new(),
+            };
+            let more = match diagnostics.errors() {
+                0 | 1 => String::new(),
+                errors => format!(" (and {} more)", errors - 1),
+            };
+            return format!("{place}{}{more}", first.message);
+        }
+        self.text(false).lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
     }
 }
 

@@ -14,11 +14,13 @@ mod exit;
 mod logging;
 mod operate;
 mod proxy;
+mod reload;
 mod run;
 mod signals;
 mod status;
 mod top;
 mod traces;
+mod watch;
 mod wire;
 
 use std::process::ExitCode;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Some(Command::Backend(backend)) => backend::backend(&backend),
         Some(Command::Check(check)) => check::check(&check),
         Some(Command::Dump(command)) => dump::dump(&command),
+        Some(Command::Reload(reload)) => operate::reload(&reload),
         Some(Command::Status(status)) => operate::status(&status),
         Some(Command::Drain(change)) => operate::drain(&change, "drain"),
         Some(Command::Undrain(change)) => operate::drain(&change, "undrain"),

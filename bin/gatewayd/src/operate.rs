@@ -1,4 +1,4 @@
-//! `gatewayd status`, `drain`, `undrain`, `weight`: a running gateway's admin address, from the command line.
+//! `gatewayd status`, `reload`, `drain`, `undrain`, `weight`: a running gateway's admin address, from the command line.
 
 use std::time::Duration;
 
@@ -8,12 +8,14 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::exit::print;
+use crate::exit::{self, Failure, print};
 use crate::run::control_runtime;
 use crate::{Outcome, cli, client};
 
 /// How long the gateway may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// The same for reading a configuration anew, which may be large and have names to resolve.
+const RELOAD_DEADLINE: Duration = Duration::from_secs(60);
 
 /// `gatewayd status`.
 pub(crate) fn status(args: &cli::Status) -> Outcome {
@@ -21,6 +23,27 @@ pub(crate) fn status(args: &cli::Status) -> Outcome {
     match args.json {
         true => print(&document.to_string()),
         false => print(table(&document).trim_end()),
+    }
+    Ok(())
+}
+
+/// `gatewayd reload`: refused as `check` would refuse it, with its exit status.
+pub(crate) fn reload(args: &cli::Reload) -> Outcome {
+    let path = if args.dry_run { "/api/reload?dry_run" } else { "/api/reload" };
+    let (status, document) = send(&args.admin, Method::POST, path, None, RELOAD_DEADLINE)?;
+    if status == StatusCode::UNPROCESSABLE_ENTITY {
+        if args.json {
+            print(&document.to_string());
+        }
+        return Err(Failure::Told(field(&document, "rendered")));
+    }
+    let document = good(&args.admin, status, document)?;
+    for warning in document.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+        exit::say(&format!("warning: {}", field(warning, "message")));
+    }
+    match args.json {
+        true => print(&document.to_string()),
+        false => print(&field(&document, "summary")),
     }
     Ok(())
 }
@@ -50,6 +73,29 @@ fn change(args: &cli::Change, action: &str, weight: Option<f64>) -> Outcome {
 
 /// One question to the admin address; what is no success is an error in its own words.
 fn ask(admin: &cli::AdminAt, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    let (status, document) = send(admin, method, path, body, DEADLINE)?;
+    good(admin, status, document)
+}
+
+fn good(admin: &cli::AdminAt, status: StatusCode, document: Value) -> anyhow::Result<Value> {
+    if status != StatusCode::OK {
+        let detail = document.get("detail").and_then(Value::as_str).unwrap_or("no reason was given");
+        bail!("{} answered {status}: {detail}", address(admin));
+    }
+    Ok(document)
+}
+
+fn address(admin: &cli::AdminAt) -> &str {
+    admin.admin.strip_prefix("http://").unwrap_or(&admin.admin).trim_end_matches('/')
+}
+
+fn send(
+    admin: &cli::AdminAt,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+    deadline: Duration,
+) -> anyhow::Result<(StatusCode, Value)> {
     let mut request = Request::builder().method(method).uri(path).header(header::ACCEPT, "application/json");
     if let Some(token) = &admin.token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -59,19 +105,13 @@ fn ask(admin: &cli::AdminAt, method: Method, path: &str, body: Option<&Value>) -
     }
     let body = body.map(Value::to_string).unwrap_or_default();
     let request = request.body(Full::new(Bytes::from(body))).context("not a token")?;
-    let address = admin.admin.strip_prefix("http://").unwrap_or(&admin.admin).trim_end_matches('/');
-    let (status, answer) = control_runtime()?.block_on(client::send(address, request, DEADLINE))?;
-    let document: Value = serde_json::from_slice(&answer).unwrap_or_default();
-    if status != StatusCode::OK {
-        let detail = document.get("detail").and_then(Value::as_str).unwrap_or("no reason was given");
-        bail!("{address} answered {status}: {detail}");
-    }
-    Ok(document)
+    let (status, answer) = control_runtime()?.block_on(client::send(address(admin), request, deadline))?;
+    Ok((status, serde_json::from_slice(&answer).unwrap_or_default()))
 }
 
 /// The upstreams and backends, for people.
 fn table(document: &Value) -> String {
-    let mut lines = String::new();
+    let mut lines = configuration(document);
     for upstream in document.get("upstreams").and_then(Value::as_array).into_iter().flatten() {
         lines.push_str(&format!("{}\n", field(upstream, "name")));
         for backend in upstream.get("backends").and_then(Value::as_array).into_iter().flatten() {
@@ -87,6 +127,22 @@ fn table(document: &Value) -> String {
         }
     }
     lines
+}
+
+/// Where the configuration came from, and how the last reload ended.
+fn configuration(document: &Value) -> String {
+    let Some(configuration) = document.get("configuration").filter(|it| it["file"].is_string()) else {
+        return String::new();
+    };
+    let (file, since) = (field(configuration, "file"), field(configuration, "loaded_at"));
+    let reload = match configuration.get("last_reload").filter(|reload| reload.is_object()) {
+        Some(reload) => {
+            let (result, time) = (field(reload, "result"), field(reload, "time"));
+            format!("last reload {result} at {time}: {}\n", field(reload, "detail"))
+        }
+        None => String::new(),
+    };
+    format!("configuration {file}, in force since {since}\n{reload}")
 }
 
 fn field(table: &Value, name: &str) -> String {

@@ -1,14 +1,16 @@
 //! `gatewayd run`: load a configuration, serve it, drain.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use lb_config::{Loaded, Sources};
 
 use crate::exit::{self, Failure};
-use crate::signals::Stop;
+use crate::reload::{Cause, Source};
+use crate::signals::{Hangup, Stop};
 use crate::wire::{Home, Running};
-use crate::{Outcome, cli, demo};
+use crate::{Outcome, cli, demo, watch};
 
 /// `gatewayd run` and `gatewayd start`.
 pub(crate) fn run(args: &cli::Run) -> Outcome {
@@ -19,7 +21,27 @@ pub(crate) fn run(args: &cli::Run) -> Outcome {
                 .to_owned(),
         )
     })?;
-    serve(load(path, args.strategy.as_deref())?)
+    let source = Source { path, strategy: args.strategy.clone() };
+    let loaded = source.load()?;
+    control_runtime()?.block_on(async {
+        let stop = Stop::listen()?;
+        let mut hangup = Hangup::listen()?;
+        let running = Running::start(loaded, Home::Plain, Some(source)).await?;
+        if let Some(reloading) = running.reloading() {
+            let (by_signal, by_file) = (Arc::clone(reloading), Arc::clone(reloading));
+            if args.watch {
+                tokio::spawn(watch::watch(by_file));
+            }
+            tokio::spawn(async move {
+                loop {
+                    hangup.next().await;
+                    // What is wrong with it has been said.
+                    drop(by_signal.reload(Cause::Signal).await);
+                }
+            });
+        }
+        until_stopped(running, stop).await
+    })
 }
 
 /// `gatewayd` alone.
@@ -39,11 +61,11 @@ pub(crate) fn load(path: PathBuf, strategy: Option<&str>) -> Result<Loaded, Fail
     Ok(lb_config::load(&sources)?)
 }
 
-/// Serves a configuration until a signal, then drains.
+/// Serves a configuration that has no file until a signal, then drains.
 pub(crate) fn serve(loaded: Loaded) -> Outcome {
     control_runtime()?.block_on(async {
         let stop = Stop::listen()?;
-        let running = Running::start(loaded, Home::Plain).await?;
+        let running = Running::start(loaded, Home::Plain, None).await?;
         until_stopped(running, stop).await
     })
 }

@@ -1,4 +1,4 @@
-//! The signals that end the program.
+//! The signals that end the program, and the one that has it read its configuration again.
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,5 +22,20 @@ impl Stop {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// SIGHUP.
+pub(crate) struct Hangup(Signal);
+
+impl Hangup {
+    /// Begins to listen; from here on the signal no longer kills the process.
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        signal(SignalKind::hangup()).map(Self).context("cannot listen for signals")
+    }
+
+    /// Waits for the next one; several that come together are one.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
     }
 }

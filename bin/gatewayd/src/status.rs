@@ -1,6 +1,6 @@
 //! The running gateway as its status pages see it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -16,6 +16,8 @@ use lb_http::config::{GatewayConfig, RuleConfig};
 use lb_observe::Registry;
 use lb_router::PathConfig;
 
+use crate::reload::History;
+
 /// This program's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -24,24 +26,39 @@ pub(crate) struct LiveStatus {
     started: Instant,
     workers: usize,
     registry: Arc<Registry>,
+    /// What the configuration in force says.
+    described: Mutex<Arc<Described>>,
+    history: Mutex<History>,
+    gateway: OnceLock<lb_http::GatewayView>,
+}
+
+struct Described {
     default_strategy: String,
     features: Features,
     rules: Vec<RuleView>,
-    gateway: OnceLock<lb_http::GatewayView>,
 }
 
 impl LiveStatus {
     /// Knows the configuration; the engine is connected once it runs.
-    pub(crate) fn new(config: &GatewayConfig, registry: Arc<Registry>) -> Self {
+    pub(crate) fn new(config: &GatewayConfig, file: Option<String>, registry: Arc<Registry>) -> Self {
         Self {
             started: Instant::now(),
             workers: config.workers.get(),
             registry,
-            default_strategy: default_strategy(config),
-            features: features(config),
-            rules: config.rules.iter().map(|rule| rule_view(rule, config)).collect(),
+            described: Mutex::new(Arc::new(Described::of(config))),
+            history: Mutex::new(History::new(file)),
             gateway: OnceLock::new(),
         }
+    }
+
+    /// Another configuration is in force.
+    pub(crate) fn describe(&self, config: &GatewayConfig) {
+        *lock(&self.described) = Arc::new(Described::of(config));
+    }
+
+    /// How a reload ended: what changed, or why it was refused, in a line.
+    pub(crate) fn reloaded(&self, result: Result<String, String>) {
+        lock(&self.history).reloaded(result);
     }
 
     /// The engine is running.
@@ -55,9 +72,25 @@ impl LiveStatus {
     }
 }
 
+impl Described {
+    fn of(config: &GatewayConfig) -> Self {
+        Self {
+            default_strategy: default_strategy(config),
+            features: features(config),
+            rules: config.rules.iter().map(|rule| rule_view(rule, config)).collect(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is in it is replaced whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl StatusSource for LiveStatus {
     fn view(&self) -> GatewayView {
         let gateway = self.gateway.get();
+        let described = Arc::clone(&lock(&self.described));
         let upstreams = gateway.map(lb_http::GatewayView::upstreams).unwrap_or_default();
         let upstreams = upstreams.into_iter().map(|upstream| UpstreamView {
             strategy: upstream.strategy.to_owned(),
@@ -75,14 +108,15 @@ impl StatusSource for LiveStatus {
             version: VERSION,
             uptime: self.started.elapsed(),
             draining: gateway.is_some_and(lb_http::GatewayView::is_draining),
-            default_strategy: self.default_strategy.clone(),
+            default_strategy: described.default_strategy.clone(),
             strategies: strategy::ALL
                 .iter()
                 .map(|row| StrategyView { name: row.name, summary: row.summary })
                 .collect(),
-            rules: self.rules.clone(),
+            rules: described.rules.clone(),
             upstreams: upstreams.collect(),
-            features: self.features,
+            features: described.features,
+            configuration: Some(lock(&self.history).view()),
         }
     }
 }

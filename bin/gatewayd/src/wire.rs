@@ -1,6 +1,6 @@
 //! Puts the pieces together: figures, log, pages, engine, admin address.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lb_admin::StatusPages;
@@ -16,8 +16,9 @@ use lb_trace::Traces;
 
 use crate::admin::{Admin, Bound};
 use crate::alerts::Alerts;
-use crate::api::Api;
+use crate::api::{Api, Token};
 use crate::exit::{self, Failure};
+use crate::reload::{Beside, Parts, Reloading, Source};
 use crate::status::{LiveStatus, Pages};
 use crate::{access, status, traces};
 
@@ -33,28 +34,33 @@ pub(crate) enum Home {
 /// How long the last of log, dump and traces may each take to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
+/// How often what is configured no more is looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
+
 /// A gateway with everything around it.
 pub(crate) struct Running {
     gateway: Gateway,
     log: Option<Arc<AccessLog>>,
     traces: Option<Arc<Traces>>,
     dumps: Arc<Dumps>,
-    shutdown_timeout: Duration,
+    shutdown_timeout: Arc<Mutex<Duration>>,
+    reloading: Option<Arc<Reloading>>,
     _admin: Option<Admin>,
 }
 
 impl Running {
-    /// Starts all of it, or nothing.
-    pub(crate) async fn start(loaded: Loaded, home: Home) -> Result<Self, Failure> {
+    /// Starts all of it, or nothing. What comes from a file can be read again.
+    pub(crate) async fn start(loaded: Loaded, home: Home, source: Option<Source>) -> Result<Self, Failure> {
         let started = Instant::now();
         warn(&loaded.warnings);
         let Loaded { config, admin, access_log, alerts, tracing, .. } = loaded;
         let registry = Arc::new(Registry::default());
         let control = ControlMetrics::install().ok().map(Arc::new);
         let log = access::start(&access_log, tracing.is_some())?;
-        let traces = traces::start(tracing)?;
+        let traces = traces::start(tracing.clone())?;
 
-        let live = Arc::new(LiveStatus::new(&config, Arc::clone(&registry)));
+        let file = source.as_ref().map(|source| source.path.display().to_string());
+        let live = Arc::new(LiveStatus::new(&config, file, Arc::clone(&registry)));
         let pages = |with_home: fn(StatusPages) -> StatusPages| {
             let pages = StatusPages::new(Arc::clone(&live) as Arc<_>, Arc::clone(&registry));
             let pages = match &control {
@@ -72,7 +78,8 @@ impl Running {
         recorders.extend(log.iter().map(|log| Arc::clone(log) as Arc<dyn Recorder>));
         recorders.extend(traces.iter().map(|traces| Arc::clone(traces) as Arc<dyn Recorder>));
 
-        let token = admin.as_ref().and_then(|admin| admin.token.clone());
+        let token = Token::new(admin.as_ref().and_then(|admin| admin.token.clone()));
+        let beside = Beside { admin: admin.clone(), alerts: alerts.clone(), access_log, tracing };
         let admin = match &admin {
             Some(admin) => Some((Bound::bind(admin).await?, Watched::new(&live, &registry, &config))),
             None => None,
@@ -97,7 +104,25 @@ impl Running {
         let gateway = Gateway::start(&config, &registry, attachments).await?;
         let board = watched().map(|watched| Arc::clone(&watched.board)).next();
         tokio::spawn(keep_rates(Arc::clone(&registry), board));
-        let api = Api::new(Arc::clone(&live), token);
+        let shutdown_timeout = Arc::new(Mutex::new(config.shutdown_timeout));
+        let reloading = source.map(|source| {
+            Reloading::new(Parts {
+                source,
+                reloader: gateway.reloader(),
+                live: Arc::clone(&live),
+                token: token.clone(),
+                beside,
+                shutdown_timeout: Arc::clone(&shutdown_timeout),
+            })
+        });
+        if let Some(reloading) = &reloading {
+            tokio::spawn(forget_what_is_gone(
+                Arc::clone(reloading),
+                Arc::clone(&registry),
+                Arc::clone(&dumps),
+            ));
+        }
+        let api = Api::new(Arc::clone(&live), token, reloading.clone());
         let dashboard = || pages(StatusPages::with_dashboard);
         let admin = admin.map(|(bound, watched)| bound.serve(dashboard(), api, watched.board));
         for (name, address) in gateway.addresses() {
@@ -107,7 +132,7 @@ impl Running {
             tracing::info!(address = %admin.address(), "admin address");
         }
         tracing::info!(version = status::VERSION, startup = ?started.elapsed(), "gatewayd is up");
-        Ok(Self { gateway, log, traces, dumps, shutdown_timeout: config.shutdown_timeout, _admin: admin })
+        Ok(Self { gateway, log, traces, dumps, shutdown_timeout, reloading, _admin: admin })
     }
 
     pub(crate) fn addresses(&self) -> &[(String, std::net::SocketAddr)] {
@@ -115,12 +140,18 @@ impl Running {
     }
 
     pub(crate) fn shutdown_timeout(&self) -> Duration {
-        self.shutdown_timeout
+        *self.shutdown_timeout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the configuration again, where there is a file.
+    pub(crate) fn reloading(&self) -> Option<&Arc<Reloading>> {
+        self.reloading.as_ref()
     }
 
     /// Drains; true where every request in flight finished in time.
     pub(crate) async fn shut_down(self) -> bool {
-        let drained = self.gateway.shut_down(self.shutdown_timeout).await;
+        let timeout = self.shutdown_timeout();
+        let drained = self.gateway.shut_down(timeout).await;
         if let Some(log) = self.log {
             log.flush(LAST_LINES);
         }
@@ -157,6 +188,22 @@ async fn keep_rates(registry: Arc<Registry>, board: Option<Arc<Board>>) {
         registry.tick(Instant::now());
         if let Some(board) = &board {
             board.step(Instant::now());
+        }
+    }
+}
+
+/// Figures and dumps of what is configured no more go once the last exchange has.
+async fn forget_what_is_gone(reloading: Arc<Reloading>, registry: Arc<Registry>, dumps: Arc<Dumps>) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        if reloading.has_reloaded() {
+            let (registry, dumps) = (Arc::clone(&registry), Arc::clone(&dumps));
+            // A dump writes its last lines as it goes.
+            let swept = tokio::task::spawn_blocking(move || {
+                registry.sweep();
+                dumps.sweep();
+            });
+            drop(swept.await);
         }
     }
 }

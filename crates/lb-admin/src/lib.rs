@@ -31,7 +31,8 @@ mod view;
 pub use lb_observe::live::Circuit;
 pub use pages::StatusPages;
 pub use view::{
-    BackendState, BackendView, Features, GatewayView, RuleView, StatusSource, StrategyView, UpstreamView,
+    BackendState, BackendView, ConfigurationView, Features, GatewayView, ReloadView, RuleView, StatusSource,
+    StrategyView, UpstreamView,
 };
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ impl Gateway {
                 backends: backends.into(),
             }],
             features: Features { traffic_dump: true, health_check: true, sample_rate: 0.3 },
+            configuration: None,
         };
         Self { registry, view }
     }

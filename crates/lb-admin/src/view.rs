@@ -33,6 +33,28 @@ pub struct GatewayView {
     pub upstreams: Vec<UpstreamView>,
     /// What is turned on.
     pub features: Features,
+    /// Where the configuration came from, and how the last attempt to read it again ended.
+    pub configuration: Option<ConfigurationView>,
+}
+
+/// The configuration in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigurationView {
+    /// Its file; `None` where there is none.
+    pub file: Option<String>,
+    /// Since when it is in force.
+    pub loaded_at: SystemTime,
+    /// The last attempt to put another one in force.
+    pub reload: Option<ReloadView>,
+}
+
+/// An attempt to put another configuration in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReloadView {
+    /// When it ended.
+    pub time: SystemTime,
+    /// What it changed, or why it was refused, in a line.
+    pub result: Result<String, String>,
 }
 
 /// A strategy that can be asked for.

@@ -9,7 +9,7 @@ use crate::redact::Redaction;
 /// let dump = lb_dump::DumpConfig::default();
 /// assert_eq!((dump.sample_rate, dump.include_body, dump.max_body_size), (1.0, false, 64 << 10));
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DumpConfig {
     /// Where to. Rules that name one directory share its files.
     pub files: FilesConfig,

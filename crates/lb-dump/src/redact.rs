@@ -20,7 +20,7 @@ const ALWAYS: [&str; 4] = ["authorization", "cookie", "set-cookie", "proxy-autho
 /// let redaction = lb_dump::Redaction::parse(["X-Api-Key", "$.password"])?;
 /// # Ok::<(), lb_dump::RedactError>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Redaction {
     /// Of header fields, query parameters and fields of urlencoded forms.
     names: Vec<String>,

@@ -7,6 +7,7 @@
 
 mod run;
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,8 +102,10 @@ impl Supervisor {
         let mut force = self.force();
         let earlier = std::mem::take(&mut force.monitors);
         let saved = if force.generation == 0 { self.saved(&clock) } else { None };
+        let earlier: HashMap<&str, &Arc<HealthMonitor>> =
+            earlier.iter().map(|earlier| (&**earlier.upstream(), earlier)).collect();
         for monitor in &monitors {
-            if let Some(earlier) = earlier.iter().find(|earlier| earlier.upstream() == monitor.upstream()) {
+            if let Some(earlier) = earlier.get(&**monitor.upstream()) {
                 monitor.take_over(earlier, clock.now);
             }
             if let Some(saved) = &saved {

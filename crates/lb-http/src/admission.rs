@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::AddressLimit;
@@ -17,7 +18,7 @@ const SHARDS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Admission {
     /// Client connections in all.
-    pub(crate) max: usize,
+    max: AtomicUsize,
     /// Connections of each address that is counted; an address without one has no entry.
     addresses: [Mutex<HashMap<IpAddr, u32>>; SHARDS],
 }
@@ -31,7 +32,17 @@ pub(crate) struct Seat {
 
 impl Admission {
     pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, addresses: Default::default() })
+        Arc::new(Self { max: AtomicUsize::new(max), addresses: Default::default() })
+    }
+
+    /// Client connections in all at most.
+    pub(crate) fn max(&self) -> usize {
+        self.max.load(Relaxed)
+    }
+
+    /// Changes that. Who is above it stays.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.max.store(max, Relaxed);
     }
 
     /// A seat for an address that is to be counted, unless it has as many as it may.

@@ -12,6 +12,7 @@ use lb_observe::ListenerStats;
 use crate::admission::Seat;
 use crate::config::ListenerConfig;
 use crate::forwarded;
+use crate::listeners::Gate;
 use crate::watch::{Phase, Watch};
 use crate::worker::Worker;
 
@@ -20,17 +21,18 @@ pub(crate) struct Listener {
     pub(crate) config: ListenerConfig,
     pub(crate) head_limits: HeadLimits,
     pub(crate) stats: Arc<ListenerStats>,
+    pub(crate) gate: Rc<Gate>,
 }
 
 impl Listener {
-    pub(crate) fn new(config: ListenerConfig, stats: Arc<ListenerStats>) -> Self {
+    pub(crate) fn new(config: ListenerConfig, stats: Arc<ListenerStats>, gate: Rc<Gate>) -> Self {
         let head_limits = HeadLimits {
             max_head_bytes: config.limits.max_header_bytes,
             max_line_bytes: config.limits.max_header_bytes.min(HeadLimits::default().max_line_bytes),
             max_fields: config.limits.max_headers,
             ..HeadLimits::default()
         };
-        Self { config, head_limits, stats }
+        Self { config, head_limits, stats, gate }
     }
 }
 
@@ -65,6 +67,11 @@ impl Client {
             listener,
             _seat: seat,
         })
+    }
+
+    /// Whether this connection takes no new requests: its listener has been closed.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.listener.gate.is_closing()
     }
 
     /// The first bytes of a request have come.

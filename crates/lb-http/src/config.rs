@@ -14,7 +14,7 @@ use lb_policy::PolicyConfig;
 use lb_router::RouteConfig;
 
 /// Everything one running gateway is told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GatewayConfig {
     /// Worker threads; each has its own listeners, runtime and pool.
     pub workers: NonZeroUsize,
@@ -44,7 +44,7 @@ pub struct GatewayConfig {
 }
 
 /// One address that clients connect to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ListenerConfig {
     /// Unique name, for logs and metrics.
     pub name: String,
@@ -57,7 +57,7 @@ pub struct ListenerConfig {
 }
 
 /// Bounds on one client connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientLimits {
     /// Bytes of a request head (431 above).
     pub max_header_bytes: usize,
@@ -100,7 +100,7 @@ impl Default for ClientLimits {
 }
 
 /// Bounds on idle upstream connections, over the whole process.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolConfig {
     /// All backends together.
     pub max_idle: usize,
@@ -127,7 +127,7 @@ impl Default for PoolConfig {
 }
 
 /// A named group of backends and how one of them is chosen.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct UpstreamConfig {
     /// Unique name.
     pub name: String,
@@ -144,7 +144,7 @@ pub struct UpstreamConfig {
 }
 
 /// One member of an upstream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BackendConfig {
     /// The URL exactly as configured: the backend's identity in logs, metrics and the admin API.
     pub url: String,
@@ -167,7 +167,7 @@ pub struct BackendConfig {
 }
 
 /// One rule: what it matches, where it leads and what happens on the way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RuleConfig {
     /// What it matches and how the path is rewritten.
     pub route: RouteConfig,
@@ -285,7 +285,7 @@ pub struct Redirect {
 }
 
 /// Deadlines of one exchange.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// From the request's arrival to the response head, over all attempts (504).
     pub response_head: Duration,

@@ -95,11 +95,13 @@ impl Conversation {
             if client.watch.is_expired() {
                 return Poll::Ready(Err(if is_idle { NoHead::Over } else { NoHead::Slow }));
             }
-            if is_idle && client.worker.is_draining() {
+            let mut scratch = Self::scratch(client);
+            let filled = self.transport.poll_fill(cx, &mut scratch);
+            // What has come already is served before the connection ends.
+            if filled.is_pending() && is_idle && client.is_draining() {
                 return Poll::Ready(Err(NoHead::Over));
             }
-            let mut scratch = Self::scratch(client);
-            match ready!(self.transport.poll_fill(cx, &mut scratch)) {
+            match ready!(filled) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(NoHead::Over)),
                 Ok(_) if client.watch.phase() == Phase::Idle => client.begin_head(),
                 Ok(_) => {}

@@ -166,7 +166,7 @@ async fn run_policies(
     head: &mut Parts,
 ) -> Result<Option<Response<Bytes>>, Reject> {
     let info = ClientInfo { address: ticket.address(), secure: false };
-    for RulePolicy { policy, stats } in &rule.policies {
+    for RulePolicy { policy, stats } in &*rule.policies {
         let mut verdict = policy.on_request(head, &info);
         loop {
             verdict = match verdict {
@@ -217,7 +217,7 @@ async fn pass_on(
     parts.headers.insert(REQUEST_ID, ticket.request_id().clone());
     let filter = run_response_policies(&ticket, &mut parts);
 
-    let plan = manner.plan(&head, filter.is_some(), client.worker.is_draining() || !upload.is_complete());
+    let plan = manner.plan(&head, filter.is_some(), client.is_draining() || !upload.is_complete());
     let mut passage = Passage::new(head.framing, plan.is_chunked, filter);
     passage.tee(ticket.tee(Side::Response));
     let now = Instant::now();
@@ -264,7 +264,7 @@ async fn own(
     ticket.answered_here(head.status);
     run_response_policies(&ticket, &mut head);
     head.headers.insert(REQUEST_ID, ticket.request_id().clone());
-    let must_close = !upload.discard(&mut conversation.transport) || ticket.client().worker.is_draining();
+    let must_close = !upload.discard(&mut conversation.transport) || ticket.client().is_draining();
     let plan = manner.plan_own(body.len(), must_close);
     let sent = answer::send_own(conversation, &head, &body, &plan, manner, ticket.dump()).await;
     ticket.carried(upload.bytes(), if manner.is_head { 0 } else { body.len() as u64 });

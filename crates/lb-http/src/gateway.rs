@@ -15,20 +15,21 @@ use lb_core::{Backend, Weight};
 use lb_dump::Dumps;
 use lb_health::{Clock, EventSink, HealthView, Supervisor, SupervisorOptions};
 use lb_observe::{Recorder, Registry};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::admission::Admission;
-use crate::config::{GatewayConfig, HedgeAfter, PoolConfig};
+use crate::config::{GatewayConfig, HedgeAfter};
 use crate::descriptors;
 use crate::listen::{self, ListenError};
+use crate::listeners::Opening;
+use crate::reload::{Engine, Force, Open, Reloader, resolve_new};
 use crate::resolve;
-use crate::snapshot::{BuildError, Rule, Snapshot};
-use crate::worker::{self, HANDOVER_QUEUE, Shared, WorkerParts};
+use crate::slots::Slots;
+use crate::snapshot::{BuildError, Builder, Earlier, Rule, Snapshot};
+use crate::worker::{self, HANDOVER_QUEUE, ORDER_QUEUE, Shared, WorkerParts};
 
 /// How often the time that answers take is looked at.
 const PERCENTILE_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the start waits for names to resolve before it goes on without them.
-const RESOLVE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Pages that a listener serves itself, ahead of every rule.
 pub trait LocalPages: Send + Sync {
@@ -72,6 +73,7 @@ pub struct Gateway {
     addresses: Vec<(String, SocketAddr)>,
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
+    reloader: Reloader,
     supervisor: Supervisor,
     supervising: tokio::task::JoinHandle<()>,
     hedging: tokio::task::JoinHandle<()>,
@@ -86,23 +88,28 @@ impl Gateway {
     /// [`StartError`], each with what to do about it.
     pub async fn start(
         config: &GatewayConfig,
-        registry: &Registry,
+        registry: &Arc<Registry>,
         attachments: Attachments,
     ) -> Result<Self, StartError> {
         let workers = config.workers.get();
-        let snapshot = Snapshot::build(config, registry, Some(&attachments.dumps))?;
+        let slots = Arc::default();
+        let dumps = Some(&*attachments.dumps);
+        let builder = Builder { registry, workers, dumps, slots: &slots, earlier: &Earlier::default() };
+        let snapshot = Snapshot::build(config, builder)?;
         let connections = max_connections(config);
-        // Idle connections to backends come out of the same descriptors.
-        let pool = PoolConfig { max_idle: config.pool.max_idle.min(connections), ..config.pool };
         let mut sockets = Vec::new();
         let mut addresses = Vec::new();
-        for listener in &config.listeners {
-            let opened = listen::open(&listener.name, listener.address, workers)?;
+        let mut listeners = Vec::new();
+        for (listener, id) in config.listeners.iter().zip(0..) {
+            let opened = listen::open(&listener.name, listener.address, workers, false)?;
             let local = opened.first().and_then(|socket| socket.local_addr().ok());
-            addresses.push((listener.name.clone(), local.unwrap_or(listener.address)));
+            let local = local.unwrap_or(listener.address);
+            addresses.push((listener.name.clone(), local));
+            listeners.push(Open { id, config: listener.clone(), local });
             sockets.push(opened.into_iter());
         }
-        start_resolving(&snapshot).await;
+        let endpoints: Vec<_> = snapshot.targets().map(|target| Arc::clone(&target.endpoint)).collect();
+        resolve_new(&endpoints).await;
         let (supervisor, supervising) = start_supervising(&snapshot, config, attachments.health);
 
         let shared = Arc::new(Shared {
@@ -120,19 +127,22 @@ impl Gateway {
         }
         let (stop, stopped) = watch::channel(false);
         let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVER_QUEUE)).unzip();
+        let (orders, ordered): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(ORDER_QUEUE)).unzip();
         let mut threads = Vec::new();
-        for (index, inbox) in inboxes.into_iter().enumerate() {
-            let own = sockets.iter_mut().zip(&config.listeners).filter_map(|(sockets, listener)| {
-                let stats = registry.listener(&listener.name, workers);
-                Some((sockets.next()?, listener.clone(), stats))
+        for ((index, inbox), orders) in inboxes.into_iter().enumerate().zip(ordered) {
+            let own = sockets.iter_mut().zip(&listeners).map(|(sockets, Open { id, config, .. })| Opening {
+                id: *id,
+                config: config.clone(),
+                stats: registry.listener(&config.name, workers),
+                socket: sockets.next(),
             });
             let parts = WorkerParts {
                 index,
                 shared: Arc::clone(&shared),
-                pool,
                 listeners: own.collect(),
                 peers: peers.clone(),
                 inbox,
+                orders,
                 stop: stopped.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
@@ -142,7 +152,25 @@ impl Gateway {
             });
             threads.push(thread.map_err(StartError::Worker)?);
         }
-        Ok(Self { shared, addresses, stop, workers: threads, supervisor, supervising, hedging })
+        let next_listener = listeners.len() as u64;
+        let resolving = tokio::spawn(resolve::keep_resolving(endpoints));
+        let force = Force { config: Arc::new(config.clone()), listeners, next_listener, resolving };
+        let reloader = Reloader::new(Engine {
+            shared: Arc::clone(&shared),
+            registry: Arc::clone(registry),
+            dumps: attachments.dumps,
+            slots,
+            supervisor: supervisor.clone(),
+            orders,
+            force: Mutex::new(force),
+        });
+        Ok(Self { shared, addresses, stop, workers: threads, reloader, supervisor, supervising, hedging })
+    }
+
+    /// Puts other configurations in force.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// The listeners' names and the addresses they really have.
@@ -179,7 +207,7 @@ impl Gateway {
 }
 
 /// How many clients there may be: what the configuration says, as far as descriptors go.
-fn max_connections(config: &GatewayConfig) -> usize {
+pub(crate) fn max_connections(config: &GatewayConfig) -> usize {
     let room = descriptors::client_connections();
     let Some(wanted) = config.max_connections.map(NonZeroUsize::get) else { return room };
     if wanted > room {
@@ -190,14 +218,6 @@ fn max_connections(config: &GatewayConfig) -> usize {
         );
     }
     wanted.min(room)
-}
-
-/// Looks names up before the first request, but not for long; then keeps them fresh.
-async fn start_resolving(snapshot: &Snapshot) {
-    let targets = snapshot.upstreams.iter().flat_map(|upstream| &upstream.targets);
-    let endpoints: Vec<_> = targets.map(|target| Arc::clone(&target.endpoint)).collect();
-    let _ = tokio::time::timeout(RESOLVE_PATIENCE, resolve::resolve_all(&endpoints)).await;
-    tokio::spawn(resolve::keep_resolving(endpoints));
 }
 
 /// Tells upstreams how long their answers take, where a rule hedges by it.
@@ -242,7 +262,7 @@ impl GatewayView {
     }
 
     /// Changes what the backends of this URL are offered, in one upstream (and what rules made of it) or in all; how many that
-    /// were. It takes effect at once, and lasts until the configuration is loaded anew.
+    /// were. It takes effect at once, and outlives configurations that leave the backend's weight as it is.
     #[must_use]
     pub fn change_backend(&self, upstream: Option<&str>, url: &str, change: BackendChange) -> usize {
         let snapshot = self.shared.snapshot.load();
@@ -312,6 +332,7 @@ pub struct UpstreamView {
 /// # Errors
 /// [`StartError::Build`].
 pub fn validate(config: &GatewayConfig, registry: &Registry) -> Result<(), StartError> {
-    Snapshot::build(config, registry, None)?;
+    let (workers, slots, earlier) = (config.workers.get(), &Arc::new(Slots::default()), &Earlier::default());
+    Snapshot::build(config, Builder { registry, workers, dumps: None, slots, earlier })?;
     Ok(())
 }

@@ -22,15 +22,19 @@ mod gateway;
 mod hedge;
 mod limiter;
 mod listen;
+mod listeners;
 mod pace;
+mod plan;
 mod pool;
 mod queue;
 mod reject;
 mod relay;
+mod reload;
 mod request_id;
 mod resolve;
 mod send;
 mod serve;
+mod slots;
 mod snapshot;
 mod splice;
 mod target;
@@ -45,4 +49,6 @@ pub use gateway::{
     Attachments, BackendChange, Gateway, GatewayView, LocalPages, StartError, UpstreamView, validate,
 };
 pub use listen::ListenError;
+pub use plan::{Changes, Plan, Restart, UpstreamChange};
+pub use reload::Reloader;
 pub use snapshot::BuildError;

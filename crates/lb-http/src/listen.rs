@@ -48,13 +48,19 @@ fn hint(error: &io::Error) -> &'static str {
 ///
 /// With `SO_REUSEPORT` a second process could share the port unnoticed, so a socket without it is bound first:
 /// that fails where anyone else listens on the port. It does not listen itself: a client that connected to it would
-/// be reset.
-pub(crate) fn open(name: &str, address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, ListenError> {
+/// be reset. Where `shares_port` says that a listener of our own has the port (at another address), anyone else would have
+/// been noticed then.
+pub(crate) fn open(
+    name: &str,
+    address: SocketAddr,
+    workers: usize,
+    shares_port: bool,
+) -> Result<Vec<TcpListener>, ListenError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => ListenError::InUse { name: name.to_owned(), address },
         _ => ListenError::Io { name: name.to_owned(), address, source },
     };
-    let probe = bind(address, false).map_err(failed)?;
+    let probe = bind(address, shares_port).map_err(failed)?;
     let local = probe.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
     drop(probe);
     (0..workers)
@@ -85,10 +91,10 @@ mod tests {
     #[test]
     fn a_port_that_is_in_use_is_noticed_even_when_its_owner_shares_it() {
         let any = "127.0.0.1:0".parse().unwrap();
-        let first = open("web", any, 2).unwrap();
+        let first = open("web", any, 2, false).unwrap();
         let address = first[0].local_addr().unwrap();
         assert_eq!(first[1].local_addr().unwrap(), address);
-        let error = open("web", address, 1).unwrap_err();
+        let error = open("web", address, 1, false).unwrap_err();
         assert!(error.to_string().contains("in use by another process"), "{error}");
     }
 }

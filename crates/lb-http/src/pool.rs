@@ -1,22 +1,30 @@
 //! One worker's idle upstream connections: a stack for each backend, so that the warmest is taken first.
 //!
-//! No lock and no key to hash: a backend's connections stand at its index. Bounds hold for the process: each
-//! worker keeps its share of them.
+//! No lock and no key to hash: a backend's connections stand at its [`Slot`]. Bounds hold for the process: each
+//! worker keeps its share of them. Backends that are configured no more have no slot here, so that what comes back from
+//! them is closed.
 
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use crate::config::PoolConfig;
+use crate::slots::Slot;
 use crate::upstream::Connection;
-
-/// Where a backend's connections stand; given out once for each address ever configured.
-pub(crate) type Slot = usize;
 
 /// The idle connections of one worker.
 pub(crate) struct Pool {
     config: Cell<PoolConfig>,
-    idle: RefCell<Vec<Vec<Idle>>>,
+    /// By the slots' places.
+    idle: RefCell<Vec<Stack>>,
     count: Cell<usize>,
+}
+
+/// One backend's connections.
+#[derive(Default)]
+struct Stack {
+    /// Whose turn it is at this place; 0 is nobody's.
+    turn: u32,
+    idle: Vec<Idle>,
 }
 
 struct Idle {
@@ -30,11 +38,33 @@ impl Pool {
         Self { config: Cell::new(share(config, workers)), idle: RefCell::default(), count: Cell::new(0) }
     }
 
+    /// Takes up a configuration: its bounds, and its backends' slots. The connections of all others are closed.
+    pub(crate) fn reconfigure(&self, config: PoolConfig, workers: usize, slots: impl Iterator<Item = Slot>) {
+        self.config.set(share(config, workers));
+        let mut turns = Vec::new();
+        for slot in slots {
+            if turns.len() <= slot.place {
+                turns.resize(slot.place + 1, 0);
+            }
+            if let Some(turn) = turns.get_mut(slot.place) {
+                *turn = slot.turn;
+            }
+        }
+        let mut idle = self.idle.borrow_mut();
+        idle.resize_with(turns.len(), Stack::default);
+        for (stack, turn) in idle.iter_mut().zip(turns) {
+            if stack.turn != turn {
+                *stack = Stack { turn, idle: Vec::new() };
+            }
+        }
+        self.count.set(idle.iter().map(|stack| stack.idle.len()).sum());
+    }
+
     /// The most recently used connection that is still alive; dead ones found on the way are dropped.
     pub(crate) fn take(&self, slot: Slot) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        let stack = idle.get_mut(slot)?;
-        while let Some(mut entry) = stack.pop() {
+        let stack = idle.get_mut(slot.place).filter(|stack| stack.turn == slot.turn)?;
+        while let Some(mut entry) = stack.idle.pop() {
             self.count.set(self.count.get().saturating_sub(1));
             if entry.connection.is_alive() {
                 return Some(entry.connection);
@@ -43,7 +73,7 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection for the next request, or closes it where a bound says so. Where the backend's share is
+    /// Keeps a connection for the next request, or closes it where a bound says so or the backend has gone. Where the backend's share is
     /// full, the connection that has been idle longest makes room.
     pub(crate) fn put(&self, slot: Slot, mut connection: Connection, now: Instant) {
         let config = self.config.get();
@@ -54,10 +84,8 @@ impl Pool {
         }
         connection.mark_reused();
         let mut idle = self.idle.borrow_mut();
-        if idle.len() <= slot {
-            idle.resize_with(slot + 1, Vec::new);
-        }
-        let Some(stack) = idle.get_mut(slot) else { return };
+        let Some(stack) = idle.get_mut(slot.place).filter(|stack| stack.turn == slot.turn) else { return };
+        let stack = &mut stack.idle;
         if stack.len() >= config.max_idle_per_backend {
             stack.remove(0);
         } else if self.count.get() >= config.max_idle {
@@ -72,11 +100,11 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Instant) {
         let config = self.config.get();
         let mut kept = 0;
-        for stack in self.idle.borrow_mut().iter_mut() {
-            stack.retain_mut(|entry| {
+        for Stack { idle, .. } in self.idle.borrow_mut().iter_mut() {
+            idle.retain_mut(|entry| {
                 now.duration_since(entry.since) < config.idle_timeout && entry.connection.is_alive()
             });
-            kept += stack.len();
+            kept += idle.len();
         }
         self.count.set(kept);
     }

@@ -59,7 +59,7 @@ impl Endpoint {
         }
     }
 
-    fn is_unresolved(&self) -> bool {
+    pub(crate) fn is_unresolved(&self) -> bool {
         self.addresses.load().is_empty()
     }
 }

@@ -19,10 +19,10 @@ use crate::watch::Timer;
 pub(crate) async fn connection(stream: TcpStream, client: Rc<Client>) {
     let mut conversation = pin!(converse(stream, Rc::clone(&client)));
     let mut timer = Timer::new(&client.watch);
-    let mut drain = pin!(client.worker.drain_started());
+    let mut drain = pin!(client.listener.gate.closing());
     let mut is_draining = false;
     std::future::poll_fn(|cx| {
-        // Registers for the wake-up; an idle conversation sees the worker's flag when it is polled.
+        // Registers for the wake-up; an idle conversation sees the gate when it is polled.
         is_draining = is_draining || drain.as_mut().poll(cx).is_ready();
         loop {
             if conversation.as_mut().poll(cx).is_ready() {

@@ -1,4 +1,8 @@
 //! One configuration, put in force whole: a request sees exactly one of them from its first byte to its last.
+//!
+//! What a configuration has in common with the one before it takes over as it stands: see [`earlier`].
+
+mod earlier;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,14 +19,16 @@ use lb_router::{RouteError, Router};
 
 use crate::budget::Budget;
 use crate::config::{
-    BackendConfig, GatewayConfig, HedgeAfter, HostHeader, Redirect, RetryConfig, RuleConfig, Timeouts,
-    UpstreamConfig,
+    BackendConfig, GatewayConfig, HedgeAfter, HostHeader, PoolConfig, Redirect, RetryConfig, RuleConfig,
+    Timeouts, UpstreamConfig,
 };
 use crate::hedge::Percentile;
 use crate::limiter::Limiter;
-use crate::pool::Slot;
 use crate::queue::Queue;
 use crate::resolve::Endpoint;
+use crate::slots::{Slot, SlotHolder, Slots};
+
+pub(crate) use self::earlier::Earlier;
 
 /// Why a configuration cannot be put in force.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +82,8 @@ pub enum BuildError {
 pub(crate) struct Snapshot {
     pub(crate) router: Router,
     pub(crate) rules: Vec<Rule>,
-    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) upstreams: Vec<Arc<Upstream>>,
+    pub(crate) pool: PoolConfig,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) underscores_in_headers: bool,
     pub(crate) merge_slashes: bool,
@@ -92,8 +99,8 @@ pub(crate) struct Rule {
     pub(crate) retries: RetryConfig,
     pub(crate) hedge: Option<HedgeAfter>,
     /// A limit, and the figures of what it turned away.
-    pub(crate) limiter: Option<(Limiter, Arc<PolicyStats>)>,
-    pub(crate) policies: Vec<RulePolicy>,
+    pub(crate) limiter: Option<(Arc<Limiter>, Arc<PolicyStats>)>,
+    pub(crate) policies: Arc<[RulePolicy]>,
     pub(crate) dump: Option<RuleDump>,
     pub(crate) stats: Arc<RuleStats>,
 }
@@ -115,11 +122,11 @@ pub(crate) struct Upstream {
     /// In the balancer's order, so that a lease's position leads here.
     pub(crate) targets: Vec<Target>,
     /// Bounds retries.
-    pub(crate) budget: Budget,
+    pub(crate) budget: Arc<Budget>,
     /// Who waits for a free place.
-    pub(crate) queue: Queue,
+    pub(crate) queue: Arc<Queue>,
     /// How long 95 of 100 answers took, for rules that hedge by it.
-    pub(crate) slow: Percentile,
+    pub(crate) slow: Arc<Percentile>,
     pub(crate) stats: Arc<UpstreamStats>,
 }
 
@@ -133,30 +140,35 @@ pub(crate) struct Target {
     pub(crate) slot: Slot,
     pub(crate) stats: Arc<BackendStats>,
     pub(crate) backend: Arc<Backend>,
+    holder: Arc<SlotHolder>,
+}
+
+/// What a snapshot is built with, beside its configuration.
+#[derive(Clone, Copy)]
+pub(crate) struct Builder<'a> {
+    pub(crate) registry: &'a Registry,
+    /// Workers that run.
+    pub(crate) workers: usize,
+    /// `None` where nothing is to be written.
+    pub(crate) dumps: Option<&'a Dumps>,
+    pub(crate) slots: &'a Arc<Slots>,
+    /// What is in force.
+    pub(crate) earlier: &'a Earlier<'a>,
 }
 
 impl Snapshot {
     /// Builds everything a configuration asks for. Opens no socket and resolves no name; nor does it open a file
-    /// where there are no dumps.
-    pub(crate) fn build(
-        config: &GatewayConfig,
-        registry: &Registry,
-        dumps: Option<&Dumps>,
-    ) -> Result<Self, BuildError> {
-        let workers = config.workers.get();
+    /// where there are no dumps. What is in force is not touched.
+    pub(crate) fn build(config: &GatewayConfig, builder: Builder<'_>) -> Result<Self, BuildError> {
         let routes = config.rules.iter().map(|rule| rule.route.clone()).collect();
         let router = Router::new(routes).map_err(BuildError::Routes)?;
-        let mut slots = 0..;
         let upstreams = config
             .upstreams
             .iter()
-            .map(|upstream| Upstream::build(upstream, registry, workers, &mut slots))
+            .map(|upstream| Upstream::build(upstream, builder))
             .collect::<Result<Vec<_>, _>>()?;
-        let rules = config
-            .rules
-            .iter()
-            .map(|rule| Rule::build(rule, registry, workers, dumps))
-            .collect::<Result<Vec<_>, _>>()?;
+        let rules =
+            config.rules.iter().map(|rule| Rule::build(rule, builder)).collect::<Result<Vec<_>, _>>()?;
         if let Some(rule) =
             config.rules.iter().find(|rule| rule.redirect.is_none() && rule.upstream >= upstreams.len())
         {
@@ -166,23 +178,26 @@ impl Snapshot {
             router,
             rules,
             upstreams,
+            pool: config.pool,
             trusted_proxies: config.trusted_proxies.clone(),
             underscores_in_headers: config.underscores_in_headers,
             merge_slashes: config.merge_slashes,
             trace_sample: config.trace_sample,
         })
     }
+
+    /// Every backend of every upstream.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.upstreams.iter().flat_map(|upstream| &upstream.targets)
+    }
 }
 
 impl Rule {
-    fn build(
-        config: &RuleConfig,
-        registry: &Registry,
-        workers: usize,
-        dumps: Option<&Dumps>,
-    ) -> Result<Self, BuildError> {
+    fn build(config: &RuleConfig, builder: Builder<'_>) -> Result<Self, BuildError> {
+        let Builder { registry, workers, .. } = builder;
         let name = config.route.name.as_str();
-        let dump = config.dump.as_ref().zip(dumps).map(|(dump, dumps)| {
+        let earlier = builder.earlier.rule(name);
+        let dump = config.dump.as_ref().zip(builder.dumps).map(|(dump, dumps)| {
             let opened = dumps.open(&dump.files);
             opened
                 .map(|opened| RuleDump::new(name, dump, opened))
@@ -196,17 +211,25 @@ impl Rule {
             retries: config.retries.clone(),
             hedge: config.hedge,
             limiter: config.concurrency.map(|concurrency| {
-                let stats = registry.policy(&config.route.name, "concurrency", workers);
-                (Limiter::new(concurrency, Instant::now()), stats)
-            }),
-            policies: config
-                .policies
-                .iter()
-                .map(|policy| RulePolicy {
-                    policy: policy.build(),
-                    stats: registry.policy(&config.route.name, policy.info().name, workers),
+                let kept = earlier
+                    .filter(|(earlier, _)| earlier.concurrency == config.concurrency)
+                    .and_then(|(_, rule)| rule.limiter.as_ref());
+                kept.cloned().unwrap_or_else(|| {
+                    let stats = registry.policy(name, "concurrency", workers);
+                    (Arc::new(Limiter::new(concurrency, Instant::now())), stats)
                 })
-                .collect(),
+            }),
+            policies: match earlier.filter(|(earlier, _)| earlier.policies == config.policies) {
+                Some((_, rule)) => Arc::clone(&rule.policies),
+                None => config
+                    .policies
+                    .iter()
+                    .map(|policy| RulePolicy {
+                        policy: policy.build(),
+                        stats: registry.policy(name, policy.info().name, workers),
+                    })
+                    .collect(),
+            },
             dump: dump.transpose()?,
             stats: registry.rule(name, workers),
         })
@@ -214,42 +237,52 @@ impl Rule {
 }
 
 impl Upstream {
-    fn build(
-        config: &UpstreamConfig,
-        registry: &Registry,
-        workers: usize,
-        slots: &mut impl Iterator<Item = Slot>,
-    ) -> Result<Self, BuildError> {
+    fn build(config: &UpstreamConfig, builder: Builder<'_>) -> Result<Arc<Self>, BuildError> {
+        let earlier = builder.earlier.upstream(&config.name);
+        if let Some((_, upstream)) = earlier.filter(|(earlier, _)| *earlier == config) {
+            return Ok(Arc::clone(upstream));
+        }
         let strategy_error = |source| BuildError::Strategy { upstream: config.name.clone(), source };
+        let kept = earlier.map(|(config, upstream)| Earlier::targets(config, upstream)).unwrap_or_default();
         let targets = config
             .backends
             .iter()
-            .zip(slots)
-            .map(|(backend, slot)| Target::build(&config.name, backend, registry, workers, slot))
+            .map(|backend| Target::build(&config.name, backend, builder, kept.get(&*backend.url).copied()))
             .collect::<Result<Vec<_>, _>>()?;
         let info = lb_core::strategy::validate(&config.strategy).map_err(strategy_error)?;
         let backends = targets.iter().map(|target| Arc::clone(&target.backend)).collect();
-        let balancer = Arc::new(
-            Balancer::with_options(config.strategy.clone(), backends, config.balancer)
-                .map_err(strategy_error)?,
-        );
+        let strategy = config.strategy.clone();
+        let balancer = match earlier {
+            Some((_, earlier)) => {
+                earlier.balancer.reconfigured(strategy, backends, config.balancer, Instant::now())
+            }
+            None => Balancer::with_options(strategy, backends, config.balancer),
+        };
+        let balancer = Arc::new(balancer.map_err(strategy_error)?);
         let watched =
             config.backends.iter().zip(&targets).map(|(backend, target)| target.watched(backend)).collect();
         let monitor =
             HealthMonitor::new(config.name.as_str(), Arc::clone(&balancer), watched, config.health.clone())
                 .map_err(|source| BuildError::Health { upstream: config.name.clone(), source })?;
-        Ok(Self {
+        let same_queue = earlier.filter(|(earlier, _)| earlier.queue == config.queue);
+        Ok(Arc::new(Self {
             name: config.name.clone(),
             strategy: info.name,
             key: balancer.key_source().clone(),
             balancer,
             monitor,
             targets,
-            budget: Budget::new(Instant::now()),
-            queue: Queue::new(config.queue),
-            slow: Percentile::default(),
-            stats: registry.upstream(&config.name, workers),
-        })
+            budget: earlier.map_or_else(
+                || Arc::new(Budget::new(Instant::now())),
+                |(_, earlier)| Arc::clone(&earlier.budget),
+            ),
+            queue: same_queue.map_or_else(
+                || Arc::new(Queue::new(config.queue)),
+                |(_, earlier)| Arc::clone(&earlier.queue),
+            ),
+            slow: earlier.map(|(_, earlier)| Arc::clone(&earlier.slow)).unwrap_or_default(),
+            stats: builder.registry.upstream(&config.name, builder.workers),
+        }))
     }
 
     /// Draws one retry on the budget, for a rule that allows this share.
@@ -265,31 +298,38 @@ impl Target {
     fn build(
         upstream: &str,
         config: &BackendConfig,
-        registry: &Registry,
-        workers: usize,
-        slot: Slot,
+        builder: Builder<'_>,
+        earlier: Option<(&BackendConfig, &Self)>,
     ) -> Result<Self, BuildError> {
         let weight = Weight::try_from(config.weight).map_err(|source| BuildError::Weight {
             upstream: upstream.to_owned(),
             backend: config.url.clone(),
             source,
         })?;
-        let backend = Backend::new(BackendOptions {
-            name: config.url.clone(),
-            weight,
-            max_connections: config.max_connections,
-            priority: u8::from(config.backup),
-        });
         let bad_authority = || BuildError::Authority(config.url.clone());
+        let alike = earlier.filter(|(earlier, _)| earlier.connects_as(config)).map(|(_, target)| target);
+        let holder = alike.map_or_else(|| Arc::new(builder.slots.take()), |alike| Arc::clone(&alike.holder));
         Ok(Self {
             url: Arc::from(config.url.as_str()),
             authority: authority(&config.host, config.port).ok_or_else(bad_authority)?,
             base_path: config.base_path.clone(),
             timeout: config.timeout,
-            endpoint: Arc::new(Endpoint::new(&config.host, config.port)),
-            slot,
-            stats: registry.backend(upstream, &config.url, workers),
-            backend: Arc::new(backend),
+            endpoint: alike.map_or_else(
+                || Arc::new(Endpoint::new(&config.host, config.port)),
+                |alike| Arc::clone(&alike.endpoint),
+            ),
+            slot: holder.slot(),
+            stats: builder.registry.backend(upstream, &config.url, builder.workers),
+            // What the file changes of it is told when all of the file is in force.
+            backend: earlier.map(|(_, target)| Arc::clone(&target.backend)).unwrap_or_else(|| {
+                Arc::new(Backend::new(BackendOptions {
+                    name: config.url.clone(),
+                    weight,
+                    max_connections: config.max_connections,
+                    priority: u8::from(config.backup),
+                }))
+            }),
+            holder,
         })
     }
 }

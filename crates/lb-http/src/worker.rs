@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -14,17 +15,18 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Response, request};
 use lb_h1::DateCache;
-use lb_observe::{ListenerStats, Recorder};
+use lb_observe::Recorder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use crate::admission::{Admission, Seat};
-use crate::client::{Client, Listener};
-use crate::config::{ListenerConfig, PoolConfig};
+use crate::client::Client;
+use crate::config::PoolConfig;
 use crate::descriptors;
 use crate::forwarded;
 use crate::gateway::LocalPages;
+use crate::listeners::{Gate, ListenerId, Listeners, Opening, Order};
 use crate::pool::Pool;
 use crate::request_id::RequestIds;
 use crate::serve;
@@ -43,6 +45,8 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 const HANDOVER_LEAD: usize = 8;
 /// Accepted connections that may wait for another worker.
 pub(crate) const HANDOVER_QUEUE: usize = 256;
+/// Configurations that a worker may be told of before it has taken up the first of them.
+pub(crate) const ORDER_QUEUE: usize = 4;
 
 /// What all workers share.
 pub(crate) struct Shared {
@@ -60,7 +64,7 @@ impl Shared {
     /// Whether there are as many client connections as there may be.
     fn is_full(&self) -> bool {
         let connections: usize = self.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum();
-        connections >= self.admission.max
+        connections >= self.admission.max()
     }
 }
 
@@ -92,8 +96,6 @@ pub(crate) struct Worker {
     /// Where everything that is read first arrives.
     pub(crate) scratch: RefCell<Box<[u8]>>,
     date: RefCell<DateCache>,
-    draining: Cell<bool>,
-    drain: Notify,
     /// Told when the last connection ends.
     deserted: Notify,
     clock: Cell<(Instant, SystemTime)>,
@@ -105,7 +107,7 @@ pub(crate) struct Worker {
 pub(crate) struct Handover {
     stream: std::net::TcpStream,
     peer: SocketAddr,
-    listener: usize,
+    listener: ListenerId,
     seat: Option<Seat>,
 }
 
@@ -113,10 +115,10 @@ pub(crate) struct Handover {
 pub(crate) struct WorkerParts {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) pool: PoolConfig,
-    pub(crate) listeners: Vec<(std::net::TcpListener, ListenerConfig, Arc<ListenerStats>)>,
+    pub(crate) listeners: Vec<Opening>,
     pub(crate) peers: Vec<mpsc::Sender<Handover>>,
     pub(crate) inbox: mpsc::Receiver<Handover>,
+    pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) stop: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -127,6 +129,7 @@ impl Worker {
         let mut pinned = self.pinned.borrow_mut();
         if pinned.version != version {
             *pinned = pin(&self.shared, version);
+            self.adopt(&pinned);
         }
         Rc::clone(&pinned)
     }
@@ -146,23 +149,20 @@ impl Worker {
         wall + now.saturating_duration_since(then)
     }
 
-    /// Whether the worker takes no new requests.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
-    }
-
     /// The time as a `Date` field has it.
     pub(crate) fn date(&self, now: Instant) -> [u8; 29] {
         let unix = self.wall_clock(now).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         *self.date.borrow_mut().at(unix.as_secs())
     }
 
-    /// Ready once the worker drains.
-    pub(crate) async fn drain_started(&self) {
-        let notified = self.drain.notified();
-        if !self.draining.get() {
-            notified.await;
-        }
+    /// Closes the connections to backends that are configured no more.
+    #[cold]
+    fn adopt(&self, snapshot: &Snapshot) {
+        let slots = snapshot.targets().map(|target| target.slot);
+        // Idle connections to backends come out of the same descriptors as clients.
+        let max_idle = snapshot.pool.max_idle.min(self.shared.admission.max());
+        let pool = PoolConfig { max_idle, ..snapshot.pool };
+        self.pool.reconfigure(pool, self.shared.loads.len(), slots);
     }
 
     /// Whether it is time to log a complaint about connections: attacks must not fill the log.
@@ -229,53 +229,50 @@ pub(crate) fn run(parts: WorkerParts) -> io::Result<()> {
 }
 
 async fn work(parts: WorkerParts) -> io::Result<()> {
-    let WorkerParts { index, shared, pool, listeners, peers, mut inbox, mut stop } = parts;
+    let WorkerParts { index, shared, listeners, peers, mut inbox, mut orders, mut stop } = parts;
     let version = shared.version.load(Ordering::Acquire);
+    let pinned = pin(&shared, version);
     let worker = Rc::new(Worker {
         index,
-        pool: Pool::new(pool, shared.loads.len()),
+        pool: Pool::new(pinned.pool, shared.loads.len()),
         request_ids: RequestIds::new(),
-        pipes: Pipes::new(descriptors::pipes(shared.admission.max, shared.loads.len())),
-        pinned: RefCell::new(pin(&shared, version)),
+        pipes: Pipes::new(descriptors::pipes(shared.admission.max(), shared.loads.len())),
+        pinned: RefCell::new(Rc::clone(&pinned)),
         shared,
         scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
         date: RefCell::new(DateCache::default()),
-        draining: Cell::new(false),
-        drain: Notify::new(),
         deserted: Notify::new(),
         clock: Cell::new((Instant::now(), SystemTime::now())),
         complained: Cell::new(None),
     });
-    let mut sockets = Vec::new();
-    let mut served = Vec::new();
-    for (socket, config, stats) in listeners {
-        sockets.push(TcpListener::from_std(socket)?);
-        served.push(Rc::new(Listener::new(config, stats)));
-    }
-    let admit = Admit { worker: Rc::clone(&worker), listeners: Rc::new(served), peers };
-
+    worker.adopt(&pinned);
+    drop(pinned);
+    let admit = Admit { worker: Rc::clone(&worker), listeners: Rc::default(), peers };
     let mut accepting = JoinSet::new();
-    for (listener, socket) in sockets.into_iter().enumerate() {
-        accepting.spawn_local(admit.clone().accept(listener, socket));
-    }
+    admit.open(listeners, &mut accepting);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = tick.tick() => worker.tick(),
             Some(handover) = inbox.recv() => admit.take_over(handover),
+            Some(order) = orders.recv() => {
+                admit.open(order.listeners, &mut accepting);
+                // Lets go of the configuration before, and of connections to backends that it alone had.
+                drop(worker.snapshot());
+            }
+            Some(_) = accepting.join_next() => {}
             // An error means that the gateway itself is gone.
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
     // Drain: no new connections; those there are finish what they carry.
-    accepting.shutdown().await;
+    admit.listeners.close();
+    while accepting.join_next().await.is_some() {}
     inbox.close();
     while let Some(handover) = inbox.recv().await {
         admit.take_over(handover);
     }
-    worker.draining.set(true);
-    worker.drain.notify_waiters();
     worker.drained().await;
     worker.pool.clear();
     Ok(())
@@ -285,20 +282,32 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
 #[derive(Clone)]
 struct Admit {
     worker: Rc<Worker>,
-    listeners: Rc<Vec<Rc<Listener>>>,
+    listeners: Rc<Listeners>,
     peers: Vec<mpsc::Sender<Handover>>,
 }
 
 impl Admit {
-    async fn accept(self, listener: usize, socket: TcpListener) {
+    /// Takes up all listeners that there are from now on.
+    fn open(&self, listeners: Vec<Opening>, accepting: &mut JoinSet<()>) {
+        for (listener, gate, socket) in self.listeners.replace(listeners) {
+            match TcpListener::from_std(socket) {
+                Ok(socket) => drop(accepting.spawn_local(self.clone().accept(listener, gate, socket))),
+                Err(error) => tracing::error!(%error, "a listener's socket cannot be used"),
+            }
+        }
+    }
+
+    /// Accepts until the listener is closed, and then what has been waiting: who connected in time is served.
+    async fn accept(self, listener: ListenerId, gate: Rc<Gate>, socket: TcpListener) {
+        let mut closing = pin!(gate.closing());
         loop {
-            self.wait_for_room().await;
-            match socket.accept().await {
-                Ok((stream, peer)) => {
-                    if let Ok(seat) = self.seat(peer, listener) {
-                        self.place(stream, peer, listener, seat);
-                    }
-                }
+            let accepted = tokio::select! {
+                biased;
+                () = &mut closing => break,
+                accepted = self.next(&socket) => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer, listener),
                 Err(error) if is_one_connections(&error) => {}
                 Err(error) => {
                     if self.worker.may_complain() {
@@ -308,13 +317,32 @@ impl Admit {
                 }
             }
         }
+        let Ok(socket) = socket.into_std() else { return };
+        while let Ok((stream, peer)) = socket.accept() {
+            match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                Ok(stream) => self.admit(stream, peer, listener),
+                Err(error) => tracing::error!(%error, "a connection was lost while its listener closed"),
+            }
+        }
+    }
+
+    /// The next connection, once there is room for one.
+    async fn next(&self, socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        self.wait_for_room().await;
+        socket.accept().await
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, listener: ListenerId) {
+        if let Ok(seat) = self.seat(peer, listener) {
+            self.place(stream, peer, listener, seat);
+        }
     }
 
     /// Ready while there are fewer connections than there may be.
     async fn wait_for_room(&self) {
         while self.worker.shared.is_full() {
             if self.worker.may_complain() {
-                let max_connections = self.worker.shared.admission.max;
+                let max_connections = self.worker.shared.admission.max();
                 tracing::warn!(
                     max_connections,
                     "no room for more client connections: accepting rests until one leaves"
@@ -325,7 +353,7 @@ impl Admit {
     }
 
     /// A place among the connections of the peer's address, or none where those are not counted.
-    fn seat(&self, peer: SocketAddr, listener: usize) -> Result<Option<Seat>, TooMany> {
+    fn seat(&self, peer: SocketAddr, listener: ListenerId) -> Result<Option<Seat>, TooMany> {
         let Some(listener) = self.listeners.get(listener) else { return Ok(None) };
         let limit = listener.config.limits.per_address;
         let is_trusted = || forwarded::is_trusted(peer.ip(), &self.worker.snapshot().trusted_proxies);
@@ -344,7 +372,7 @@ impl Admit {
     }
 
     /// Keeps a connection, or hands it to a worker that has clearly fewer.
-    fn place(&self, stream: TcpStream, peer: SocketAddr, listener: usize, seat: Option<Seat>) {
+    fn place(&self, stream: TcpStream, peer: SocketAddr, listener: ListenerId, seat: Option<Seat>) {
         let idlest = self.worker.idlest();
         if idlest != self.worker.index
             && let Some(sender) = self.peers.get(idlest)
@@ -379,9 +407,9 @@ impl Admit {
         }
     }
 
-    fn serve(&self, stream: TcpStream, peer: SocketAddr, listener: usize, seat: Option<Seat>) {
-        let Some(listener) = self.listeners.get(listener) else { return };
-        let client = Client::new(Rc::clone(&self.worker), Rc::clone(listener), peer.ip(), seat);
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, listener: ListenerId, seat: Option<Seat>) {
+        let Some(listener) = self.listeners.get(listener) else { return self.worker.closed() };
+        let client = Client::new(Rc::clone(&self.worker), listener, peer.ip(), seat);
         // The task owns itself: the client that it drops at its end is what is counted.
         drop(tokio::task::spawn_local(serve::connection(stream, client)));
     }

@@ -5,7 +5,7 @@ use http::{HeaderName, Method};
 /// What one rule matches and how it rewrites: plain data, in the order the rules were listed.
 ///
 /// A request meets a rule when it meets every condition given; a condition left empty is met by all.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteConfig {
     /// The rule's unique name.
     pub name: String,

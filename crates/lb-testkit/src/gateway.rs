@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -48,9 +48,7 @@ impl Launch {
     /// A TOML configuration; where it names no `{listen}`, a listener there is added.
     #[must_use]
     pub fn config(self, toml: &str) -> Self {
-        let listener = "\n[[listeners]]\nname = \"web\"\naddress = \"{listen}\"\n";
-        let listener = if toml.contains("{listen}") { "" } else { listener };
-        self.config_file("gatewayd.toml", &format!("{toml}{listener}"))
+        self.config_file("gatewayd.toml", &with_listener(toml))
     }
 
     /// A configuration file of this name (its ending tells the format), as it is.
@@ -167,6 +165,12 @@ impl Launch {
     }
 }
 
+/// A listener on `{listen}`, where there is none.
+fn with_listener(toml: &str) -> String {
+    let listener = "\n[[listeners]]\nname = \"web\"\naddress = \"{listen}\"\n";
+    format!("{toml}{}", if toml.contains("{listen}") { "" } else { listener })
+}
+
 /// A running gateway; killed when dropped.
 #[derive(Debug)]
 pub struct Gateway {
@@ -198,6 +202,29 @@ impl Gateway {
     /// The temporary directory it runs in.
     pub fn directory(&self) -> &Path {
         self.launch.directory()
+    }
+
+    /// Its configuration file.
+    ///
+    /// # Panics
+    /// Where it was started without one.
+    pub fn config_file(&self) -> PathBuf {
+        let (name, _) = self.launch.config.as_ref().expect("it has a configuration file");
+        self.directory().join(name)
+    }
+
+    /// A TOML configuration as [`Launch::config`] would write it.
+    pub fn filled(&self, toml: &str) -> String {
+        self.launch.fill(&with_listener(toml))
+    }
+
+    /// Write another TOML configuration over its file.
+    ///
+    /// # Panics
+    /// Where that cannot be written.
+    #[track_caller]
+    pub fn write_config(&self, toml: &str) {
+        std::fs::write(self.config_file(), self.filled(toml)).unwrap();
     }
 
     /// A new connection to it.

@@ -91,9 +91,18 @@ impl Process {
 
     /// Resident memory, in bytes.
     pub fn resident_bytes(&self) -> u64 {
+        self.status("VmRSS:") << 10
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    fn status(&self, figure: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+        let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap_or("0");
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// How many file descriptors are open.

@@ -10,7 +10,7 @@ use crate::pages::{STATUS_PATHS, Scene};
 use crate::response;
 use crate::time::rfc3339;
 use crate::title;
-use crate::view::{BackendView, Features, UpstreamView};
+use crate::view::{BackendView, ConfigurationView, Features, UpstreamView};
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -28,6 +28,8 @@ struct Status<'a> {
     timestamp: String,
     uptime_seconds: f64,
     draining: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    configuration: Option<Value>,
     rules: Vec<Value>,
     upstreams: Vec<Upstream<'a>>,
 }
@@ -90,10 +92,22 @@ pub(crate) fn proxy_status(scene: &Scene<'_>) -> Response<Bytes> {
         timestamp: rfc3339(scene.time),
         uptime_seconds: view.uptime.as_secs_f64(),
         draining: view.draining,
+        configuration: view.configuration.as_ref().map(configuration),
         rules: rules(scene),
         upstreams: view.upstreams.iter().map(|upstream| upstream_status(scene, upstream)).collect(),
     };
     response::json(StatusCode::OK, &status)
+}
+
+fn configuration(view: &ConfigurationView) -> Value {
+    let reload = view.reload.as_ref().map(|reload| {
+        let (result, detail) = match &reload.result {
+            Ok(plan) => ("ok", plan),
+            Err(reason) => ("rejected", reason),
+        };
+        json!({ "time": rfc3339(reload.time), "result": result, "detail": detail })
+    });
+    json!({ "file": view.file, "loaded_at": rfc3339(view.loaded_at), "last_reload": reload })
 }
 
 fn rules(scene: &Scene<'_>) -> Vec<Value> {

@@ -1,0 +1,292 @@
+//! A configuration file that has changed, in the place of the one in force: asked for by SIGHUP, by `gatewayd reload`, or by
+//! the file itself under `run --watch`.
+//!
+//! It is read and checked on the very code of `run` and `check`, off the path of requests and one at a time. What is refused
+//! changes nothing and is said in the log, in `gatewayd_config_reloads_total`, in `/proxy-status` and to whoever asked.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use lb_admin::{ConfigurationView, ReloadView};
+use lb_config::{AccessLogConfig, AdminConfig, AlertsConfig, Diagnostic, Loaded, TracingConfig};
+use lb_http::{Plan, Reloader};
+use lb_observe::control::{self, Reload};
+use serde_json::{Value, json};
+
+use crate::api::Token;
+use crate::exit::{self, Failure};
+use crate::run;
+use crate::status::LiveStatus;
+
+/// Where a configuration is read from, again and again.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) strategy: Option<String>,
+}
+
+impl Source {
+    pub(crate) fn load(&self) -> Result<Loaded, Failure> {
+        run::load(self.path.clone(), self.strategy.as_deref())
+    }
+}
+
+/// Who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Signal,
+    Command,
+    File,
+}
+
+/// Reloads a running gateway.
+pub(crate) struct Reloading {
+    source: Source,
+    reloader: Reloader,
+    live: Arc<LiveStatus>,
+    token: Token,
+    started_with: Beside,
+    /// Held from reading the file to its being in force, so that what was read last is in force last.
+    one_at_a_time: tokio::sync::Mutex<()>,
+    shutdown_timeout: Arc<Mutex<Duration>>,
+    has_reloaded: AtomicBool,
+}
+
+/// What the process was started with beside the engine.
+pub(crate) struct Beside {
+    pub(crate) admin: Option<AdminConfig>,
+    pub(crate) alerts: Option<AlertsConfig>,
+    pub(crate) access_log: AccessLogConfig,
+    pub(crate) tracing: Option<TracingConfig>,
+}
+
+/// What a configuration changes, or has changed.
+pub(crate) struct Done {
+    pub(crate) plan: Plan,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// Everything a reload needs.
+pub(crate) struct Parts {
+    pub(crate) source: Source,
+    pub(crate) reloader: Reloader,
+    pub(crate) live: Arc<LiveStatus>,
+    pub(crate) token: Token,
+    pub(crate) beside: Beside,
+    pub(crate) shutdown_timeout: Arc<Mutex<Duration>>,
+}
+
+impl Reloading {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let Parts { source, reloader, live, token, beside, shutdown_timeout } = parts;
+        Arc::new(Self {
+            source,
+            reloader,
+            live,
+            token,
+            started_with: beside,
+            one_at_a_time: tokio::sync::Mutex::default(),
+            shutdown_timeout,
+            has_reloaded: AtomicBool::new(false),
+        })
+    }
+
+    /// The file.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Whether there ever was another configuration than the present one.
+    pub(crate) fn has_reloaded(&self) -> bool {
+        self.has_reloaded.load(Relaxed)
+    }
+
+    /// Puts the file as it is now in force. Goes on to its end if whoever asked does not wait for it.
+    pub(crate) async fn reload(self: &Arc<Self>, cause: Cause) -> Result<Done, Failure> {
+        let this = Arc::clone(self);
+        let reloading = tokio::spawn(async move {
+            let _one_at_a_time = this.one_at_a_time.lock().await;
+            let result = this.put_in_force().await;
+            this.tell(cause, &result);
+            result
+        });
+        reloading.await.unwrap_or_else(|error| Err(Failure::Other(error.into())))
+    }
+
+    /// What the file as it is now would change.
+    pub(crate) async fn plan(&self) -> Result<Done, Failure> {
+        let loaded = self.load().await?;
+        let plan = self.reloader.plan(loaded.config.clone()).await?;
+        Ok(Done { plan: self.with_rest(plan, &loaded), warnings: loaded.warnings })
+    }
+
+    async fn put_in_force(&self) -> Result<Done, Failure> {
+        let loaded = self.load().await?;
+        let plan = self.reloader.reload(loaded.config.clone()).await?;
+        let plan = self.with_rest(plan, &loaded);
+        self.has_reloaded.store(true, Relaxed);
+        self.live.describe(&loaded.config);
+        *self.shutdown_timeout.lock().unwrap_or_else(PoisonError::into_inner) =
+            loaded.config.shutdown_timeout;
+        // Without the table there is nobody to ask for it, and a token that was there is not lifted.
+        if let Some(admin) = loaded.admin {
+            self.token.set(admin.token);
+        }
+        Ok(Done { plan, warnings: loaded.warnings })
+    }
+
+    /// Reads the file, on a thread where that may take its time.
+    async fn load(&self) -> Result<Loaded, Failure> {
+        let source = self.source.clone();
+        let loaded = tokio::task::spawn_blocking(move || source.load());
+        let mut loaded = loaded.await.unwrap_or_else(|error| Err(Failure::Other(error.into())))?;
+        if self.started_with.tracing.is_none() {
+            // Spans would go nowhere.
+            loaded.config.trace_sample = None;
+        }
+        Ok(loaded)
+    }
+
+    /// Adds what is not the engine's.
+    fn with_rest(&self, mut plan: Plan, loaded: &Loaded) -> Plan {
+        let Beside { admin, alerts, access_log, tracing } = &self.started_with;
+        let address = |admin: &Option<AdminConfig>| match admin {
+            Some(admin) => admin.address.to_string(),
+            None => "none".to_owned(),
+        };
+        let (now, next) = (address(admin), address(&loaded.admin));
+        if now != next {
+            plan.needs_restart("admin.address", now, next);
+        }
+        if *alerts != loaded.alerts {
+            let shown = |alerts: &Option<AlertsConfig>| if alerts.is_some() { "on" } else { "off" };
+            plan.needs_restart("alerts", shown(alerts), shown(&loaded.alerts));
+        }
+        if *access_log != loaded.access_log {
+            let shown = |log: &AccessLogConfig| if log.enabled { "on" } else { "off" };
+            plan.needs_restart("access_log", shown(access_log), shown(&loaded.access_log));
+        }
+        if *tracing != loaded.tracing {
+            let shown = |tracing: &Option<TracingConfig>| match tracing {
+                Some(tracing) => tracing.endpoint.to_string(),
+                None => "none".to_owned(),
+            };
+            plan.needs_restart("tracing.endpoint", shown(tracing), shown(&loaded.tracing));
+        }
+        plan
+    }
+
+    /// Says how it went: log, metric, status.
+    fn tell(&self, cause: Cause, result: &Result<Done, Failure>) {
+        let file = self.source.path.display();
+        match result {
+            Ok(Done { plan, warnings }) => {
+                control::reloaded(Reload::Ok);
+                for warning in warnings {
+                    tracing::warn!(component = "reload", "{warning}");
+                }
+                tracing::info!(component = "reload", %cause, %file, %plan, "configuration reloaded");
+                self.live.reloaded(Ok(plan.to_string()));
+            }
+            Err(failure) => {
+                control::reloaded(Reload::Rejected);
+                let diagnostics = failure.text(false);
+                if std::io::stderr().is_terminal() {
+                    exit::say(failure.text(true).trim_end());
+                }
+                tracing::error!(
+                    component = "reload",
+                    %cause,
+                    %file,
+                    diagnostics = diagnostics.trim_end(),
+                    "configuration rejected; the one before stays in force"
+                );
+                self.live.reloaded(Err(failure.first_line()));
+            }
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Signal => "SIGHUP",
+            Self::Command => "the admin API",
+            Self::File => "the file changed",
+        })
+    }
+}
+
+impl Done {
+    /// For machines.
+    pub(crate) fn json(&self, dry_run: bool) -> Value {
+        let Plan { rules, reordered, listeners, upstreams, upstreams_unchanged, settings, restart } =
+            &self.plan;
+        let changes = |changes: &lb_http::Changes| {
+            json!({
+                "added": changes.added,
+                "changed": changes.changed,
+                "removed": changes.removed,
+                "unchanged": changes.unchanged,
+            })
+        };
+        let upstream = |it: &lb_http::UpstreamChange| {
+            let changed: serde_json::Map<String, Value> =
+                it.changed.iter().map(|(url, words)| (url.clone(), json!(words))).collect();
+            json!({
+                "name": it.name,
+                "change": it.change,
+                "backends_added": it.added,
+                "backends_removed": it.removed,
+                "backends_changed": changed,
+                "settings": it.settings,
+            })
+        };
+        let restart = restart.iter().map(|it| json!({ "key": it.key, "from": it.from, "to": it.to }));
+        json!({
+            "result": "ok",
+            "dry_run": dry_run,
+            "summary": self.plan.to_string(),
+            "plan": {
+                "rules": changes(rules),
+                "rules_reordered": reordered,
+                "listeners": changes(listeners),
+                "upstreams": upstreams.iter().map(upstream).collect::<Vec<_>>(),
+                "upstreams_unchanged": upstreams_unchanged,
+                "settings": settings,
+                "restart": restart.collect::<Vec<_>>(),
+            },
+            "warnings": self.warnings,
+        })
+    }
+}
+
+/// How the last reload ended, for pages.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    file: Option<String>,
+    loaded_at: SystemTime,
+    last: Option<ReloadView>,
+}
+
+impl History {
+    pub(crate) fn new(file: Option<String>) -> Self {
+        Self { file, loaded_at: SystemTime::now(), last: None }
+    }
+
+    pub(crate) fn reloaded(&mut self, result: Result<String, String>) {
+        let time = SystemTime::now();
+        if result.is_ok() {
+            self.loaded_at = time;
+        }
+        self.last = Some(ReloadView { time, result });
+    }
+
+    pub(crate) fn view(&self) -> ConfigurationView {
+        ConfigurationView { file: self.file.clone(), loaded_at: self.loaded_at, reload: self.last.clone() }
+    }
+}

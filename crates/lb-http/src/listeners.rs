@@ -1,0 +1,97 @@
+//! The listeners of one worker: opened, changed and closed while it runs, none at the cost of another.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use lb_observe::ListenerStats;
+use tokio::sync::{Notify, mpsc};
+
+use crate::client::Listener;
+use crate::config::ListenerConfig;
+
+/// A listening address from its opening to its end, by whatever settings.
+pub(crate) type ListenerId = u64;
+
+/// A worker's part of one listener.
+pub(crate) struct Opening {
+    pub(crate) id: ListenerId,
+    pub(crate) config: ListenerConfig,
+    pub(crate) stats: Arc<ListenerStats>,
+    /// Where the address is new to the worker.
+    pub(crate) socket: Option<std::net::TcpListener>,
+}
+
+/// What a worker is told when a configuration has been put in force.
+pub(crate) struct Order {
+    /// All listeners that there are from now on.
+    pub(crate) listeners: Vec<Opening>,
+    /// Dropped when it has been done.
+    pub(crate) _done: mpsc::Sender<()>,
+}
+
+/// Whether connections may stay: shared by a listener's connections, whatever settings each began with.
+#[derive(Default)]
+pub(crate) struct Gate {
+    closing: Cell<bool>,
+    closed: Notify,
+}
+
+impl Gate {
+    /// Whether no more requests are taken.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Ready once it closes.
+    pub(crate) async fn closing(&self) {
+        let notified = self.closed.notified();
+        if !self.closing.get() {
+            notified.await;
+        }
+    }
+
+    fn close(&self) {
+        self.closing.set(true);
+        self.closed.notify_waiters();
+    }
+}
+
+/// One worker's listeners.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    current: RefCell<BTreeMap<ListenerId, Rc<Listener>>>,
+    /// Those the last order closed: another worker may still hand over what it accepted.
+    gone: RefCell<BTreeMap<ListenerId, Rc<Listener>>>,
+}
+
+impl Listeners {
+    pub(crate) fn get(&self, id: ListenerId) -> Option<Rc<Listener>> {
+        let current = self.current.borrow().get(&id).cloned();
+        current.or_else(|| self.gone.borrow().get(&id).cloned())
+    }
+
+    /// Takes up all listeners that there are from now on; gives the sockets that are to be accepted from.
+    pub(crate) fn replace(
+        &self,
+        openings: Vec<Opening>,
+    ) -> Vec<(ListenerId, Rc<Gate>, std::net::TcpListener)> {
+        let mut current = self.current.borrow_mut();
+        let mut gone = std::mem::take(&mut *current);
+        let mut sockets = Vec::new();
+        for Opening { id, config, stats, socket } in openings {
+            let gate = gone.remove(&id).map(|listener| Rc::clone(&listener.gate)).unwrap_or_default();
+            sockets.extend(socket.map(|socket| (id, Rc::clone(&gate), socket)));
+            current.insert(id, Rc::new(Listener::new(config, stats, gate)));
+        }
+        gone.values().for_each(|listener| listener.gate.close());
+        *self.gone.borrow_mut() = gone;
+        sockets
+    }
+
+    /// Closes all of them.
+    pub(crate) fn close(&self) {
+        drop(self.replace(Vec::new()));
+    }
+}

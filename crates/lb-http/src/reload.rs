@@ -1,0 +1,208 @@
+//! A new configuration in the place of the one in force, while requests go on.
+//!
+//! Everything that can fail comes first and touches nothing: building, on another thread; opening listeners. Then backends
+//! that go on are told what the file changes of them, health goes over to the new monitors, the snapshot is swapped, and
+//! each worker is told which listeners there are now. Exchanges under way keep the snapshot they began with until they end;
+//! with the last of them go its backends, and what only they held open.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use lb_dump::Dumps;
+use lb_health::Supervisor;
+use lb_observe::Registry;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::config::{GatewayConfig, ListenerConfig};
+use crate::gateway::{StartError, max_connections};
+use crate::listen::{self, ListenError};
+use crate::listeners::{ListenerId, Opening, Order};
+use crate::plan::Plan;
+use crate::resolve::{self, Endpoint};
+use crate::slots::Slots;
+use crate::snapshot::{Builder, Earlier, Snapshot};
+use crate::worker::Shared;
+
+/// How long names may take to resolve before what leads to them is put in force without.
+pub(crate) const RESOLVE_PATIENCE: Duration = Duration::from_millis(500);
+/// How long the workers are waited for; one that is late takes the order up when it can.
+const WORKER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Puts configurations in force, one after the other. Clones are the same.
+#[derive(Clone)]
+pub struct Reloader {
+    engine: Arc<Engine>,
+}
+
+/// What configurations are built with and put into.
+pub(crate) struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) dumps: Arc<Dumps>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) orders: Vec<mpsc::Sender<Order>>,
+    /// Held while a configuration is being put in force.
+    pub(crate) force: Mutex<Force>,
+}
+
+/// What is in force, as the control side knows it.
+pub(crate) struct Force {
+    pub(crate) config: Arc<GatewayConfig>,
+    pub(crate) listeners: Vec<Open>,
+    pub(crate) next_listener: ListenerId,
+    /// Keeps names fresh.
+    pub(crate) resolving: JoinHandle<()>,
+}
+
+/// An open listener.
+pub(crate) struct Open {
+    pub(crate) id: ListenerId,
+    pub(crate) config: ListenerConfig,
+    /// As bound: with the port that stands for port 0.
+    pub(crate) local: SocketAddr,
+}
+
+/// A listener of the next configuration: one that is open, or its new sockets, one a worker.
+struct Planned {
+    open: Open,
+    sockets: Vec<std::net::TcpListener>,
+}
+
+impl Reloader {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine: Arc::new(engine) }
+    }
+
+    /// What this configuration would change.
+    ///
+    /// # Errors
+    /// It cannot be put in force; sockets are not opened to find out.
+    pub async fn plan(&self, config: GatewayConfig) -> Result<Plan, StartError> {
+        let now = Arc::clone(&self.engine.force.lock().await.config);
+        let (_, plan) = self.build(&now, Arc::new(config), false).await?;
+        Ok(plan)
+    }
+
+    /// Puts a configuration in force, whole or not at all; what it changed. When this returns, every worker has taken it up.
+    /// Not to be dropped before that.
+    ///
+    /// # Errors
+    /// [`StartError`]: the configuration before stays, untouched.
+    pub async fn reload(&self, config: GatewayConfig) -> Result<Plan, StartError> {
+        let engine = &*self.engine;
+        let config = Arc::new(config);
+        let mut force = engine.force.lock().await;
+        let (snapshot, plan) = self.build(&force.config, Arc::clone(&config), true).await?;
+        let listeners = self.open(&mut force, &config)?;
+        let endpoints: Vec<_> = snapshot.targets().map(|target| Arc::clone(&target.endpoint)).collect();
+        resolve_new(&endpoints).await;
+
+        let shared = &engine.shared;
+        shared.admission.set_max(max_connections(&config));
+        Earlier::new(&force.config, &shared.snapshot.load()).settle(&config);
+        let monitors = snapshot.upstreams.iter().map(|upstream| Arc::clone(&upstream.monitor));
+        engine.supervisor.enforce(monitors.collect());
+        shared.snapshot.store(Arc::new(snapshot));
+        shared.version.fetch_add(1, Ordering::Release);
+
+        force.listeners = self.order(listeners).await;
+        force.resolving.abort();
+        force.resolving = tokio::spawn(resolve::keep_resolving(endpoints));
+        force.config = config;
+        Ok(plan)
+    }
+
+    /// Builds a configuration on a thread of its own, and compares it with the one in force.
+    async fn build(
+        &self,
+        now: &Arc<GatewayConfig>,
+        next: Arc<GatewayConfig>,
+        for_good: bool,
+    ) -> Result<(Snapshot, Plan), StartError> {
+        let (engine, now) = (Arc::clone(&self.engine), Arc::clone(now));
+        let built = tokio::task::spawn_blocking(move || {
+            let snapshot = engine.shared.snapshot.load_full();
+            let builder = Builder {
+                registry: &engine.registry,
+                workers: engine.shared.loads.len(),
+                dumps: for_good.then_some(&*engine.dumps),
+                slots: &engine.slots,
+                earlier: &Earlier::new(&now, &snapshot),
+            };
+            Ok((Snapshot::build(&next, builder)?, Plan::between(&now, &next)))
+        });
+        built.await.unwrap_or_else(|error| Err(StartError::Worker(std::io::Error::other(error))))
+    }
+
+    /// Finds the open listener of each that is asked for, by its address, and opens what is missing. What is opened is closed
+    /// again where one fails.
+    fn open(&self, force: &mut Force, config: &GatewayConfig) -> Result<Vec<Planned>, ListenError> {
+        let mut kept = HashSet::new();
+        let mut find = |alike: &dyn Fn(&ListenerConfig) -> bool| {
+            let mut open = force.listeners.iter();
+            let found = open.find(|open| alike(&open.config) && !kept.contains(&open.id))?;
+            kept.insert(found.id);
+            Some((found.id, found.local))
+        };
+        // By name first: several may have port 0.
+        let by_name: Vec<_> = config
+            .listeners
+            .iter()
+            .map(|wanted| find(&|open| open.address == wanted.address && open.name == wanted.name))
+            .collect();
+        let found: Vec<_> = by_name
+            .into_iter()
+            .zip(&config.listeners)
+            .map(|(found, wanted)| found.or_else(|| find(&|open| open.address == wanted.address)))
+            .collect();
+        let mut planned = Vec::new();
+        for (found, wanted) in found.into_iter().zip(&config.listeners) {
+            let open = |id, local| Open { id, config: wanted.clone(), local };
+            if let Some((id, local)) = found {
+                planned.push(Planned { open: open(id, local), sockets: Vec::new() });
+                continue;
+            }
+            let (name, address) = (&wanted.name, wanted.address);
+            let is_ours = force.listeners.iter().any(|open| open.local.port() == address.port());
+            let sockets = listen::open(name, address, self.engine.shared.loads.len(), is_ours)?;
+            let local = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(address);
+            force.next_listener += 1;
+            planned.push(Planned { open: open(force.next_listener, local), sockets });
+            tracing::info!(listener = %name, address = %local, "listening");
+        }
+        Ok(planned)
+    }
+
+    /// Tells every worker which listeners there are, and waits until all have heard.
+    async fn order(&self, mut planned: Vec<Planned>) -> Vec<Open> {
+        let (done, mut all_done) = mpsc::channel(1);
+        let workers = self.engine.shared.loads.len();
+        for worker in &self.engine.orders {
+            let listeners = planned.iter_mut().map(|Planned { open, sockets }| Opening {
+                id: open.id,
+                config: open.config.clone(),
+                stats: self.engine.registry.listener(&open.config.name, workers),
+                socket: sockets.pop(),
+            });
+            let order = Order { listeners: listeners.collect(), _done: done.clone() };
+            // A worker that has ended serves nobody.
+            let _ = worker.send(order).await;
+        }
+        drop(done);
+        if tokio::time::timeout(WORKER_PATIENCE, all_done.recv()).await.is_err() {
+            tracing::warn!("a worker is late to take the new configuration up");
+        }
+        planned.into_iter().map(|planned| planned.open).collect()
+    }
+}
+
+/// Looks up names that have never had an answer, but not for long.
+pub(crate) async fn resolve_new(endpoints: &[Arc<Endpoint>]) {
+    let new: Vec<_> = endpoints.iter().filter(|endpoint| endpoint.is_unresolved()).cloned().collect();
+    let _ = tokio::time::timeout(RESOLVE_PATIENCE, resolve::resolve_all(&new)).await;
+}
