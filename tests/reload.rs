@@ -466,7 +466,7 @@ fn a_hundred_reloads_leave_nothing_behind() {
     let backends: Vec<Backend> = (0..6).map(|n| Backend::echo(&format!("b{n}"))).collect();
     let all: Vec<&Backend> = backends.iter().collect();
     let second = "[[listeners]]\nname = \"second\"\naddress = \"{listen2}\"\n";
-    let probes = "health_check = { path = \"/h\", interval = \"1s\" }\nconcurrency = 9";
+    let probes = "health_check = { path = \"/h\", interval = \"1s\" }\nconcurrency = { max = 9 }";
     let configs = [
         rule(&format!("name = \"r\"\n{probes}"), &all[..4]),
         format!("{second}{}", rule("name = \"r\"", &all[2..])),
