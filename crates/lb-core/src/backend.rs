@@ -228,7 +228,7 @@ impl Backend {
 
     /// What the latency estimate keeps: input to [`Scale::score`](latency::Scale::score).
     pub(crate) fn kept(&self) -> f64 {
-        f64::from_bits(self.cell.latency().load(Relaxed))
+        self.cell.kept()
     }
 
     /// Requests in flight that were taken through balancers whose strategy asks for counts side by side.

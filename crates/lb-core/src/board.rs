@@ -5,8 +5,10 @@
 //! own counters, and only for balancers whose strategy asks for it. A backend keeps its cell as long as it lives: leases taken
 //! through one balancer are seen by the next.
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::number::lesser;
 
 /// Cells a chunk: 12 KiB.
 const CELLS: usize = 1024;
@@ -50,7 +52,7 @@ impl Cell {
             index: 0,
         });
         *next = Some(Self { chunk: Arc::clone(&cell.chunk), index: cell.index + 1 });
-        cell.latency().store(latency, std::sync::atomic::Ordering::Relaxed);
+        cell.latency().store(latency, Relaxed);
         cell
     }
 
@@ -62,6 +64,11 @@ impl Cell {
     /// What the latency estimate keeps of itself.
     pub(crate) fn latency(&self) -> &AtomicU64 {
         &self.chunk.latencies[self.index]
+    }
+
+    /// The same as the number it stands for: input to [`Scale::score`](crate::latency::Scale::score).
+    pub(crate) fn kept(&self) -> f64 {
+        f64::from_bits(self.latency().load(Relaxed))
     }
 }
 
@@ -90,6 +97,45 @@ impl Run {
         &self.first.chunk.latencies[self.first.index..self.first.index + self.len]
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The least load of these, and its place here; see [`BackendSet::least`](crate::BackendSet).
+    #[inline]
+    pub(crate) fn least(&self, own: &[f64], load: &impl Fn(u32, u64, f64) -> f64) -> (f64, usize) {
+        let (counts, kept) = (self.counts(), self.latencies());
+        let load = |count: &AtomicU32, kept: &AtomicU64, own: &f64| {
+            load(count.load(Relaxed), kept.load(Relaxed), *own)
+        };
+        let (mut least, mut place, mut next) = (f64::INFINITY, 0, 0);
+        // By fours: one running minimum would wait for itself at every step.
+        let fours = counts.as_chunks::<4>().0.iter().zip(kept.as_chunks::<4>().0).zip(own.as_chunks::<4>().0);
+        for (([a, b, c, d], [e, f, g, h]), [i, j, k, l]) in fours {
+            let four = lesser(lesser(load(a, e, i), load(b, f, j)), lesser(load(c, g, k), load(d, h, l)));
+            if four < least {
+                (least, place) = (four, next);
+            }
+            next += 4;
+        }
+        // Whose it is of the four, and the last few, which are less than four.
+        let each = counts.iter().zip(kept).zip(own).enumerate();
+        let near = each.clone().skip(place).take(if next == 0 { 0 } else { 4 });
+        for (index, ((count, kept), own)) in near {
+            if load(count, kept, own) <= least {
+                place = index;
+                break;
+            }
+        }
+        for (index, ((count, kept), own)) in each.skip(next) {
+            let load = load(count, kept, own);
+            if load < least {
+                (least, place) = (load, index);
+            }
+        }
+        (least, place)
+    }
+
     fn goes_on_with(&self, cell: &Cell) -> bool {
         Arc::ptr_eq(&self.first.chunk, &cell.chunk) && self.first.index + self.len == cell.index
     }
@@ -97,8 +143,6 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering::Relaxed;
-
     use super::*;
 
     #[test]

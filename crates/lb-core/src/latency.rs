@@ -115,26 +115,32 @@ impl Scale {
         Self { rate, now }
     }
 
-    /// What a backend without a sample is taken for, kept as a sample is. Wanted seldom, so it is not computed ahead.
-    #[cold]
-    fn unknown(self) -> f64 {
-        FAILURE_LOG2 + moment::nanos(self.now) as f64 * self.rate
-    }
-
     /// log₂ of latency × (in flight + 1), up to a constant that all backends share: comparable, not meaningful alone. A backend
     /// without a sample comes before all others while it has nothing in flight, which is its trial, and counts as one that
     /// takes a second while it has.
     #[inline]
     pub(crate) fn score(self, kept: f64, in_flight: u32) -> f64 {
-        if kept >= NO_SAMPLE {
-            return if in_flight == 0 { f64::NEG_INFINITY } else { self.unknown() + log2_next(in_flight) };
+        match LOG2_NEXT.get(in_flight as usize) {
+            Some(logarithm) if kept < NO_SAMPLE => kept + logarithm,
+            _ => self.rare(kept, in_flight),
         }
-        kept + log2_next(in_flight)
+    }
+
+    /// One call for all that is seldom: inlined it would cost a scan a jump for each backend.
+    #[cold]
+    #[inline(never)]
+    fn rare(self, kept: f64, in_flight: u32) -> f64 {
+        if kept < NO_SAMPLE {
+            return kept + log2_next(in_flight);
+        }
+        if in_flight == 0 {
+            return f64::NEG_INFINITY;
+        }
+        FAILURE_LOG2 + moment::nanos(self.now) as f64 * self.rate + log2_next(in_flight)
     }
 }
 
 /// log₂(number + 1): from a table, and beyond it to within 0.01, rising all the way.
-#[inline]
 fn log2_next(number: u32) -> f64 {
     match LOG2_NEXT.get(number as usize) {
         Some(logarithm) => *logarithm,
@@ -172,7 +178,6 @@ const fn log2_exact(mut number: f64) -> f64 {
 }
 
 /// Exponent and mantissa of the float, the mantissa bent a little.
-#[cold]
 fn log2_large(number: u32) -> f64 {
     const MANTISSA: u32 = (1 << 23) - 1;
     let bits = (number as f32 + 1.0).to_bits();

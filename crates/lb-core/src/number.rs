@@ -28,6 +28,12 @@ pub(crate) const fn modulo(count: u64, bound: usize) -> usize {
     }
 }
 
+/// The lesser of two numbers in one instruction, unlike `f64::min`, which heeds NaN.
+#[inline]
+pub(crate) fn lesser(one: f64, other: f64) -> f64 {
+    if other < one { other } else { one }
+}
+
 /// The greatest common divisor; `gcd(0, b)` is `b`.
 pub(crate) const fn gcd(mut a: u64, mut b: u64) -> u64 {
     while b != 0 {

@@ -2,9 +2,8 @@
 //! applied before, so no strategy repeats them.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::backend::Backend;
 use crate::board::Run;
@@ -109,41 +108,28 @@ impl BackendSet {
 
     /// All mirrored counts together.
     pub(crate) fn in_flight(&self) -> u64 {
-        let counts = self.runs.iter().flat_map(Run::counts);
-        counts.fold(0, |sum, count| sum + u64::from(count.load(Relaxed)))
+        self.counts().fold(0, |sum, count| sum + u64::from(count))
     }
 
-    /// The least load of all, and up to four neighbours of which one has it: `load` is told each backend's mirrored count and
-    /// kept latency, and its entry in `own`. It must not be NaN.
+    /// The mirrored counts, by index.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = u32> {
+        self.runs.iter().flat_map(Run::counts).map(|count| count.load(Relaxed))
+    }
+
+    /// The least load of all, and whose it is: `load` is told each backend's mirrored count and kept latency, and its entry in
+    /// `own`. It must not be NaN.
     #[inline]
-    pub(crate) fn least(&self, own: &[f64], load: impl Fn(u32, u64, f64) -> f64) -> (f64, Range<usize>) {
-        let mut own = own;
-        let mut index = 0;
-        let mut least = (f64::INFINITY, 0..0);
-        let mut meet = |load: f64, wide: usize| {
-            if load < least.0 {
-                least = (load, index..index + wide);
-            }
-            index += wide;
-        };
+    pub(crate) fn least(&self, own: &[f64], load: impl Fn(u32, u64, f64) -> f64) -> (f64, usize) {
+        let (mut least, mut whose, mut start, mut rest) = (f64::INFINITY, 0, 0, own);
         for run in &self.runs {
-            let (counts, kept) = (run.counts(), run.latencies());
-            let Some((these, rest)) = own.split_at_checked(counts.len()) else { break };
-            own = rest;
-            // By fours: one running minimum would wait for itself at every step.
-            let ((counts, last), (kept, last_kept)) = (counts.as_chunks::<4>(), kept.as_chunks::<4>());
-            let (these, last_these) = these.as_chunks::<4>();
-            for (([a, b, c, d], [e, f, g, h]), [i, j, k, l]) in counts.iter().zip(kept).zip(these) {
-                let load = |count: &AtomicU32, kept: &AtomicU64, own: &f64| {
-                    load(count.load(Relaxed), kept.load(Relaxed), *own)
-                };
-                meet(lesser(lesser(load(a, e, i), load(b, f, j)), lesser(load(c, g, k), load(d, h, l))), 4);
+            let Some((these, others)) = rest.split_at_checked(run.len()) else { break };
+            let (of_run, place) = run.least(these, &load);
+            if of_run < least {
+                (least, whose) = (of_run, start + place);
             }
-            for ((count, kept), own) in last.iter().zip(last_kept).zip(last_these) {
-                meet(load(count.load(Relaxed), kept.load(Relaxed), *own), 1);
-            }
+            (start, rest) = (start + run.len(), others);
         }
-        least
+        (least, whose)
     }
 
     /// A step through the set that visits every index once and neighbours far apart.
@@ -167,11 +153,6 @@ impl<'a> IntoIterator for &'a BackendSet {
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
-}
-
-/// One instruction, unlike `f64::min`, which heeds NaN.
-fn lesser(one: f64, other: f64) -> f64 {
-    if other < one { other } else { one }
 }
 
 fn unit_weight(configured: &[Arc<Backend>]) -> f64 {

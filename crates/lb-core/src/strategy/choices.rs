@@ -4,11 +4,14 @@
 //! Draws follow the weights and are distinct. Up to eight backends are all looked at: two draws of few too often leave the one
 //! good backend out, or hold two bad ones. Among equals the one that has waited longest for its weight is taken.
 
+use std::hint::select_unpredictable;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::backend::Backend;
+use crate::board::Cell;
 use crate::moment;
+use crate::number::lesser;
 use crate::strategy::Build;
 use crate::strategy::options::{OptionInfo, OptionKind};
 use crate::strategy::weighted_random::AliasTable;
@@ -40,6 +43,8 @@ pub(super) struct Choices {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) backend: Arc<Backend>,
+    /// Where its latency is, without the way there through the backend.
+    pub(super) cell: Cell,
     /// What its weight makes of its load, in the strategy's own terms.
     pub(super) handicap: f64,
     /// 1 ÷ weight.
@@ -52,6 +57,7 @@ impl Choices {
         let draws = usize::try_from(build.options.integer(CHOICES.name)).unwrap_or(2).clamp(1, MOST);
         let member = |(backend, weight): (&Arc<Backend>, f64)| Member {
             backend: Arc::clone(backend),
+            cell: backend.cell().clone(),
             handicap: handicap(weight),
             per_request: weight.recip(),
         };
@@ -77,21 +83,22 @@ impl Choices {
         Some((best.index, &best.member.backend))
     }
 
+    /// From the first to the last whoever was drawn: a walk that began at the draw would turn a corner that no branch predictor can
+    /// guess.
     #[inline(always)]
     fn of_all<'a>(
         &'a self,
-        first: Candidate<'a>,
+        drawn: Candidate<'a>,
         now: Instant,
         load: &impl Fn(&Member) -> f64,
     ) -> Candidate<'a> {
-        let mut best = first;
-        let (before, from) = self.members.split_at_checked(first.index).unwrap_or_default();
-        let after = (first.index + 1..).zip(from.iter().skip(1));
-        for (index, member) in after.chain((0..).zip(before)) {
+        let mut best = drawn;
+        for (index, member) in (0..).zip(&self.members) {
             let other = Candidate { index, member, load: load(member) };
             // The draw stands against its equals: an idle set is thus served by weight.
-            let stands = best.index == first.index && other.load >= best.load;
-            best = if stands { best } else { best.or(other, now) };
+            let tied = (other.load == best.load) & (best.index != drawn.index);
+            let is_better = (other.load < best.load) | (tied && other.has_waited_longer(best, now));
+            best = best.or_if(is_better, other);
         }
         best
     }
@@ -137,12 +144,14 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
+    /// Without a branch, which no predictor could guess. Whoever is better has no more load.
     #[inline(always)]
-    fn or(self, other: Self, now: Instant) -> Self {
-        if other.load > self.load {
-            return self;
+    fn or_if(self, is_better: bool, other: Self) -> Self {
+        Self {
+            index: select_unpredictable(is_better, other.index, self.index),
+            member: select_unpredictable(is_better, other.member, self.member),
+            load: lesser(self.load, other.load),
         }
-        if other.load < self.load || other.has_waited_longer(self, now) { other } else { self }
     }
 
     /// The better of two draws. Of equals that have the same weight the one that has waited longer; of others the first drawn, as
@@ -150,11 +159,10 @@ impl Candidate<'_> {
     #[inline(always)]
     fn or_drawn(self, other: Self) -> Self {
         let (ours, theirs) = (self.member, other.member);
-        let is_better = other.load < self.load
-            || other.load == self.load
-                && theirs.per_request == ours.per_request
-                && theirs.backend.last_request_nanos() < ours.backend.last_request_nanos();
-        if is_better { other } else { self }
+        let has_waited_longer = theirs.backend.last_request_nanos() < ours.backend.last_request_nanos();
+        let is_better = (other.load < self.load)
+            | (other.load == self.load) & (theirs.per_request == ours.per_request) & has_waited_longer;
+        self.or_if(is_better, other)
     }
 
     /// By the time since its last request, times its weight.

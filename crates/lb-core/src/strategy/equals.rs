@@ -6,13 +6,12 @@ const DRAWS: usize = 8;
 /// Up to this many a look at all costs no more than the draws, or than a turn.
 pub(super) const FEW: usize = 16;
 
-/// The one index below `count` whose load is less than all others', or else the least load, which several have. A turn costs more
-/// than a look at a few loads, so it is taken for ties alone.
+/// The index whose load is less than all others', or else the least load, which several have. A turn costs more than a look at a
+/// few loads, so it is taken for ties alone.
 #[inline]
-pub(super) fn only_least(count: usize, load: impl Fn(usize) -> f64) -> Result<usize, f64> {
+pub(super) fn only_least(loads: impl Iterator<Item = f64>) -> Result<usize, f64> {
     let (mut only, mut least, mut tied) = (0, f64::INFINITY, true);
-    for index in 0..count {
-        let load = load(index);
+    for (index, load) in loads.enumerate() {
         if load < least {
             (only, least, tied) = (index, load, false);
         } else {

@@ -42,12 +42,13 @@ impl Strategy for LeastConnections {
             f64::from(count) * self.per_request.get(index).copied().unwrap_or(f64::INFINITY)
         };
         if backends.len() <= FEW {
-            return match only_least(backends.len(), load) {
+            let loads = backends.counts().zip(&self.per_request);
+            return match only_least(loads.map(|(count, each)| f64::from(count) * each)) {
                 Ok(only) => Some(only),
-                Err(least) => Some(one_of_least(backends.len(), self.ties.next()?, least, load)),
+                Err(least) => Some(one_of_least(backends.len(), self.ties.next_loosely()?, least, load)),
             };
         }
-        let turn = self.ties.next()?;
+        let turn = self.ties.next_loosely()?;
         // Nothing is less than nothing.
         if load(turn) == 0.0 {
             return Some(turn);

@@ -63,24 +63,25 @@ impl LeastResponseTime {
             ties: Rotation::new(build.set.weights(), Order::Smooth, build.turn),
         }
     }
+
+    #[cold]
+    fn one_to_try(&self, backends: &BackendSet, scale: Scale, least: f64) -> Option<usize> {
+        let load = |index: usize| match (backends.get(index), self.handicaps.get(index)) {
+            (Some(backend), Some(handicap)) => scale.score(backend.kept(), backend.mirrored()) + handicap,
+            _ => f64::INFINITY,
+        };
+        Some(one_of_least(backends.len(), self.ties.next_loosely()?, least, load))
+    }
 }
 
 impl Strategy for LeastResponseTime {
     fn pick(&self, backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
         let scale = Scale::new(self.rate, request.now);
-        let load = |index: usize| match (backends.get(index), self.handicaps.get(index)) {
-            (Some(backend), Some(handicap)) => scale.score(backend.kept(), backend.mirrored()) + handicap,
-            _ => f64::INFINITY,
-        };
-        let (least, near) = backends.least(&self.handicaps, |count, kept, handicap| {
+        let (least, whose) = backends.least(&self.handicaps, |count, kept, handicap| {
             scale.score(f64::from_bits(kept), count) + handicap
         });
         // Loads that are known are hardly ever equal; those of backends to be tried are.
-        let chosen = if least.is_finite() {
-            near.min_by(|one, other| load(*one).total_cmp(&load(*other)))?
-        } else {
-            one_of_least(backends.len(), self.ties.next()?, least, load)
-        };
+        let chosen = if least.is_finite() { whose } else { self.one_to_try(backends, scale, least)? };
         if let Some(backend) = backends.get(chosen).filter(|backend| backend.active() == 0) {
             backend.begin_trial(request.now);
         }

@@ -46,7 +46,7 @@ impl Strategy for PeakEwma {
     fn pick(&self, _backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
         let scale = Scale::new(self.rate, request.now);
         let load =
-            |member: &Member| scale.score(member.backend.kept(), member.backend.active()) + member.handicap;
+            |member: &Member| scale.score(member.cell.kept(), member.backend.active()) + member.handicap;
         let (chosen, backend) = self.choices.best(request.now, load)?;
         if backend.active() == 0 {
             backend.begin_trial(request.now);

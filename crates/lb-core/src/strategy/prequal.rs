@@ -15,13 +15,16 @@
 //! close to their limits: differences of latency are chance there, and following them makes queues that counting would not
 //! (simulated: benches/runs). The pick is the dearest of all, and weights steer the counts only, not the latencies. It fails where a few requests tell nothing of a backend: latencies are remembered as short as probes.
 //!
-//! Lock-free: an entry is one word. O(pool) a pick.
+//! Lock-free: an entry is one word, ordered as probes are, so the best of the pool is the least of sixteen words. O(pool) a pick.
 
+mod few;
 mod latencies;
 mod pool;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::backend::Backend;
 use crate::context::PickContext;
 use crate::lease::Outcome;
 use crate::moment;
@@ -30,8 +33,9 @@ use crate::strategy::options::{OptionInfo, OptionKind};
 use crate::strategy::weighted_random::AliasTable;
 use crate::strategy::{Build, Needs, Strategy, StrategyInfo};
 
-use latencies::Latencies;
-use pool::{Pool, Probe, SIZE, Share, choose};
+use few::{Few, Top};
+use latencies::{Clock, Latencies};
+use pool::{Pool, Probe, SIZE, Share};
 
 pub(super) const INFO: StrategyInfo = StrategyInfo {
     name: "prequal",
@@ -64,11 +68,21 @@ const UNKNOWN: u16 = 239;
 #[derive(Debug)]
 struct Prequal {
     table: AliasTable,
-    /// What one request in flight adds to each backend's load.
-    per_request: Box<[Share]>,
-    quantile: f64,
-    latencies: Latencies,
+    members: Box<[Member]>,
+    clock: Clock,
+    /// Of a set that is read whole.
+    top: Top,
     pool: Pool,
+}
+
+/// A backend with all that a probe of it reads beside its own counts, on one cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Member {
+    backend: Arc<Backend>,
+    /// What one request in flight adds to its load.
+    per_request: Share,
+    latencies: Latencies,
 }
 
 impl Prequal {
@@ -76,60 +90,69 @@ impl Prequal {
         let (age, quantile) = (build.options.duration("age"), build.options.float("quantile"));
         let weights = build.set.weights();
         let greatest = weights.iter().max().map_or(1.0, |weight| weight.get());
+        let member = |(backend, weight): (&Arc<Backend>, f64)| Member {
+            backend: Arc::clone(backend),
+            per_request: Share::new(greatest / weight),
+            latencies: Latencies::default(),
+        };
         Self {
             table: AliasTable::new(weights),
-            per_request: weights.iter().map(|weight| Share::new(greatest / weight.get())).collect(),
-            quantile,
-            latencies: Latencies::new(weights.len(), age),
-            pool: Pool::new(age, quantile),
+            members: build.set.iter().zip(weights.iter().map(|weight| weight.get())).map(member).collect(),
+            clock: Clock::new(age),
+            top: Top::new(quantile, weights.len()),
+            pool: Pool::new(quantile),
         }
     }
 
-    /// What our own counts say of a backend, with so many requests more than it has.
-    #[inline]
-    fn probe(&self, backends: &BackendSet, index: usize, more: u32, time: u16) -> Option<Probe> {
-        let (backend, share) = (backends.get(index)?, self.per_request.get(index)?);
-        let active = backend.active().saturating_add(more);
+    /// What our own counts say of a backend, with so many requests more than it has: load and latency.
+    #[inline(always)]
+    fn look(&self, index: usize, more: u32, time: u64) -> Option<(u16, u16)> {
+        let member = self.members.get(index)?;
+        let active = member.backend.active().saturating_add(more);
         let untried = if active == 0 { 0 } else { UNKNOWN };
-        let latency = self.latencies.at(index, active, time).unwrap_or(untried);
-        Some(Probe::new(index, share.load(active), latency))
+        let latency = member.latencies.at(active, time).unwrap_or(untried);
+        Some((member.per_request.load(active), latency))
+    }
+
+    #[inline(always)]
+    fn probe(&self, index: usize, more: u32, time: u64) -> Option<Probe> {
+        self.look(index, more, time).map(|(load, latency)| Probe::new(index, load, latency))
     }
 
     /// Of few: all are read. The drawn one first: it stands against its equals, so an idle set is served by weight.
-    fn of_all(&self, backends: &BackendSet, time: u16) -> Option<usize> {
-        let mut known = [Probe::NONE; SIZE];
-        let known = known.get_mut(..backends.len())?;
-        let mut index = self.table.draw()?;
-        for place in known.iter_mut() {
-            *place = self.probe(backends, index, 0, time)?;
-            index += 1;
-            index = if index == backends.len() { 0 } else { index };
+    fn of_all(&self, time: u64) -> Option<usize> {
+        let (drawn, lot) = self.table.draw_with_lot()?;
+        let (mut few, count) = (Few::new(), self.members.len());
+        let mut index = drawn;
+        for place in few.places(count) {
+            let (load, latency) = self.look(index, 0, time)?;
+            *place = Few::figure(load, latency);
+            index = if index + 1 == count { 0 } else { index + 1 };
         }
-        choose(known, self.quantile).map(Probe::index)
+        let chosen = drawn + few.best(count, self.top, lot)?;
+        Some(if chosen < count { chosen } else { chosen - count })
     }
 
     /// Of many: the pool and two draws.
-    fn of_pool(&self, backends: &BackendSet, now: u64, time: u16) -> Option<usize> {
-        let (one, two) = self.table.draw_two()?;
-        let (one, two) = (self.probe(backends, one, 0, time)?, self.probe(backends, two, 0, time)?);
-        let now = self.pool.time(now);
-        let found = self.pool.choose(one, two, now);
+    fn of_pool(&self, time: u64) -> Option<usize> {
+        let ((one, two), lot) = self.table.draw_two_with_lot()?;
+        let drawn = [self.probe(one, 0, time)?, self.probe(two, 0, time)?];
+        let found = self.pool.choose(drawn, lot, time);
         let index = found.chosen.index();
-        self.pool.turn_over(&found, self.probe(backends, index, 1, time)?, now);
+        self.pool.turn_over(&found, self.probe(index, 1, time)?, time);
         Some(index)
     }
 }
 
 impl Strategy for Prequal {
-    fn pick(&self, backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
-        let now = moment::nanos(request.now);
-        let time = self.latencies.time(now);
-        if backends.len() <= SIZE { self.of_all(backends, time) } else { self.of_pool(backends, now, time) }
+    fn pick(&self, _backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
+        let time = self.clock.time(moment::nanos(request.now));
+        if self.members.len() <= SIZE { self.of_all(time) } else { self.of_pool(time) }
     }
 
-    fn learn(&self, backends: &BackendSet, index: usize, outcome: &Outcome, now: Instant) {
-        if let Some(backend) = backends.get(index) {
-            self.latencies.learn(index, backend.active(), outcome, moment::nanos(now));
+    fn learn(&self, _backends: &BackendSet, index: usize, outcome: &Outcome, now: Instant) {
+        if let Some(member) = self.members.get(index) {
+            member.latencies.learn(member.backend.active(), outcome, self.clock.time(moment::nanos(now)));
         }
     }
 

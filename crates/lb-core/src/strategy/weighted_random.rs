@@ -38,15 +38,26 @@ pub(super) struct AliasTable {
     rows: Box<[Row]>,
 }
 
-/// A row keeps its own backend with a chance of `own` ÷ 2³² and else names `other`.
+/// A row keeps its own backend with a chance of `own` ÷ 2³² and else names `other`, which is itself where it always keeps its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Row {
-    own: u64,
-    other: usize,
+    own: u32,
+    other: u32,
 }
 
-/// A row that always keeps its own.
-const CERTAIN: u64 = 1 << 32;
+/// Twelve bits of chance that a draw leaves over: between those that chose the row, of up to 2^20, and those that chose between its
+/// two backends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lot(pub(super) u32);
+
+impl Lot {
+    /// One more than the greatest.
+    pub(super) const ALL: u32 = 1 << 12;
+
+    const fn of(bits: u64) -> Self {
+        Self((bits >> 32) as u32 & (Self::ALL - 1))
+    }
+}
 
 impl AliasTable {
     pub(super) fn new(weights: &[Weight]) -> Self {
@@ -60,10 +71,21 @@ impl AliasTable {
 
     /// Two of them, each drawn for itself, for the price of little more than one.
     pub(super) fn draw_two(&self) -> Option<(usize, usize)> {
+        self.draw_two_with_lot().map(|(two, _)| two)
+    }
+
+    /// One of them, and a lot.
+    pub(super) fn draw_with_lot(&self) -> Option<(usize, Lot)> {
+        let bits = fastrand::u64(..);
+        Some((self.look_up(bits)?, Lot::of(bits)))
+    }
+
+    /// Two of them, and a lot.
+    pub(super) fn draw_two_with_lot(&self) -> Option<((usize, usize), Lot)> {
         let bits = fastrand::u128(..);
         #[expect(clippy::cast_possible_truncation, reason = "each half is a draw")]
         let (upper, lower) = ((bits >> 64) as u64, bits as u64);
-        Some((self.look_up(upper)?, self.look_up(lower)?))
+        Some(((self.look_up(upper)?, self.look_up(lower)?), Lot::of(upper)))
     }
 
     fn look_up(&self, bits: u64) -> Option<usize> {
@@ -72,7 +94,7 @@ impl AliasTable {
         let index = below(bits, self.rows.len());
         let row = self.rows.get(index)?;
         // A coin that no branch predictor can guess.
-        Some(select_unpredictable(bits & (CERTAIN - 1) < row.own, index, row.other))
+        Some(select_unpredictable(bits & u64::from(u32::MAX) < u64::from(row.own), index, row.other as usize))
     }
 }
 
@@ -82,13 +104,15 @@ fn alias_table(weights: &[Weight]) -> Box<[Row]> {
     let scaled: Vec<f64> = weights.iter().map(|weight| weight.get() / greatest).collect();
     let mean = scaled.iter().sum::<f64>() / scaled.len().max(1) as f64;
     let mut chances: Vec<f64> = scaled.iter().map(|weight| weight / mean).collect();
-    let mut rows: Vec<Row> = (0..chances.len()).map(|index| Row { own: CERTAIN, other: index }).collect();
+    let name = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
+    let mut rows: Vec<Row> =
+        (0..chances.len()).map(|index| Row { own: u32::MAX, other: name(index) }).collect();
     let (mut poor, mut rich): (Vec<usize>, Vec<usize>) =
         (0..chances.len()).partition(|index| chances.get(*index).is_some_and(|chance| *chance < 1.0));
     while let (Some(small), Some(large)) = (poor.pop(), rich.last().copied()) {
         let Some(own) = chances.get(small).copied() else { break };
         if let Some(row) = rows.get_mut(small) {
-            *row = Row { own: fixed_point(own), other: large };
+            *row = Row { own: fixed_point(own), other: name(large) };
         }
         let Some(left) = chances.get_mut(large) else { break };
         *left -= 1.0 - own;
@@ -101,9 +125,13 @@ fn alias_table(weights: &[Weight]) -> Box<[Row]> {
     rows.into()
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a chance lies between 0 and 1")]
-fn fixed_point(chance: f64) -> u64 {
-    (chance * CERTAIN as f64).round() as u64
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a chance lies between 0 and 1, and a cast saturates"
+)]
+fn fixed_point(chance: f64) -> u32 {
+    (chance * f64::exp2(32.0)).round() as u32
 }
 
 #[cfg(test)]
@@ -116,9 +144,9 @@ mod tests {
         let rows = alias_table(&weights);
         let mut shares = vec![0.0; rows.len()];
         for (index, row) in rows.iter().enumerate() {
-            let own = row.own as f64 / CERTAIN as f64;
+            let own = f64::from(row.own) / f64::exp2(32.0);
             shares[index] += own / rows.len() as f64;
-            shares[row.other] += (1.0 - own) / rows.len() as f64;
+            shares[row.other as usize] += (1.0 - own) / rows.len() as f64;
         }
         shares
     }

@@ -92,13 +92,20 @@ impl Rotation {
 
     /// Whose turn it is; `None` where there is nobody.
     pub(super) fn next(&self) -> Option<usize> {
+        self.owner(self.turn.next())
+    }
+
+    /// Whose turn it is, where turns only break ties.
+    pub(super) fn next_loosely(&self) -> Option<usize> {
+        self.owner(self.turn.next_loosely())
+    }
+
+    fn owner(&self, turn: u64) -> Option<usize> {
         match &self.cycle {
             Cycle::Equal(0) => None,
-            Cycle::Equal(count) => Some(modulo(self.turn.next(), *count)),
-            Cycle::Written(owners) => {
-                owners.get(modulo(self.turn.next(), owners.len())).map(|owner| *owner as usize)
-            }
-            Cycle::Computed(line) => line.owner(self.turn.next()),
+            Cycle::Equal(count) => Some(modulo(turn, *count)),
+            Cycle::Written(owners) => owners.get(modulo(turn, owners.len())).map(|owner| *owner as usize),
+            Cycle::Computed(line) => line.owner(turn),
         }
     }
 }
