@@ -31,6 +31,7 @@ mod http1;
 mod http1_refused;
 mod limits;
 mod live;
+mod log_level;
 mod monitoring;
 mod operating;
 mod overload;

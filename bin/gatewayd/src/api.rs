@@ -1,7 +1,9 @@
-//! What operators change through the admin address: which backends get new requests, and how many.
+//! What operators change through the admin address: which backends get new requests, and how many; what is logged.
 //!
 //! Every change is one line in the log, with who made it. Without a token changes are taken from this machine alone,
 //! and then only under a name of this machine's, so that no web page can reach the address through a visitor's browser.
+
+mod log_level;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +24,8 @@ use crate::status::LiveStatus;
 
 /// The paths below which changes are made.
 const PREFIX: &str = "/api/";
+/// Where the log's level is asked for and changed.
+const LOG_LEVEL: &str = "log-level";
 
 /// The writing side of the admin address.
 pub(crate) struct Api {
@@ -102,7 +106,10 @@ impl Api {
     /// The answer, where the path is one of these.
     pub(crate) fn respond(&self, request: &ControlRequest) -> Option<Response<Bytes>> {
         let action = request.head.uri.path().strip_prefix(PREFIX)?;
-        let outcome = self.change(action, request);
+        let outcome = match action {
+            LOG_LEVEL => self.log_level(request),
+            _ => self.change(action, request),
+        };
         Some(match outcome {
             Ok(document) => answer(StatusCode::OK, "application/json", &document),
             Err(refused) => refused.response(action, request.peer),
@@ -201,7 +208,8 @@ impl Refused {
         let mut response = answer(self.status, "application/problem+json", &document);
         match self.status {
             StatusCode::METHOD_NOT_ALLOWED => {
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+                let allow = if action == LOG_LEVEL { "GET, POST" } else { "POST" };
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
             }
             StatusCode::UNAUTHORIZED => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

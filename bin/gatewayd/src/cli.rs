@@ -1,10 +1,14 @@
 //! The command line: what may be typed, and its help.
 
+mod log_level;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lb_dump::{Since, Statuses};
+use log_level::LOG_LEVEL_HELP;
+pub(crate) use log_level::LogLevel;
 
 /// An HTTP load balancer, reverse proxy and API gateway.
 ///
@@ -60,6 +64,9 @@ pub(crate) enum Command {
     Undrain(Change),
     /// Change a backend's share of requests until the next start, or until the file changes it
     Weight(SetWeight),
+    /// Show or change which lines a running gateway logs
+    #[command(after_help = LOG_LEVEL_HELP)]
+    LogLevel(LogLevel),
 }
 
 #[derive(Debug, Default, Args)]

@@ -1,20 +1,124 @@
-//! Log lines on standard error: JSON for machines, text for people. `GATEWAYD_LOG`, or else
-//! `RUST_LOG`, sets levels by module in tracing's notation (`info`, `lb_http=debug`).
+//! Log lines on standard error: JSON for machines, text for people.
+//!
+//! `GATEWAYD_LOG`, or else `RUST_LOG`, sets levels at the start ([`Directives`]); the admin address changes them while the
+//! process runs, for good or for a while.
+
+mod directives;
 
 use std::io::IsTerminal;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use tracing_subscriber::EnvFilter;
+use tokio::task::AbortHandle;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::cli::LogFormat;
+pub(crate) use directives::Directives;
+
+/// Where levels are read from, in this order.
+const VARIABLES: [&str; 2] = ["GATEWAYD_LOG", "RUST_LOG"];
+
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+/// Which lines are written.
+pub(crate) struct Level {
+    filter: reload::Handle<Targets, Registry>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Until it is changed.
+    lasting: Directives,
+    /// For a while, and until when.
+    passing: Option<(Directives, SystemTime)>,
+    /// Ends what is passing.
+    timer: Option<AbortHandle>,
+}
+
+/// What is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InForce {
+    pub(crate) level: Directives,
+    /// Until when, and what then.
+    pub(crate) until: Option<(SystemTime, Directives)>,
+}
 
 /// Starts logging for the process.
 pub(crate) fn start(format: LogFormat) {
-    let filter = ["GATEWAYD_LOG", "RUST_LOG"].into_iter().find_map(|name| EnvFilter::try_from_env(name).ok());
-    let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
+    let written = VARIABLES.into_iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
+    let read = written.map(|(name, text)| (name, text.parse::<Directives>()));
+    let lasting = read.as_ref().and_then(|(_, read)| read.clone().ok()).unwrap_or_default();
+    let (filter, handle) = reload::Layer::new(lasting.filter());
     let is_terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
     match (format, is_terminal) {
-        (LogFormat::Json, _) | (LogFormat::Auto, false) => builder.json().flatten_event(true).init(),
-        (LogFormat::Text, _) | (LogFormat::Auto, true) => builder.with_ansi(is_terminal).init(),
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => {
+            registry.with(lines.json().flatten_event(true)).init();
+        }
+        (LogFormat::Text, _) | (LogFormat::Auto, true) => registry.with(lines.with_ansi(is_terminal)).init(),
+    }
+    let state = Mutex::new(State { lasting, passing: None, timer: None });
+    let _once = LEVEL.set(Level { filter: handle, state });
+    if let Some((name, Err(error))) = read {
+        tracing::warn!(%error, "{name} is not used");
+    }
+}
+
+/// The process's level.
+pub(crate) fn level() -> Option<&'static Level> {
+    LEVEL.get()
+}
+
+impl Level {
+    pub(crate) fn in_force(&self) -> InForce {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &state.passing {
+            Some((level, until)) => {
+                InForce { level: level.clone(), until: Some((*until, state.lasting.clone())) }
+            }
+            None => InForce { level: state.lasting.clone(), until: None },
+        }
+    }
+
+    /// Changes it until the next change, or for a while. To be called within a tokio runtime.
+    pub(crate) fn change(&'static self, level: Directives, lasts: Option<Duration>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(timer) = state.timer.take() {
+            timer.abort();
+        }
+        self.put_in_force(&level);
+        match lasts {
+            None => {
+                state.lasting = level;
+                state.passing = None;
+            }
+            Some(lasts) => {
+                state.passing = Some((level, SystemTime::now() + lasts));
+                let timer = tokio::spawn(async move {
+                    tokio::time::sleep(lasts).await;
+                    self.pass();
+                });
+                state.timer = Some(timer.abort_handle());
+            }
+        }
+    }
+
+    /// What was for a while is over.
+    fn pass(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.timer = None;
+        if state.passing.take().is_some() {
+            self.put_in_force(&state.lasting);
+            tracing::info!(component = "admin", directives = %state.lasting, "log level is what it was before");
+        }
+    }
+
+    fn put_in_force(&self, level: &Directives) {
+        // It fails only where logging itself has gone.
+        let _in_force = self.filter.reload(level.filter());
     }
 }

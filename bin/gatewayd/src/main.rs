@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         Some(Command::Drain(change)) => operate::drain(&change, "drain"),
         Some(Command::Undrain(change)) => operate::drain(&change, "undrain"),
         Some(Command::Weight(weight)) => operate::weight(&weight),
+        Some(Command::LogLevel(args)) => operate::log_level(&args),
         Some(Command::Top(args)) => top::top(&args),
     };
     match result {

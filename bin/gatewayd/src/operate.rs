@@ -1,4 +1,5 @@
-//! `gatewayd status`, `reload`, `drain`, `undrain`, `weight`: a running gateway's admin address, from the command line.
+//! `gatewayd status`, `reload`, `drain`, `undrain`, `weight`, `log-level`: a running gateway's admin address, from the
+//! command line.
 
 use std::time::Duration;
 
@@ -56,6 +57,26 @@ pub(crate) fn drain(args: &cli::Change, action: &str) -> Outcome {
 /// `gatewayd weight`.
 pub(crate) fn weight(args: &cli::SetWeight) -> Outcome {
     change(&args.change, "weight", Some(args.weight))
+}
+
+/// `gatewayd log-level`.
+pub(crate) fn log_level(args: &cli::LogLevel) -> Outcome {
+    let path = "/api/log-level";
+    let document = match &args.level {
+        None => ask(&args.admin, Method::GET, path, None)?,
+        Some(level) => {
+            let lasts = args.lasts.map(|lasts| humantime::format_duration(lasts).to_string());
+            let body = json!({ "level": level, "for": lasts });
+            ask(&args.admin, Method::POST, path, Some(&body))?
+        }
+    };
+    let level = field(&document, "level");
+    match (args.json, document.get("until").and_then(Value::as_str)) {
+        (true, _) => print(&document.to_string()),
+        (false, None) => print(&level),
+        (false, Some(until)) => print(&format!("{level} until {until}, then {}", field(&document, "then"))),
+    }
+    Ok(())
 }
 
 fn change(args: &cli::Change, action: &str, weight: Option<f64>) -> Outcome {

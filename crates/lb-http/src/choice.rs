@@ -47,6 +47,11 @@ impl<'a> Choices<'a> {
         self.failed += 1;
     }
 
+    /// Backends that are not asked again.
+    pub(crate) fn tried(&self) -> &[usize] {
+        &self.tried
+    }
+
     /// The next backend, at once or not at all.
     pub(crate) fn next(&mut self, now: Instant) -> Result<Choice, AcquireError> {
         loop {

@@ -21,6 +21,7 @@ use crate::attempt::{Answer, Outgoing};
 use crate::body::Passage;
 use crate::config::{Redirect, Timeouts};
 use crate::conversation::{Conversation, Next};
+use crate::decisions;
 use crate::fields::REQUEST_ID;
 use crate::forward::forward;
 use crate::forwarded::{self, Hop};
@@ -100,6 +101,9 @@ async fn answer(
         query: target.query,
         headers: &head.headers,
     };
+    if decisions::are_told() {
+        decisions::routed(ticket, &snapshot, &view);
+    }
     let matched = match snapshot.router.route(&view) {
         Routed::Rule(matched) => matched,
         Routed::MethodNotAllowed { allow } => return Err(Reject::MethodNotAllowed(allow)),

@@ -13,6 +13,7 @@ use std::time::Instant;
 use crate::attempt::{Answer, Cause, Failed, Outgoing, attempt};
 use crate::choice::{Choice, Choices};
 use crate::conversation::Conversation;
+use crate::decisions;
 use crate::hedge;
 use crate::reject::Reject;
 use crate::snapshot::{Rule, Upstream};
@@ -37,12 +38,21 @@ pub(crate) async fn forward(
     let deadline = later(ticket.started(), rule.timeouts.response_head);
     let mut choices = Choices::new(upstream, ticket, outgoing);
     let mut retries = Retries::new(rule, upstream);
-    let mut choice = choices.next_in_turn(conversation, deadline).await?;
+    let mut choice = match choices.next_in_turn(conversation, deadline).await {
+        Ok(choice) => choice,
+        Err(rejected) => {
+            decisions::nobody(ticket, upstream, &rejected);
+            return Err(rejected);
+        }
+    };
     let mut reason = None;
     loop {
         let position = choice.lease.position();
         ticket.attempt(rule.upstream, choice.lease, choice.permit);
         let target = upstream.targets.get(position).ok_or(Reject::NoBackend)?;
+        if decisions::are_told() {
+            decisions::chosen(ticket, upstream, position, choices.tried(), reason);
+        }
         ticket.begin_span(&mut outgoing.head.headers, target, reason);
         let ended = match hedge::patience(rule, upstream, outgoing) {
             None => attempt(ticket, rule, target, conversation, outgoing).await,
@@ -70,6 +80,7 @@ pub(crate) async fn forward(
             Some(next) => choice = next,
             // The last word stands, if it is only a refusal.
             None => {
+                decisions::given_up(ticket, cause);
                 outgoing.upload.settle();
                 return ended.map_err(|failed| failed.rejected);
             }

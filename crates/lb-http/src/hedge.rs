@@ -23,6 +23,7 @@ use crate::choice::{Choice, Choices};
 use crate::client::Client;
 use crate::config::HedgeAfter;
 use crate::conversation::{Conversation, Gone};
+use crate::decisions;
 use crate::reject::Reject;
 use crate::send::{MAX_INTERIM, response_limits};
 use crate::snapshot::{Rule, Target, Upstream};
@@ -173,6 +174,7 @@ pub(crate) async fn race<'a>(
                 let Some(choice) = rival(rule, upstream, choices, position) else { continue };
                 let position = choice.lease.position();
                 let Some(target) = upstream.targets.get(position) else { continue };
+                decisions::hedged(ticket, target, patience);
                 ticket.begin_rival_span(&mut outgoing.head.headers, target);
                 let head = encode(rule, target, outgoing).map_err(Failed::for_good)?;
                 let run = Box::pin(ask(&client, rule, target, method, head));

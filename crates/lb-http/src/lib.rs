@@ -13,6 +13,7 @@ mod client;
 pub mod config;
 pub mod control;
 mod conversation;
+mod decisions;
 mod descriptors;
 mod exchange;
 mod fields;

@@ -15,7 +15,7 @@ use lb_dump::{Dumps, RuleDump};
 use lb_health::{HealthConfigError, HealthMonitor, ProbeTarget, Watched};
 use lb_observe::{BackendStats, PolicyStats, Registry, RuleStats, UpstreamStats};
 use lb_policy::Policy;
-use lb_router::{RouteError, Router};
+use lb_router::{RouteConfig, RouteError, Router};
 
 use crate::budget::Budget;
 use crate::config::{
@@ -92,6 +92,8 @@ pub(crate) struct Snapshot {
 
 /// A rule in force.
 pub(crate) struct Rule {
+    /// What it takes, as the router was told.
+    pub(crate) route: RouteConfig,
     pub(crate) upstream: usize,
     pub(crate) redirect: Option<Redirect>,
     pub(crate) timeouts: Timeouts,
@@ -204,6 +206,7 @@ impl Rule {
                 .map_err(|source| BuildError::Dump { rule: name.to_owned(), source })
         });
         Ok(Self {
+            route: config.route.clone(),
             upstream: config.upstream,
             redirect: config.redirect.clone(),
             timeouts: config.timeouts,

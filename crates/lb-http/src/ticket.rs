@@ -18,6 +18,7 @@ use lb_observe::{Exchange, FailureKind, Trace};
 
 use crate::client::Client;
 use crate::config::Timeouts;
+use crate::decisions;
 use crate::fields::REQUEST_ID;
 use crate::forwarded;
 use crate::reject::{Reject, client_closed_request};
@@ -160,6 +161,11 @@ impl Ticket {
         self.dump.as_deref()
     }
 
+    /// Attempts so far.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// The rule that takes the request.
     pub(crate) fn rule_index(&self) -> Option<usize> {
         self.rule
@@ -213,7 +219,7 @@ impl Ticket {
         };
         let worker = &self.client.worker;
         target.stats.record_retried(worker.index, kind, worker.wall_clock(Instant::now()));
-        tracing::debug!(backend = %target.url, reason = ?reject.reason(), "attempt failed, trying elsewhere");
+        decisions::failed(self, target, reject);
     }
 
     /// The backend answered, but its answer is given up and another attempt is to follow.
@@ -224,7 +230,7 @@ impl Ticket {
         let worker = &self.client.worker;
         let now = worker.wall_clock(Instant::now());
         target.stats.record_discarded(worker.index, self.status, self.upstream_latency, now);
-        tracing::debug!(backend = %target.url, status = %self.status, "answer discarded, trying elsewhere");
+        decisions::discarded(self, target, self.status);
     }
 
     /// The response head has come from the backend.
@@ -254,6 +260,7 @@ impl Ticket {
 
     /// The gateway answers by itself, since something is wrong.
     pub(crate) fn rejected(&mut self, reject: &Reject, status: StatusCode) {
+        decisions::rejected(self, reject, status);
         if matches!(reject, Reject::Connect(_) | Reject::Send(_) | Reject::UpstreamTimeout) {
             self.feed_back(false, None);
             self.judge(reject);

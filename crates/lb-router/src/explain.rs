@@ -73,6 +73,31 @@ impl Miss {
     }
 }
 
+impl RouteConfig {
+    /// What a request must have to be taken, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let path = match &self.path {
+            PathConfig::Any => None,
+            PathConfig::Exact(path) => Some(format!("the path is `{path}`")),
+            PathConfig::Prefix(prefix) => Some(format!("the path is `{prefix}` or below it")),
+            PathConfig::Regex(regex) => Some(format!("the path matches `{regex}`")),
+            PathConfig::Template(template) => Some(format!("the path is of the form `{template}`")),
+        };
+        let host = (!self.hosts.is_empty()).then(|| format!("the host is {}", any_of(&self.hosts)));
+        let method = (!self.methods.is_empty()).then(|| format!("the method is {}", any_of(&self.methods)));
+        let headers = self.headers.iter().map(|(name, value)| format!("there is a header `{name}: {value}`"));
+        let query =
+            self.query.iter().map(|(name, value)| format!("there is a query parameter `{name}={value}`"));
+        let conditions: Vec<_> =
+            host.into_iter().chain(path).chain(method).chain(headers).chain(query).collect();
+        match conditions.is_empty() {
+            true => "it takes every request".to_owned(),
+            false => conditions.join(", "),
+        }
+    }
+}
+
 fn any_of<T: AsRef<str>>(list: &[T]) -> String {
     list.iter().map(|item| format!("`{}`", item.as_ref())).collect::<Vec<_>>().join(" or ")
 }
