@@ -233,6 +233,56 @@ fn the_archive_has_what_its_format_asks_for() {
     assert_eq!(entries[0]["request"]["queryString"][0], serde_json::json!({"name": "x", "value": "1"}));
 }
 
+/// Python with haralyzer, in an environment of its own beside the build.
+fn python() -> std::path::PathBuf {
+    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
+    let python = environment.join("bin/python");
+    let has_it = || {
+        Command::new(&python)
+            .args(["-c", "import haralyzer"])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    if !has_it() {
+        let environment = environment.display();
+        bash(
+            Path::new("/"),
+            &format!(
+                "python3 -m venv '{environment}' && '{environment}/bin/pip' install --quiet haralyzer==2.4.0"
+            ),
+        );
+    }
+    python
+}
+
+#[test]
+fn haralyzer_reads_the_archive() {
+    let dump = Dump::new();
+    let archive = dump.directory().join("archive.har");
+    std::fs::write(&archive, dump.ask(&["export", "har"])).unwrap();
+    let script = "
+import json, sys
+from haralyzer import HarParser
+har = HarParser(json.load(open(sys.argv[1])))
+entries = [entry for page in har.pages for entry in page.entries]
+print(json.dumps({
+    'version': har.version, 'creator': har.creator['name'], 'entries': len(entries),
+    'hosts': sorted({entry.request.host for entry in entries}),
+    'statuses': sorted({entry.response.status for entry in entries}),
+    'posts': [entry.request.raw_entry['postData']['text'] for entry in entries if entry.request.method == 'POST'],
+    'times': all(entry.time >= 0 and entry.startTime.year > 2000 for entry in entries),
+}))
+";
+    let output = Command::new(python()).arg("-c").arg(script).arg(&archive).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&read["version"], &read["creator"]), (&"1.2".into(), &"gatewayd".into()));
+    assert_eq!(read["entries"], 41);
+    assert_eq!(read["statuses"], serde_json::json!([200, 404, 502]), "{read}");
+    assert_eq!(read["posts"], serde_json::json!(["@ 'a' $b"]));
+    assert_eq!(read["times"], true);
+}
+
 #[track_caller]
 fn check(entry: &Value, places: &[&str], holds: impl Fn(&Value) -> bool) {
     for place in places {

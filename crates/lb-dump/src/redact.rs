@@ -2,6 +2,8 @@
 //!
 //! Where it is not certain that everything that is to be hidden in a body was found, the body is left out.
 
+mod multipart;
+
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
@@ -22,7 +24,7 @@ const ALWAYS: [&str; 4] = ["authorization", "cookie", "set-cookie", "proxy-autho
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Redaction {
-    /// Of header fields, query parameters and fields of urlencoded forms.
+    /// Of header fields, query parameters and fields of forms, urlencoded or multipart.
     names: Vec<String>,
     /// Of values in JSON bodies.
     paths: Vec<JsonPath>,
@@ -151,6 +153,10 @@ impl Redaction {
         }
         if contains(content.kind, b"x-www-form-urlencoded") {
             return Shown::As(self.pairs(body));
+        }
+        if multipart::is_form(content.kind) && !self.names.is_empty() {
+            let shown = multipart::redacted(self, body, content.kind);
+            return shown.map_or(Shown::Withheld, |shown| Shown::As(Cow::Owned(shown)));
         }
         let looks_like_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'));
         if self.paths.is_empty() || !(contains(content.kind, b"json") || looks_like_json) {

@@ -43,7 +43,7 @@ impl Attempt {
     /// The backend did its part. `monitor` and `position` are those it was admitted with.
     pub fn succeeded(&mut self, monitor: &HealthMonitor, position: usize, now: Instant) {
         match self.trial.take() {
-            Some(trial) => trial.end(TrialEnd::Good, None),
+            Some(trial) => trial.end(TrialEnd::Good, None, now),
             None => monitor.succeeded(position, now),
         }
     }
@@ -51,7 +51,7 @@ impl Attempt {
     /// The backend did not.
     pub fn failed(&mut self, monitor: &HealthMonitor, position: usize, kind: FailureKind, now: Instant) {
         match self.trial.take() {
-            Some(trial) => trial.end(TrialEnd::Bad(now), Some(kind)),
+            Some(trial) => trial.end(TrialEnd::Bad(now), Some(kind), now),
             None => monitor.failed(position, kind, now),
         }
     }
@@ -60,13 +60,14 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if let Some(trial) = self.trial.take() {
-            trial.end(TrialEnd::Void, None);
+            // Of no use: a trial that says nothing changes nothing.
+            trial.end(TrialEnd::Void, None, Instant::now());
         }
     }
 }
 
 impl Trial {
-    fn end(self, end: TrialEnd, failure: Option<FailureKind>) {
-        self.monitor.finish(self.position, self.epoch, end, failure);
+    fn end(self, end: TrialEnd, failure: Option<FailureKind>, now: Instant) {
+        self.monitor.finish(self.position, self.epoch, end, failure, now);
     }
 }

@@ -221,11 +221,18 @@ impl HealthMonitor {
         self.lock().vitals.iter().map(|vitals| HealthView::of(vitals, clock)).collect()
     }
 
-    pub(crate) fn finish(&self, position: usize, epoch: Epoch, end: TrialEnd, failure: Option<FailureKind>) {
+    pub(crate) fn finish(
+        &self,
+        position: usize,
+        epoch: Epoch,
+        end: TrialEnd,
+        failure: Option<FailureKind>,
+        now: Instant,
+    ) {
         let mut state = self.lock();
         // A monitor that took over begins trials anew, so what this one's came to is nothing to it.
         if state.retired.is_none() {
-            self.update(&mut state, position, |vitals| vitals.finish(epoch, end, failure));
+            self.update(&mut state, position, |vitals| vitals.finish(epoch, end, failure, now));
         }
         drop(state);
         self.call();

@@ -21,7 +21,7 @@ pub struct HealthView {
     pub open_until: Option<SystemTime>,
     /// When its last probe ended.
     pub last_probe: Option<SystemTime>,
-    /// Since when it is healthy, or not.
+    /// Since when it is healthy, or not, and its circuit as it is.
     pub since: SystemTime,
     /// Why it is not healthy, or its circuit not closed.
     pub error: Option<String>,

@@ -125,7 +125,7 @@ impl Vitals {
         self.error.as_deref()
     }
 
-    /// Since when it is healthy or not.
+    /// Since when it is healthy or not, and its circuit as it is.
     pub(crate) fn since(&self) -> Instant {
         self.since
     }
@@ -207,11 +207,15 @@ impl Vitals {
 
     /// Decides about a request on its way.
     pub(crate) fn admit(&mut self, now: Instant) -> Admission {
-        self.breaker.as_mut().map_or(Admission::Pass, |breaker| breaker.admit(now))
+        let before = self.standing();
+        let admission = self.breaker.as_mut().map_or(Admission::Pass, |breaker| breaker.admit(now));
+        self.note(before, now);
+        admission
     }
 
     /// A trial call has ended, by this failure where it was bad.
-    pub(crate) fn finish(&mut self, epoch: Epoch, end: TrialEnd, failure: Option<FailureKind>) {
+    pub(crate) fn finish(&mut self, epoch: Epoch, end: TrialEnd, failure: Option<FailureKind>, now: Instant) {
+        let standing = self.standing();
         let Some(breaker) = &mut self.breaker else { return };
         let before = breaker.circuit();
         breaker.finish(epoch, end);
@@ -222,7 +226,7 @@ impl Vitals {
             (Circuit::HalfOpen, Circuit::Closed, _) => self.streak = 0,
             _ => {}
         }
-        self.forget_error();
+        self.note(standing, now);
     }
 
     pub(crate) fn memory(&self) -> Memory {
@@ -261,7 +265,8 @@ impl Vitals {
     }
 
     fn note(&mut self, before: Standing, now: Instant) {
-        if self.standing().is_healthy() != before.is_healthy() {
+        let standing = self.standing();
+        if standing.is_healthy() != before.is_healthy() || standing.circuit != before.circuit {
             self.since = now;
         }
         self.forget_error();

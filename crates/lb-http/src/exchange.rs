@@ -180,7 +180,9 @@ async fn run_policies(
                     break;
                 }
                 Verdict::Refuse(refusal) => {
-                    stats.rejected(ticket.client().worker.index);
+                    if let Some(stats) = stats {
+                        stats.rejected(ticket.client().worker.index);
+                    }
                     return Err(Reject::Refused(refusal));
                 }
                 Verdict::Answer(response) => return Ok(Some(*response)),

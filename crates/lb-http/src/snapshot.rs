@@ -107,10 +107,10 @@ pub(crate) struct Rule {
     pub(crate) stats: Arc<RuleStats>,
 }
 
-/// A policy of a rule, and how often it has turned requests away.
+/// A policy of a rule, and how often it has turned requests away, where it can.
 pub(crate) struct RulePolicy {
     pub(crate) policy: Box<dyn Policy>,
-    pub(crate) stats: Arc<PolicyStats>,
+    pub(crate) stats: Option<Arc<PolicyStats>>,
 }
 
 /// An upstream in force.
@@ -229,7 +229,9 @@ impl Rule {
                     .iter()
                     .map(|policy| RulePolicy {
                         policy: policy.build(),
-                        stats: registry.policy(name, policy.info().name, workers),
+                        stats: policy
+                            .can_refuse()
+                            .then(|| registry.policy(name, policy.info().name, workers)),
                     })
                     .collect(),
             },

@@ -110,6 +110,14 @@ pub enum PolicyConfig {
 }
 
 impl PolicyConfig {
+    /// Whether it may turn a request away; those that cannot have no figures of it.
+    #[must_use]
+    pub fn can_refuse(&self) -> bool {
+        match self {
+            Self::RequestHeaders(_) | Self::ResponseHeaders(_) => false,
+        }
+    }
+
     /// The policy's row in [`ALL`].
     #[must_use]
     pub fn info(&self) -> &'static PolicyInfo {

@@ -206,6 +206,26 @@ fn one_bad_trial_opens_the_circuit_again_and_a_dropped_one_is_made_anew() {
 }
 
 #[test]
+fn since_is_when_the_circuit_became_what_it_is() {
+    let (monitor, start) = (watch(&backends(2), &with_breaker()), Instant::now());
+    let clock = Clock { now: start, ..Clock::read() };
+    let since = || monitor.view(0, &clock).unwrap().since;
+    fail(&monitor, 0, 5, start);
+    assert_eq!(since(), clock.wall_of(start));
+    let trial_at = start + RECOVERY;
+    let mut trial = monitor.admit(0, trial_at).unwrap();
+    assert_eq!(since(), clock.wall_of(trial_at), "half-open");
+    let reopened_at = trial_at + Duration::from_secs(1);
+    trial.failed(&monitor, 0, FailureKind::Reset, reopened_at);
+    assert_eq!(since(), clock.wall_of(reopened_at), "open again");
+    let trial_at = reopened_at + RECOVERY;
+    let mut trials: Vec<Attempt> = (0..3).map(|_| monitor.admit(0, trial_at).unwrap()).collect();
+    let closed_at = trial_at + Duration::from_secs(2);
+    trials.iter_mut().for_each(|trial| trial.succeeded(&monitor, 0, closed_at));
+    assert_eq!(since(), clock.wall_of(closed_at), "closed");
+}
+
+#[test]
 fn what_was_under_way_when_the_circuit_opened_decides_no_trial() {
     let (monitor, now) = (watch(&backends(1), &with_breaker()), Instant::now());
     let mut earlier = monitor.admit(0, now).unwrap();
