@@ -78,7 +78,7 @@ impl Probe {
         u64::from(key(u32::from(self.load), u32::from(self.latency), u32::from(hot)))
     }
 
-    /// As an entry of the pool: hot or cold is decided as it enters. One whose index is too great for it is none.
+    /// As an entry of the pool: hot or cold is decided as it enters, and again only if it would be chosen. One whose index is too great for it is none.
     #[inline]
     fn pack(self, hot: u16, place: u64, time: u64) -> u64 {
         if u64::from(self.index) >= EMPTY {
@@ -109,6 +109,11 @@ const fn stamp(time: u64) -> u64 {
 const fn is_none(word: u64, time: u64) -> bool {
     let age = stamp(time).wrapping_sub(word) & ((1 << INDEX) - 1);
     age > AGE || word >> INDEX & EMPTY == EMPTY
+}
+
+/// Whether an entry that came in as cold is hot, now that the bound has fallen.
+const fn is_hot_by_now(word: u64, hot: u16) -> bool {
+    word >> 63 == 0 && word >> KEY & MOST as u64 > hot as u64
 }
 
 /// The probes last made, shared by all threads. Everything is written without a look at what others write meanwhile: a probe may be
@@ -159,8 +164,8 @@ impl Pool {
         let (one_key, two_key) = (one.key(hot), two.key(hot));
         let drawn = select_unpredictable(two_key < one_key, two.index, one.index);
         let mut best = self.best();
-        if best >> KEY < one_key.min(two_key) && is_none(best, time) {
-            self.forget(time);
+        if best >> KEY < one_key.min(two_key) && (is_none(best, time) || is_hot_by_now(best, hot)) {
+            self.refresh(hot, time);
             best = self.best();
         }
         let oldest = turn % SIZE as u64;
@@ -199,14 +204,18 @@ impl Pool {
         }
     }
 
-    /// Clears what is too old.
+    /// Clears what is too old, and orders the others by what is hot at present.
     #[cold]
     #[inline(never)]
-    fn forget(&self, time: u64) {
+    fn refresh(&self, hot: u16, time: u64) {
         for (entry, place) in self.entries.iter().zip(0..) {
-            if is_none(entry.load(Relaxed), time) {
-                entry.store(empty(place), Relaxed);
-            }
+            let word = entry.load(Relaxed);
+            let fresh = if is_none(word, time) {
+                empty(place)
+            } else {
+                Probe::unpack(word).pack(hot, place, 0) | word & ((1 << INDEX) - 1)
+            };
+            entry.store(fresh, Relaxed);
         }
     }
 
@@ -310,5 +319,14 @@ mod tests {
         let drawn = [probe(100, 1.0, 21.0), probe(101, 1.0, 22.0)];
         let chosen = |units: u64| pool.choose(drawn, Lot(7), units << FINER).chosen.index();
         assert_eq!((chosen(AGE), chosen(AGE + 1)), (7, 100));
+    }
+
+    #[test]
+    fn a_probe_that_is_hot_by_now_is_not_chosen_before_a_cold_one() {
+        let pool = Pool::new(0.84);
+        pool.store(4, probe(7, 9.0, 10.0), MOST, 0);
+        pool.store(5, probe(8, 1.0, 11.0), MOST, 0);
+        let chosen = pool.choose([probe(100, 2.0, 21.0), probe(101, 2.0, 22.0)], Lot(7), 0).chosen;
+        assert_eq!((chosen.index(), chosen.load), (8, 4));
     }
 }
