@@ -6,10 +6,8 @@
 //! the set: O(1) while there is room, O(n) only where nearly everything is full. Nothing is allocated. Rebuilding costs what
 //! the strategy's own build does, on the caller's thread, while picks go on with the old selection.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
-
-use arc_swap::ArcSwap;
 
 use crate::backend::Backend;
 use crate::config::StrategyConfig;
@@ -20,6 +18,7 @@ use crate::lease::Lease;
 use crate::number::modulo;
 use crate::selection::Selection;
 use crate::strategy::{self, Options, StrategyError, StrategyInfo};
+use crate::swap::Swap;
 use crate::turn::Turn;
 
 /// How often a strategy is asked again before the balancer looks for room itself: a rotation passes the turn on, a keyed
@@ -57,13 +56,12 @@ pub struct Balancer {
     config: StrategyConfig,
     options: Options,
     configured: Box<[Arc<Backend>]>,
-    selection: ArcSwap<Selection>,
+    /// What picks are made from, and what says who is in it.
+    selection: Swap<Selection, Eligibility>,
     /// Order of rotations; outlives every selection.
     turn: Arc<Turn>,
     /// Where the next search for room begins.
     search: Turn,
-    /// Held while rebuilding, so that of two rebuilds the later one sees the later state.
-    eligibility: Mutex<Eligibility>,
 }
 
 impl Balancer {
@@ -115,7 +113,7 @@ impl Balancer {
         now: Instant,
     ) -> Result<Self, StrategyError> {
         let info = strategy::find(&config.name)?;
-        let eligibility = self.lock().after(options, &self.configured, &backends, now);
+        let eligibility = self.selection.state().after(options, &self.configured, &backends, now);
         Self::build(info, config, backends, eligibility, Arc::clone(&self.turn), Some(now))
     }
 
@@ -130,9 +128,8 @@ impl Balancer {
         let options = Options::parse(info, &config)?;
         let configured = backends.into_boxed_slice();
         let (set, _) = eligibility.select(&configured, now.unwrap_or_else(Instant::now));
-        let selection = ArcSwap::from_pointee(Selection::build(info, &options, &turn, set));
-        let (search, eligibility) = (Turn::default(), Mutex::new(eligibility));
-        Ok(Self { info, config, options, configured, selection, turn, search, eligibility })
+        let selection = Swap::new(Selection::build(info, &options, &turn, set), eligibility);
+        Ok(Self { info, config, options, configured, selection, turn, search: Turn::default() })
     }
 
     /// Takes a place at the backend the strategy chooses, or at another where that one is full or tried.
@@ -140,7 +137,7 @@ impl Balancer {
     /// # Errors
     /// There is no place, and why.
     pub fn acquire(&self, request: &PickContext<'_>) -> Result<Lease, AcquireError> {
-        let selection = self.selection.load();
+        let selection = self.selection.current().load();
         for more in 0..=MORE_PICKS {
             let request = PickContext { attempt: request.attempt.wrapping_add(more), ..*request };
             let Some(index) = selection.strategy.pick(&selection.set, &request) else { break };
@@ -160,17 +157,16 @@ impl Balancer {
 
     /// The same for callers with a clock of their own.
     pub fn rebuild_at(&self, now: Instant) -> Option<Instant> {
-        let mut eligibility = self.lock();
-        let (set, again) = eligibility.select(&self.configured, now);
-        if !set.same(&self.selection.load().set) {
-            self.selection.store(Arc::new(Selection::build(self.info, &self.options, &self.turn, set)));
-        }
-        again
+        self.selection.change(|eligibility, current| {
+            let (set, again) = eligibility.select(&self.configured, now);
+            let changed = !set.same(&current.set);
+            (changed.then(|| Selection::build(self.info, &self.options, &self.turn, set)), again)
+        })
     }
 
     /// What it does beside its strategy.
     pub fn options(&self) -> BalancerOptions {
-        self.lock().options()
+        self.selection.state().options()
     }
 
     /// The strategy's row.
@@ -195,12 +191,7 @@ impl Balancer {
 
     /// How many backends the current selection chooses among.
     pub fn eligible(&self) -> usize {
-        self.selection.load().set.len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Eligibility> {
-        // What a panic left behind is whole: states are set one by one, and all of them by the next rebuild.
-        self.eligibility.lock().unwrap_or_else(PoisonError::into_inner)
+        self.selection.current().load().set.len()
     }
 
     /// Looks at every eligible backend once, each request from another place and in far steps, so that what overflows from
@@ -236,5 +227,35 @@ fn take(selection: &Arc<Selection>, index: usize, request: &PickContext<'_>) -> 
             Lease::take(selection, index, request.now).ok_or(AcquireError::AllFull)
         }
         _ => Err(AcquireError::AllTried),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+    use crate::backend::BackendOptions;
+
+    #[test]
+    fn a_place_is_given_back_once_however_the_request_ends() {
+        for strategy in ["round_robin", "least_connections"] {
+            let backend = Arc::new(Backend::new(BackendOptions::named("a")));
+            let balancer =
+                Balancer::new(StrategyConfig::named(strategy), vec![Arc::clone(&backend)]).unwrap();
+            let take = || balancer.acquire(&PickContext::new(Instant::now())).unwrap();
+            let mirrored = || backend.cell().count().load(Relaxed);
+            let lease = take();
+            lease.failed();
+            assert_eq!((backend.active(), backend.failed()), (1, 1));
+            assert_eq!(mirrored(), u32::from(strategy == "least_connections"));
+            drop(lease);
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _lease = take();
+                panic!("a handler went wrong");
+            }));
+            assert!(panicked.is_err());
+            assert_eq!((backend.active(), mirrored(), backend.total()), (0, 0, 2));
+        }
     }
 }

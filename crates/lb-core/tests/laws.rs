@@ -68,6 +68,7 @@ fn picks_are_in_range_whatever_the_weights() {
             let balancer = balancer(info, &all);
             for n in 0..200 {
                 let lease = balancer.acquire(&request(n)).unwrap();
+                lease.record(Outcome { latency: Some(Duration::from_millis(n.into())), ok: n % 5 != 0 });
                 assert!(weights[lease.position()] > 0.0, "{} {weights:?}", info.name);
                 assert!(Arc::ptr_eq(lease.backend(), &all[lease.position()]), "{}", info.name);
             }
@@ -237,6 +238,20 @@ fn a_backend_added_twice_is_two_backends() {
             *counts.entry(position(&balancer, n)).or_insert(0) += 1;
         }
         assert!(counts.values().all(|count| (4_000..6_000).contains(count)), "{}: {counts:?}", info.name);
+    }
+}
+
+#[test]
+fn the_very_same_backend_listed_twice_counts_at_both_places_as_one() {
+    for info in ALL {
+        let one = Arc::clone(&backends(&[1.0])[0]);
+        one.set_max_connections(NonZeroU32::new(40));
+        let balancer = balancer(info, &[Arc::clone(&one), Arc::clone(&one)]);
+        let held: Vec<Lease> = (0..40).map(|n| balancer.acquire(&request(n)).unwrap()).collect();
+        assert!((0..2).all(|place| held.iter().any(|lease| lease.position() == place)), "{}", info.name);
+        assert_eq!(balancer.acquire(&request(40)).unwrap_err(), AcquireError::AllFull, "{}", info.name);
+        drop(held);
+        assert_eq!(one.active(), 0, "{}", info.name);
     }
 }
 

@@ -23,6 +23,10 @@ struct Row {
     ns: f64,
     /// Allocations from acquire to drop.
     allocs: f64,
+    /// Median nanoseconds from acquire to drop on one thread alone, by the wall clock, of the row of one thread and as many
+    /// backends as the rows of several have: what those are to be held against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    round_ns: Option<f64>,
 }
 
 /// What `benches/allocations.rs` prints.
@@ -72,7 +76,7 @@ fn summary(rows: &[Row]) -> String {
         ["strategy", "backends", "threads", "ns", "allocations", "seeds' ns", "seeds' allocations", "times"];
     let mut cells = vec![headings.map(str::to_owned).to_vec()];
     cells.extend(rows.iter().map(|row| {
-        let Row { strategy, backends, threads, ns, allocs } = row;
+        let Row { strategy, backends, threads, ns, allocs, .. } = row;
         let seed = SEEDS.iter().find(|seed| seed.0 == strategy && (*backends, *threads) == (3, 1));
         let seed = seed.map_or_else(Default::default, |(_, theirs, allocs)| {
             [format!("{theirs}"), allocs.to_string(), format!("{:.0}", theirs / ns)]
@@ -88,16 +92,38 @@ fn summary(rows: &[Row]) -> String {
     }));
     table::write(&mut text, &cells);
     text.push_str(NOTES);
+    table::write(&mut text, &rounds(rows));
+    text.push_str(LOSSES);
     text
+}
+
+/// The round on one, two and sixteen threads, and what the second thread costs the first.
+fn rounds(rows: &[Row]) -> Vec<Vec<String>> {
+    let headings = ["acquire to drop, ns", "1 thread", "2 threads", "16 threads", "2 ÷ 1"];
+    let mut cells = vec![headings.map(str::to_owned).to_vec()];
+    for (strategy, one) in rows.iter().filter_map(|row| Some((&row.strategy, row.round_ns?))) {
+        let of = |threads| {
+            rows.iter().find(|row| row.strategy == *strategy && row.threads == threads).map(|row| row.ns)
+        };
+        let (Some(two), Some(sixteen)) = (of(2), of(16)) else { continue };
+        let figures = [one, two, sixteen].map(|ns| format!("{ns:.1}"));
+        cells.push(
+            [strategy.clone()].into_iter().chain(figures).chain([format!("{:.1}", two / one)]).collect(),
+        );
+    }
+    cells
 }
 
 const NOTES: &str = "One thread: the strategy's pick, processor time. Several: acquire to drop on each at once, wall clock, for \
 100 backends; it includes the reservation, the counters and two reference counts.\n\n\
-What several threads lose is the moving of cache lines between cores: one for a rotation's turn, one for the chosen backend's \
-counters and one for its reference count where two threads chose the same backend, and one for the selection's reference count \
-where the strategy learns. Sixteen threads on fewer cores take their turns, so that their figure is the time of a round times the \
-threads a core.\n\n\
-The seeds' figures were measured elsewhere, over three backends: factors are rough.\n";
+The seeds' figures were measured elsewhere, over three backends: factors are rough.\n\n";
+
+const LOSSES: &str = "The last column is what moving cache lines between two cores costs, and nothing else is shared: no lock is \
+taken from acquire to drop. Lines that every round of every thread writes, whatever backend it chose: the turn of a rotation; the \
+selection's reference count where the strategy learns; the counts side by side, sixteen to a line, where it scans; the pool of \
+`prequal`. Lines that two threads write only when they chose the same of 100 backends at the same time: that one's counters and its \
+reference count. So `random` and the hashing strategies lose least, rotations one line's moving, and those that scan or learn two \
+or three. Sixteen threads on fewer cores take their turns: their figure is the time of a round times the threads a core.\n";
 
 fn write_folder(out: &Path, summary: &str, json: &str) -> Result<()> {
     let date = Zoned::now().strftime("%Y-%m-%d").to_string();
@@ -128,7 +154,7 @@ fn allocations() -> Result<HashMap<(String, u32), f64>> {
 
 /// Criterion keeps one folder a figure: `<group>/<parameter>/new/{benchmark,estimates}.json`.
 fn read(directory: &Path, allocations: &HashMap<(String, u32), f64>) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+    let (mut rows, mut rounds) = (Vec::new(), HashMap::new());
     for parameter in
         folders(directory)?.iter().map(|group| folders(group)).collect::<Result<Vec<_>>>()?.concat()
     {
@@ -137,20 +163,20 @@ fn read(directory: &Path, allocations: &HashMap<(String, u32), f64>) -> Result<V
         };
         let estimates = json(&parameter, "estimates.json").context("a figure without estimates")?;
         let ns = estimates.pointer("/median/point_estimate").and_then(serde_json::Value::as_f64);
+        let ns = ns.context("a figure without a median")?;
         let Some((kind, strategy)) = name.split_once('/') else { continue };
         let (backends, threads) = if kind == "pick" { (value, 1) } else { (BACKENDS_OF_THREADS, value) };
+        let strategy = strategy.to_owned();
         if kind == "threads" && threads == 1 {
+            rounds.insert(strategy, ns);
             continue;
         }
-        let strategy = strategy.to_owned();
         let allocs = allocations.get(&(strategy.clone(), backends)).copied();
-        rows.push(Row {
-            ns: ns.context("a figure without a median")?,
-            allocs: allocs.with_context(|| format!("no allocations counted for {strategy}"))?,
-            strategy,
-            backends,
-            threads,
-        });
+        let allocs = allocs.with_context(|| format!("no allocations counted for {strategy}"))?;
+        rows.push(Row { strategy, backends, threads, ns, allocs, round_ns: None });
+    }
+    for row in rows.iter_mut().filter(|row| (row.backends, row.threads) == (BACKENDS_OF_THREADS, 1)) {
+        row.round_ns = rounds.get(&row.strategy).copied();
     }
     rows.sort_by(|a, b| (&a.strategy, a.threads, a.backends).cmp(&(&b.strategy, b.threads, b.backends)));
     Ok(rows)

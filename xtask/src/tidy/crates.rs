@@ -158,23 +158,37 @@ fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
         .collect()
 }
 
+/// Crates that lb-core may bring with it at most, its dependencies' own among them; what only the compiler runs is not counted.
+const HANDFUL: usize = 5;
+
 /// Not by its manifest alone: nothing that lb-core uses may bring a runtime with it either.
 fn lb_core_stands_alone() -> anyhow::Result<Vec<String>> {
     let output = Command::new("cargo")
-        .args(["tree", "--package", "lb-core", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(["tree", "--package", "lb-core", "--edges", "normal,no-proc-macro"])
+        .args(["--prefix", "none", "--format", "{p}"])
         .output()
         .context("cargo does not start")?;
     let tree = String::from_utf8_lossy(&output.stdout);
     let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
-    let mut breaches: Vec<String> = ["tokio", "hyper", "mio", "futures"]
-        .iter()
-        .filter(|name| names.contains(**name))
-        .map(|name| format!("crates/lb-core/Cargo.toml: {name} comes with a dependency"))
-        .collect();
+    let mut breaches = what_lb_core_brings(&names);
     if !output.status.success() {
         breaches.push(format!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
     Ok(breaches)
+}
+
+fn what_lb_core_brings(names: &BTreeSet<&str>) -> Vec<String> {
+    let manifest = "crates/lb-core/Cargo.toml";
+    let mut breaches: Vec<String> = ["tokio", "hyper", "mio", "futures"]
+        .iter()
+        .filter(|name| names.contains(**name))
+        .map(|name| format!("{manifest}: {name} comes with a dependency"))
+        .collect();
+    let others: Vec<&str> = names.iter().copied().filter(|name| *name != "lb-core").collect();
+    if others.len() > HANDFUL {
+        breaches.push(format!("{manifest}: more than a handful of crates: {}", others.join(", ")));
+    }
+    breaches
 }
 
 #[cfg(test)]
@@ -195,5 +209,13 @@ mod tests {
         let target = format!("{head}[target.'cfg(unix)'.dependencies]\ntokio.workspace = true\n");
         assert!(breaches(&target).contains("tokio belongs in"));
         assert!(breaches("[package]\nname = \"lb-new\"\n").contains("not in the table"));
+    }
+
+    #[test]
+    fn lb_core_brings_a_handful_of_crates_and_no_runtime() {
+        let brought = |names: &[&str]| what_lb_core_brings(&names.iter().copied().collect()).join("\n");
+        assert_eq!(brought(&["lb-core", "arc-swap", "fastrand"]), "");
+        assert!(brought(&["lb-core", "tokio"]).contains("tokio comes with"));
+        assert!(brought(&["lb-core", "a", "b", "c", "d", "e", "f"]).contains("a, b, c, d, e, f"));
     }
 }
