@@ -183,13 +183,17 @@ fn prequal_avoids_slow_backends_while_others_have_room() {
 
 #[test]
 fn prequal_holds_what_is_in_flight_even_when_all_are_alike() {
-    for count in [3_usize, 16, 17, 100] {
-        let mut world = World::new("prequal", count, count * 4);
-        world.run(20, &vec![Some(10_000); count]);
-        let counts = world.run(60, &vec![Some(10_000); count]);
-        let mean = counts.iter().sum::<u64>() as f64 / count as f64;
-        let (least, most) = (*counts.iter().min().unwrap() as f64, *counts.iter().max().unwrap() as f64);
-        // Latency decides among the cold, and what little it differs is chance.
-        assert!(least > 0.6 * mean && most < 1.4 * mean, "of {count}: {counts:?}");
+    // Latency decides among the cold, and what little it differs is chance: the more so the more backends are read whole, as nothing
+    // but latency then parts thirteen of sixteen. The pool's draws are more even, and so a law for sixteen cannot be as tight.
+    for (count, within) in [(3, 0.2), (16, 0.4), (17, 0.2), (100, 0.25)] {
+        for seed in 1..=4 {
+            let mut world = World::new("prequal", count, count * 4);
+            fastrand::seed(seed);
+            world.run(20, &vec![Some(10_000); count]);
+            let counts = world.run(60, &vec![Some(10_000); count]);
+            let mean = counts.iter().sum::<u64>() as f64 / count as f64;
+            let off = |count: &u64| (*count as f64 / mean - 1.0).abs();
+            assert!(counts.iter().all(|count| off(count) < within), "of {count}, seed {seed}: {counts:?}");
+        }
     }
 }

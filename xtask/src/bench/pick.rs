@@ -118,12 +118,12 @@ const NOTES: &str = "One thread: the strategy's pick, processor time. Several: a
 100 backends; it includes the reservation, the counters and two reference counts.\n\n\
 The seeds' figures were measured elsewhere, over three backends: factors are rough.\n\n";
 
-const LOSSES: &str = "The last column is what moving cache lines between two cores costs, and nothing else is shared: no lock is \
-taken from acquire to drop. Lines that every round of every thread writes, whatever backend it chose: the turn of a rotation; the \
+const LOSSES: &str = "No lock is taken from acquire to drop, so what is left for the second thread to cost the first is moving cache \
+lines between cores. Lines that every round of every thread writes, whatever backend it chose: the turn of a rotation; the \
 selection's reference count where the strategy learns; the counts side by side, sixteen to a line, where it scans; the pool of \
 `prequal`. Lines that two threads write only when they chose the same of 100 backends at the same time: that one's counters and its \
 reference count. So `random` and the hashing strategies lose least, rotations one line's moving, and those that scan or learn two \
-or three. Sixteen threads on fewer cores take their turns: their figure is the time of a round times the threads a core.\n";
+or three. `least_response_time` has learnt nothing here, so that each round is a search for one to try. Sixteen threads on fewer cores take their turns: their figure is the time of a round times the threads a core.\n";
 
 fn write_folder(out: &Path, summary: &str, json: &str) -> Result<()> {
     let date = Zoned::now().strftime("%Y-%m-%d").to_string();

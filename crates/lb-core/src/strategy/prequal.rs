@@ -17,7 +17,7 @@
 //!
 //! Lock-free: an entry is one word, ordered as probes are, so the best of the pool is the least of sixteen words. O(pool) a pick.
 //!
-//! It is the one row above the goals for a pick (10, 15 and 50 ns at 3, 100 and 10 000 backends): about 22, 34 and 52. There is no
+//! It is the one row above the goals for a pick (10, 15 and 50 ns at 3, 100 and 10 000 backends): about 23, 37 and 54 (benches/runs). There is no
 //! hot spot left to mend: sampled at 100 backends, the time is spread over some three hundred instructions, of which none has more than
 //! 4 %. They turn the instant into a number, draw, read counts and latencies of the two drawn and again of the chosen, find the least
 //! and every other time the greatest of sixteen words, and write three probes. Beside 10 000 the drawn backends' two lines each miss
