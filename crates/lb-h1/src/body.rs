@@ -89,6 +89,25 @@ impl BodyDecoder {
         }
     }
 
+    /// How many bytes at the front of a piece of a chunked body may be passed on as they stand, framing and all, to
+    /// a peer that gets it chunked too; and how many of them are data. They count as read: hand in what has not been
+    /// decoded yet, and what is left to [`decode`](Self::decode). A chunk of which a part was passed on is passed on
+    /// to its end, so that `decode` gives no data before that. `None` for a body in any other framing.
+    ///
+    /// ```
+    /// use lb_h1::{BodyDecoder, BodyFraming, BodyLimits};
+    ///
+    /// let mut body = BodyDecoder::for_request(BodyFraming::Chunked, BodyLimits::default());
+    /// let piece = [b"800\r\n", &[b'x'; 0x800][..], b"\r\n0;last\r\n\r\n"].concat();
+    /// assert_eq!(body.pass_chunks(&piece), Some((piece.len() - "0;last\r\n\r\n".len(), 0x800)));
+    /// ```
+    pub fn pass_chunks(&mut self, piece: &[u8]) -> Option<(usize, usize)> {
+        match &mut self.0 {
+            Kind::Chunked(chunked) => Some(chunked.pass(piece)),
+            Kind::Length(_) | Kind::UntilClose { .. } => None,
+        }
+    }
+
     /// Says that the peer has closed and that nothing will be added to the buffer any more. To be called
     /// when `decode` wants more.
     ///

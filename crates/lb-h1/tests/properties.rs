@@ -207,6 +207,22 @@ proptest! {
     }
 
     #[test]
+    fn chunks_that_are_passed_on_mean_what_they_meant(bytes in chunked_body(), cuts in vec(any::<Index>(), 0..6)) {
+        let pieces = cut(&bytes, &cuts);
+        let (data, trailers, is_complete, is_broken) = meaning(&pieces);
+        let (out, passed, was_refused) = relayed(&pieces);
+        prop_assert_eq!(was_refused, is_broken);
+        let (again, trailers_again, is_complete_again, is_broken_again) = meaning(&[&out]);
+        // Of a broken body as much may have been passed on as was not broken; it must not look complete.
+        prop_assert!(!is_broken_again);
+        prop_assert_eq!(is_complete_again, is_complete);
+        prop_assert_eq!(again.len(), passed);
+        if !is_broken {
+            prop_assert_eq!((&again, trailers_again), (&data, trailers));
+        }
+    }
+
+    #[test]
     fn a_chunked_body_that_is_written_is_read_as_it_was(
         pieces in vec((1..3000usize, any::<u8>()), 0..12),
         trailers in header_map(),
@@ -238,6 +254,90 @@ proptest! {
         prop_assert_eq!(data, pieces.concat());
         prop_assert!(read.iter().all(|(name, value)| trailers.get_all(name).iter().any(|sent| sent == value)));
     }
+}
+
+/// Chunked bodies with chunks large and small under lines plain and not, some with a byte changed.
+fn chunked_body() -> impl Strategy<Value = Vec<u8>> {
+    let size = prop_oneof![1..20_usize, 1000..1050_usize, 1025..6000_usize];
+    let line_end = select(vec!["", ";a", ";a=\"b\""]);
+    let chunk = (size, 0..3_usize, line_end).prop_map(|(size, zeros, end)| {
+        let line = format!("{}{size:x}{end}\r\n", &"00"[..zeros.min(2)]);
+        [line.as_bytes(), &vec![b'x'; size], b"\r\n"].concat()
+    });
+    let last = select(vec![
+        "0\r\n\r\n",
+        "00\r\n\r\n",
+        "0;a\r\n\r\n",
+        "0\r\nx-sum: 1\r\n\r\n",
+        "0\r\nno\r\n\r\n",
+        "0\r\n\r",
+        "",
+    ]);
+    let fault = proptest::option::weighted(0.3, (any::<Index>(), any::<u8>()));
+    (vec(chunk, 0..5), last, fault).prop_map(|(chunks, last, fault)| {
+        let mut bytes = [chunks.concat(), last.as_bytes().to_vec(), b"NEXT".to_vec()].concat();
+        if let Some((at, byte)) = fault {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes
+    })
+}
+
+/// What a chunked body amounts to: data, trailers, whether it ended, and whether it was found broken.
+fn meaning(pieces: &[&[u8]]) -> (Vec<u8>, Vec<String>, bool, bool) {
+    let mut decoder = BodyDecoder::for_request(BodyFraming::Chunked, BodyLimits::default());
+    let (mut buf, mut data, mut found) = (BytesMut::new(), Vec::new(), HeaderMap::new());
+    for piece in pieces {
+        buf.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&mut buf) {
+                Ok(Decoded::Data(piece)) => data.extend_from_slice(&piece),
+                Ok(Decoded::Trailers(trailers)) => found = trailers,
+                Ok(Decoded::End | Decoded::NeedMore) => break,
+                Err(_) => return (data, sorted(&found), false, true),
+            }
+        }
+    }
+    (data, sorted(&found), decoder.is_complete(), false)
+}
+
+/// The same body as a relay writes it that passes on what it may: what was written, how much of it was said to be
+/// data, and whether the body was found broken.
+fn relayed(pieces: &[&[u8]]) -> (Vec<u8>, usize, bool) {
+    let mut decoder = BodyDecoder::for_request(BodyFraming::Chunked, BodyLimits::default());
+    let (mut buf, mut out, mut data, mut is_ended) = (BytesMut::new(), BytesMut::new(), 0, false);
+    for piece in pieces {
+        buf.extend_from_slice(piece);
+        while !is_ended {
+            let (passed, of_data) = decoder.pass_chunks(&buf).unwrap();
+            out.extend_from_slice(&buf.split_to(passed));
+            data += of_data;
+            if decoder.is_complete() {
+                is_ended = true;
+                break;
+            }
+            match decoder.decode(&mut buf) {
+                Ok(Decoded::Data(piece)) => {
+                    data += piece.len();
+                    out.extend_from_slice(chunk_head(piece.len()).as_ref());
+                    out.extend_from_slice(&piece);
+                    out.extend_from_slice(lb_h1::CHUNK_END);
+                }
+                Ok(Decoded::Trailers(trailers)) => {
+                    encode_trailers(&mut out, &trailers);
+                    is_ended = true;
+                }
+                Ok(Decoded::End) => {
+                    out.extend_from_slice(lb_h1::LAST_CHUNK);
+                    is_ended = true;
+                }
+                Ok(Decoded::NeedMore) => break,
+                Err(_) => return (out.to_vec(), data, true),
+            }
+        }
+    }
+    (out.to_vec(), data, false)
 }
 
 fn sorted(headers: &HeaderMap) -> Vec<String> {

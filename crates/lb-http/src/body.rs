@@ -77,10 +77,14 @@ impl Passage {
         self.is_ended = self.decoder.is_complete();
     }
 
-    /// How much of a piece that has just been read can be sent as it is; `None` where it must be decoded.
+    /// How much of a piece can be sent as it is; `None` where it must be decoded. All that came before it must have
+    /// been passed on.
     pub(crate) fn direct(&mut self, piece: &[u8]) -> Option<usize> {
-        if self.is_chunked || self.filter.is_some() {
+        if self.filter.is_some() {
             return None;
+        }
+        if self.is_chunked {
+            return self.direct_chunks(piece);
         }
         let remaining = self.decoder.remaining()?;
         let count = usize::try_from(remaining).unwrap_or(usize::MAX).min(piece.len());
@@ -91,6 +95,17 @@ impl Passage {
         self.bytes += count as u64;
         self.is_ended = self.decoder.is_complete();
         Some(count)
+    }
+
+    /// Chunks that go on as chunks keep their framing, which has been looked at all the same.
+    fn direct_chunks(&mut self, piece: &[u8]) -> Option<usize> {
+        if self.tee.is_some() {
+            return None;
+        }
+        let (count, data) = self.decoder.pass_chunks(piece)?;
+        self.bytes += data as u64;
+        self.is_ended = self.decoder.is_complete();
+        (count > 0).then_some(count)
     }
 
     /// Moves what the inbox has of the body to `out`. True where something was moved or the end was found.

@@ -155,7 +155,8 @@ impl Relay<'_> {
             .map_err(|error| Relayed::Broken(error.to_string()))?;
         self.came(count)?;
         let piece = scratch.get(..count).unwrap_or_default();
-        let direct = self.passage.direct(piece).unwrap_or(0);
+        let is_next = self.backend.inbox.is_empty();
+        let direct = if is_next { self.passage.direct(piece).unwrap_or(0) } else { 0 };
         let (body, rest) = piece.split_at_checked(direct).unwrap_or((piece, &[]));
         self.backend.inbox.extend_from_slice(rest);
         if !body.is_empty() {

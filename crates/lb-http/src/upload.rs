@@ -297,7 +297,7 @@ impl Upload {
         client: &mut Transport,
         backend: &mut Transport,
     ) {
-        let direct = self.passage.direct(piece).unwrap_or(0);
+        let direct = if client.inbox.is_empty() { self.passage.direct(piece).unwrap_or(0) } else { 0 };
         let (body, rest) = piece.split_at_checked(direct).unwrap_or((piece, &[]));
         client.inbox.extend_from_slice(rest);
         self.kept.add(body);

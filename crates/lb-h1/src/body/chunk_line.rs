@@ -44,6 +44,11 @@ impl ChunkLine {
         Self { place: Place::Size, size: 0, digits: 0, extension_bytes: 0, max_extension_bytes }
     }
 
+    /// Whether nothing of a line has been read.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.place == Place::Size && self.digits == 0
+    }
+
     /// Reads on. Gives how many bytes were used and, once the line is complete, the size of the chunk.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(usize, Option<u64>), BodyError> {
         for (index, &byte) in bytes.iter().enumerate() {
@@ -140,7 +145,8 @@ fn hex_digit(byte: u8) -> Option<u64> {
 /// `None` for anything else, which is then for [`ChunkLine`] to judge.
 pub(super) fn plain_line(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut size = 0;
-    for (index, &byte) in bytes.iter().take(5).enumerate() {
+    // Seven digits and CR: as much as any sender gathers, and far from overflowing.
+    for (index, &byte) in bytes.iter().take(8).enumerate() {
         match hex_digit(byte) {
             Some(digit) => size = size << 4 | usize::try_from(digit).ok()?,
             None if index > 0 && byte == b'\r' && bytes.get(index + 1) == Some(&b'\n') => {

@@ -18,6 +18,8 @@ pub(super) struct Chunked {
     place: Place,
     line: ChunkLine,
     trailers: TrailerSection,
+    /// Whether the chunk at hand is being passed on as it came: then all of it must be.
+    is_verbatim: bool,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,47 @@ impl Chunked {
             place: Place::Line,
             line: ChunkLine::new(limits.max_extension_bytes),
             trailers: TrailerSection::new(limits),
+            is_verbatim: false,
+        }
+    }
+
+    /// How much of the front of `bytes` may be passed on as it stands, and how much of that is data: large chunks
+    /// under a plain line, and a last chunk without trailers. What stands behind it is for [`decode`](Self::decode).
+    pub(super) fn pass(&mut self, bytes: &[u8]) -> (usize, usize) {
+        let (mut passed, mut data) = (0, 0);
+        loop {
+            let rest = bytes.get(passed..).unwrap_or_default();
+            match &mut self.place {
+                Place::Line if self.line.is_fresh() => match plain_line(rest) {
+                    Some((0, line)) if rest.get(line..).is_some_and(|rest| rest.starts_with(b"\r\n")) => {
+                        self.place = Place::Done;
+                        return (passed + line + 2, data);
+                    }
+                    // Small ones are better gathered.
+                    Some((size, line)) if size > SMALL_CHUNK => {
+                        self.place = Place::Data(size as u64);
+                        self.is_verbatim = true;
+                        passed += line;
+                    }
+                    _ => return (passed, data),
+                },
+                Place::Data(remaining) if self.is_verbatim => {
+                    let count = usize::try_from(*remaining).unwrap_or(usize::MAX).min(rest.len());
+                    *remaining -= count as u64;
+                    passed += count;
+                    data += count;
+                    if *remaining > 0 {
+                        return (passed, data);
+                    }
+                    self.place = Place::DataEnd;
+                }
+                Place::DataEnd if self.is_verbatim && rest.starts_with(b"\r\n") => {
+                    self.place = Place::Line;
+                    self.is_verbatim = false;
+                    passed += 2;
+                }
+                _ => return (passed, data),
+            }
         }
     }
 
@@ -47,6 +90,8 @@ impl Chunked {
     pub(super) fn decode(&mut self, buf: &mut BytesMut) -> Result<Decoded, BodyError> {
         loop {
             match &mut self.place {
+                // Whatever of such a chunk has come was passed on.
+                Place::Data(_) if self.is_verbatim => return Ok(Decoded::NeedMore),
                 Place::Line => {
                     let (used, size) = self.line.feed(buf)?;
                     drop_front(buf, used);
