@@ -78,7 +78,8 @@ fn answer(pages: &Pages, api: &Api, board: &Arc<Board>, request: &ControlRequest
     if let Some(response) = api.respond(request) {
         return response.map(ControlBody::from);
     }
-    let page = pages.respond(&request.head, uri.path(), uri.query());
+    let accept = request.head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let page = pages.respond(&request.head.method, uri.path(), uri.query(), accept);
     page.unwrap_or_else(not_found).map(ControlBody::from)
 }
 

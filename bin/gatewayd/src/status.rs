@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Response, header, request};
+use http::{Method, Response};
 use lb_admin::{
     BackendState, BackendView, Circuit, Features, GatewayView, RuleView, StatusPages, StatusSource,
     StrategyView, UpstreamView,
@@ -193,8 +193,13 @@ fn backend_view(backend: &Backend, health: &HealthView, stats: Arc<lb_observe::B
 pub(crate) struct Pages(pub(crate) StatusPages);
 
 impl LocalPages for Pages {
-    fn respond(&self, head: &request::Parts, path: &str, query: Option<&str>) -> Option<Response<Bytes>> {
-        let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-        self.0.respond(&head.method, path, query, accept)
+    fn respond(
+        &self,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+        accept: Option<&str>,
+    ) -> Option<Response<Bytes>> {
+        self.0.respond(method, path, query, accept)
     }
 }

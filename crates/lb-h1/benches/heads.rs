@@ -64,8 +64,7 @@ fn write_request(out: &mut BytesMut, head: &RequestHead) {
 
 fn write_response(out: &mut BytesMut, head: &ResponseHead, dates: &mut DateCache) {
     out.clear();
-    let line =
-        ResponseLine { status: head.status, reason: head.reason.as_deref(), version: Version::HTTP_11 };
+    let line = ResponseLine { status: head.status, reason: head.reason(), version: Version::HTTP_11 };
     let date = dates.at(784_111_777);
     encode_response_head(out, line, &head.headers, head.framing, ConnectionHeader::Implied, Some(date))
         .unwrap();

@@ -69,6 +69,13 @@ pub(crate) fn is_query(bytes: &[u8]) -> bool {
     !bad
 }
 
+/// Whether every byte may stand in a field value: visible characters, space, tab, and whatever has the top bit (RFC 9110
+/// section 5.5).
+pub(crate) fn is_field_value(bytes: &[u8]) -> bool {
+    let bad = bytes.iter().fold(false, |bad, &byte| bad | (byte < b' ') & (byte != b'\t') | (byte == 0x7f));
+    !bad
+}
+
 /// Without the optional white space (space and tab) at both ends.
 #[inline]
 pub(crate) fn trim_ows(mut bytes: &[u8]) -> &[u8] {

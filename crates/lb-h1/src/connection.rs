@@ -1,12 +1,13 @@
 //! The Connection field and what goes with it: what belongs to one connection and must not reach the next.
 //!
-//! The encoders never write such a field from a map, so that the data path needs no removal at all; the
-//! functions here serve what builds messages by other means, and the fields that Connection names.
+//! The encoders never write such a field, so that the data path needs no removal but of the fields that Connection
+//! names.
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
 
 use crate::bytes_class::list;
 use crate::error::{HeadError, Shown};
+use crate::fields::Fields;
 use crate::names;
 
 /// What the Connection lines of a message say.
@@ -52,7 +53,7 @@ impl ConnectionOptions {
 /// Which hop-by-hop fields a head came with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HopByHop {
-    /// Any that [`remove_hop_by_hop`] would remove.
+    /// Any of Connection, Keep-Alive, Proxy-Connection, TE, Transfer-Encoding, Upgrade, HTTP2-Settings and Expect.
     pub present: bool,
     /// `TE: trailers`: the sender is willing to receive trailers. gRPC wants this passed on.
     pub te_trailers: bool,
@@ -72,20 +73,19 @@ pub enum Upgrade {
 
 impl Upgrade {
     /// What the Upgrade lines ask for: the first of them, unless one asks for h2c.
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut lines = headers.get_all(UPGRADE).iter().filter_map(Self::read);
+    pub(crate) fn of(headers: &Fields) -> Option<Self> {
+        let mut lines = headers.get_all(&UPGRADE).filter_map(Self::read);
         let first = lines.next()?;
         Some(if lines.any(|other| other == Self::H2c) { Self::H2c } else { first })
     }
 
-    pub(crate) fn read(value: &HeaderValue) -> Option<Self> {
-        let bytes = value.as_bytes();
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         if bytes.eq_ignore_ascii_case(b"websocket") {
             Some(Self::WebSocket)
         } else if list(bytes).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c")) {
             Some(Self::H2c)
         } else {
-            list(bytes).next().is_some().then(|| Self::Other(value.clone()))
+            list(bytes).next().and_then(|_| HeaderValue::from_bytes(bytes).ok()).map(Self::Other)
         }
     }
 
@@ -99,28 +99,19 @@ impl Upgrade {
     }
 }
 
-/// Whether naming a framing field in Connection is an error or is ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NamedFraming {
-    Refuse,
-    Ignore,
-}
-
 /// Removes the fields that Connection names.
 ///
 /// Those that say where a message ends or goes (`Host`, `Content-Length`, `Transfer-Encoding`) are an
-/// error on reading: only an attacker lists them. Those that say where it came from (`X-Forwarded-*`,
+/// error: only an attacker lists them. Those that say where it came from (`X-Forwarded-*`,
 /// `Forwarded`, `X-Real-IP`, `X-Request-Id`, `Via`, the trace context) stay, so that nobody makes the
 /// gateway forget them. Done while a head is read, so what is set later survives in any case.
-pub(crate) fn remove_named_fields(headers: &mut HeaderMap, framing: NamedFraming) -> Result<(), HeadError> {
+pub(crate) fn remove_named_fields(headers: &mut Fields) -> Result<(), HeadError> {
     let mut named: Vec<HeaderName> = Vec::new();
-    for value in headers.get_all(CONNECTION) {
-        for option in list(value.as_bytes()) {
+    for value in headers.get_all(&CONNECTION) {
+        for option in list(value) {
             match names::find(option) {
                 Some(known) if known.is_framing() => {
-                    if framing == NamedFraming::Refuse {
-                        return Err(HeadError::ConnectionNames { name: Shown::new(option) });
-                    }
+                    return Err(HeadError::ConnectionNames { name: Shown::new(option) });
                 }
                 // The hop's own fields are left out when a head is written; until then rules may match them.
                 Some(known) if known.is_forwarding() || known.is_hop_by_hop() => {}
@@ -131,60 +122,15 @@ pub(crate) fn remove_named_fields(headers: &mut HeaderMap, framing: NamedFraming
         }
     }
     for name in named {
-        headers.remove(name);
+        headers.remove(&name);
     }
     Ok(())
 }
 
-/// Removes Connection, the fields that it names, Keep-Alive, Proxy-Connection, TE, Transfer-Encoding,
-/// Upgrade and HTTP2-Settings, and says what was there.
-///
-/// Of the fields that Connection names, those on which framing, routing and provenance rest stay.
-///
-/// ```
-/// use http::{HeaderMap, HeaderValue};
-///
-/// let mut headers = HeaderMap::new();
-/// headers.insert("connection", HeaderValue::from_static("close, x-hop"));
-/// headers.insert("x-hop", HeaderValue::from_static("1"));
-/// headers.insert("accept", HeaderValue::from_static("*/*"));
-/// assert!(lb_h1::remove_hop_by_hop(&mut headers).present);
-/// assert_eq!(headers.len(), 1);
-/// ```
-pub fn remove_hop_by_hop(headers: &mut HeaderMap) -> HopByHop {
-    let found: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| names::find_lower(name.as_str()).is_some_and(names::Known::is_hop_by_hop))
-        .cloned()
-        .collect();
-    let mut hop = HopByHop { present: !found.is_empty(), te_trailers: false };
-    if !hop.present {
-        return hop;
-    }
-    hop.te_trailers =
-        headers.get_all(http::header::TE).iter().any(|value| asks_for_trailers(value.as_bytes()));
-    // Nothing is refused here, so nothing can fail.
-    let _ = remove_named_fields(headers, NamedFraming::Ignore);
-    for name in found {
-        headers.remove(name);
-    }
-    hop
-}
-
 /// Removes the fields whose name holds `_`. Many servers read `Content_Length` as `Content-Length` (CGI
 /// makes one variable of both), which lets a client say behind the gateway what it may not say to it.
-///
-/// ```
-/// let mut headers = http::HeaderMap::new();
-/// headers.insert("x_forwarded_for", http::HeaderValue::from_static("10.0.0.1"));
-/// lb_h1::drop_underscore_names(&mut headers);
-/// assert!(headers.is_empty());
-/// ```
-pub fn drop_underscore_names(headers: &mut HeaderMap) {
-    let found: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
-    for name in found {
-        headers.remove(name);
-    }
+pub fn drop_underscore_names(headers: &mut Fields) {
+    headers.retain_names(|name| !name.contains(&b'_'));
 }
 
 /// Whether a TE line lists `trailers` (RFC 9110 section 10.1.4).

@@ -1,17 +1,18 @@
 //! Heads as they are written.
 //!
 //! Framing and connection fields are written by the codec alone, from what the caller decided: those in the
-//! map are passed over, whatever they say, so that no message leaves with two framings. So are all fields of
-//! the previous hop. Well-known names are written in their usual case, others in the lower case that the map
-//! keeps.
+//! head are passed over, whatever they say, so that no message leaves with two framings. So are all fields of
+//! the previous hop. Names leave as they came; those out of a map in their usual case where they are well known,
+//! and in lower case otherwise.
 
 use bytes::BytesMut;
-use http::header::{DATE, HeaderMap};
+use http::header::HeaderMap;
 use http::{Method, StatusCode, Version};
 use thiserror::Error;
 
 use crate::connection::Upgrade;
 use crate::date::DATE_BYTES;
+use crate::fields::Fields;
 use crate::framing::{BodyFraming, ResponseFraming};
 use crate::names::{self, Kind};
 use crate::response::is_bodiless;
@@ -84,7 +85,7 @@ pub struct RequestLine<'a> {
 pub fn encode_request_head(
     out: &mut BytesMut,
     line: RequestLine<'_>,
-    headers: &HeaderMap,
+    headers: &impl FieldLines,
     framing: BodyFraming,
     connection: ConnectionHeader<'_>,
 ) -> Result<(), EncodeError> {
@@ -98,7 +99,7 @@ pub fn encode_request_head(
     out.extend_from_slice(b" ");
     out.extend_from_slice(target);
     out.extend_from_slice(if version == Version::HTTP_10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
-    write_fields(out, headers);
+    headers.write_lines(out);
     match framing {
         BodyFraming::None if !matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {}
         BodyFraming::None => write_length(out, 0),
@@ -145,7 +146,7 @@ pub struct ResponseLine<'a> {
 pub fn encode_response_head(
     out: &mut BytesMut,
     line: ResponseLine<'_>,
-    headers: &HeaderMap,
+    headers: &impl FieldLines,
     framing: ResponseFraming,
     connection: ConnectionHeader<'_>,
     date: Option<&[u8; DATE_BYTES]>,
@@ -153,9 +154,8 @@ pub fn encode_response_head(
     refuse_chunked_in_http10(line.version, framing)?;
     let status = line.status;
     write_status_line(out, line);
-    let has_date = write_fields(out, headers);
+    let has_date = headers.write_lines(out);
     if let (Some(date), false) = (date, has_date || status.is_informational()) {
-        debug_assert!(!headers.contains_key(DATE));
         out.extend_from_slice(b"Date: ");
         out.extend_from_slice(date);
         out.extend_from_slice(b"\r\n");
@@ -197,7 +197,25 @@ fn write_status_line(out: &mut BytesMut, line: ResponseLine<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes all fields but those that are the codec's own or the previous hop's. Says whether Date was there.
+/// What the fields of a head are written from.
+pub trait FieldLines {
+    /// Writes all lines but those that are the codec's own (framing, Connection) or the previous hop's. Says whether
+    /// Date was there.
+    fn write_lines(&self, out: &mut BytesMut) -> bool;
+}
+
+impl FieldLines for Fields {
+    fn write_lines(&self, out: &mut BytesMut) -> bool {
+        self.write(out)
+    }
+}
+
+impl FieldLines for HeaderMap {
+    fn write_lines(&self, out: &mut BytesMut) -> bool {
+        write_fields(out, self)
+    }
+}
+
 fn write_fields(out: &mut BytesMut, headers: &HeaderMap) -> bool {
     let mut has_date = false;
     for (name, value) in headers {

@@ -1,28 +1,48 @@
-//! Field lines: `name: value`, read into a header map whose values are slices of the receive buffer.
+//! Field lines: `name: value`, read one after the other.
 //!
 //! Called with a section whose lines have been found and end in CR LF. What a field means is the business
 //! of the [`FieldSink`] that it is shown to.
 
-use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::bytes_class::trim_ows;
 use crate::error::{HeadError, Shown};
+use crate::fields::check;
 use crate::names::{self, Known};
 use crate::scan::{find_near, offset};
 
 /// What a header map takes at most.
-const MAX_FIELDS: usize = 24_576;
+pub(crate) const MAX_FIELDS: usize = 24_576;
 
-/// Room for what a gateway adds to a head (forwarding fields, a request id), so that the map need not grow
-/// and be hashed anew for them.
-const SPARE_FIELDS: usize = 6;
+/// Where fields are kept.
+pub(crate) trait Keep {
+    /// Keeps a well-formed field. Name and value come with the place in the section where they start.
+    fn keep(
+        &mut self,
+        known: Option<&'static Known>,
+        name: (&[u8], usize),
+        value: (&[u8], usize),
+    ) -> Result<(), HeadError>;
+}
 
-/// An empty map for the fields of a head.
-#[inline]
-pub(crate) fn map_for(fields: usize) -> Result<HeaderMap, HeadError> {
-    HeaderMap::try_with_capacity((fields + SPARE_FIELDS).min(MAX_FIELDS))
-        .map_err(|_| HeadError::TooManyFields { limit: MAX_FIELDS })
+impl Keep for HeaderMap {
+    fn keep(
+        &mut self,
+        known: Option<&'static Known>,
+        (name, _): (&[u8], usize),
+        (value, _): (&[u8], usize),
+    ) -> Result<(), HeadError> {
+        let key = match known {
+            Some(known) => known.name.clone(),
+            None => {
+                HeaderName::from_bytes(name).map_err(|_| HeadError::FieldName { name: Shown::new(name) })?
+            }
+        };
+        let value =
+            HeaderValue::from_bytes(value).map_err(|_| HeadError::FieldValue { name: Shown::new(name) })?;
+        self.try_append(key, value).map_err(|_| HeadError::TooManyFields { limit: MAX_FIELDS })?;
+        Ok(())
+    }
 }
 
 /// Looks at each field before it is kept.
@@ -42,13 +62,13 @@ pub(crate) trait FieldSink {
     ) -> Result<bool, Self::Error>;
 }
 
-/// Reads the field lines of `section` into `headers`. `lines` are the offsets of their LF, and the first
-/// of them begins at `start`.
+/// Reads the field lines of `section`. `lines` are the offsets of their LF, and the first of them begins at `start`.
+#[inline]
 pub(crate) fn read_fields<S: FieldSink>(
-    section: &Bytes,
+    section: &[u8],
     mut start: usize,
     lines: &[u32],
-    headers: &mut HeaderMap,
+    kept: &mut impl Keep,
     sink: &mut S,
 ) -> Result<(), S::Error> {
     for &line_feed in lines {
@@ -60,23 +80,14 @@ pub(crate) fn read_fields<S: FieldSink>(
             [b':', b' ', value @ ..] if is_trimmed(value) => (2, value),
             _ => trim(rest),
         };
-
         let (name, known) = match names::find(name) {
             Some(known) => (name, Some(known)),
             None => other_name(name, S::TRIM_NAMES)?,
         };
-        let key = match known {
-            Some(known) => known.name.clone(),
-            None => {
-                HeaderName::from_bytes(name).map_err(|_| HeadError::FieldName { name: Shown::new(name) })?
-            }
-        };
-        let value_start = start + colon + leading;
-        let field = HeaderValue::from_maybe_shared(section.slice(value_start..value_start + value.len()))
-            .map_err(|_| HeadError::FieldValue { name: Shown::new(name) })?;
+        check(known, name, value)?;
         // Asked last, so that also what is not kept has to be well-formed.
         if sink.accept(known, name, value)? {
-            headers.try_append(key, field).map_err(|_| HeadError::TooManyFields { limit: MAX_FIELDS })?;
+            kept.keep(known, (name, start), (value, start + colon + leading))?;
         }
         start = line_feed + 1;
     }

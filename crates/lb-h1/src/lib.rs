@@ -6,9 +6,8 @@
 //! stand in [`response`](parse_response), each with its reason. RFC 9112 is the grammar, RFC 9110 the
 //! meaning.
 //!
-//! Cost: a head is scanned once for line ends, then read line by line. Field values are slices of the
-//! receive buffer and well-known names are static, so that a usual head allocates the two tables of its
-//! [`HeaderMap`](http::HeaderMap) and nothing else. Nothing here waits, so nothing is lost when a future
+//! Cost: a head is scanned once for line ends, then read line by line. Its fields are places in one copy of its
+//! bytes ([`Fields`]), so that a usual head allocates that, the list of places and its target, and nothing else. Nothing here waits, so nothing is lost when a future
 //! that calls it is dropped: what was not consumed is still in the caller's buffer.
 //!
 //! ```
@@ -37,6 +36,7 @@ mod date;
 mod encode;
 mod error;
 mod field;
+mod fields;
 mod framing;
 mod limits;
 mod names;
@@ -47,14 +47,15 @@ mod target;
 
 pub use authority::{Authority, AuthorityFault};
 pub use body::{BodyDecoder, Decoded};
-pub use connection::{ConnectionOptions, HopByHop, Upgrade, drop_underscore_names, remove_hop_by_hop};
+pub use connection::{ConnectionOptions, HopByHop, Upgrade, drop_underscore_names};
 pub use date::DateCache;
 pub use encode::{
-    CHUNK_END, CONTINUE, ChunkHead, ConnectionHeader, EncodeError, LAST_CHUNK, RequestLine, ResponseLine,
-    chunk_head, encode_request_head, encode_response_head, encode_trailers,
+    CHUNK_END, CONTINUE, ChunkHead, ConnectionHeader, EncodeError, FieldLines, LAST_CHUNK, RequestLine,
+    ResponseLine, chunk_head, encode_request_head, encode_response_head, encode_trailers,
 };
 pub use error::{BodyError, HeadError, RequestError, ResponseError, Shown};
 pub use field::fields_as_sent;
+pub use fields::Fields;
 pub use framing::{BodyFraming, ResponseFraming};
 pub use limits::{BodyLimits, HeadLimits};
 pub use request::{RequestHead, parse_request};

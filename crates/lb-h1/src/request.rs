@@ -1,17 +1,15 @@
 //! Request heads: from bytes to a head that two parsers cannot read differently.
 
-use bytes::{Bytes, BytesMut};
-use http::header::{HeaderMap, HeaderValue};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Version};
 use memchr::memchr;
 
 use crate::authority::Authority;
 use crate::bytes_class::is_token_byte;
-use crate::connection::{
-    ConnectionOptions, HopByHop, NamedFraming, Upgrade, asks_for_trailers, remove_named_fields,
-};
+use crate::connection::{ConnectionOptions, HopByHop, Upgrade, asks_for_trailers, remove_named_fields};
 use crate::error::{RequestError, Shown};
-use crate::field::{FieldSink, map_for, read_fields};
+use crate::field::{FieldSink, read_fields};
+use crate::fields::Fields;
 use crate::framing::{BodyFraming, FramingFields, Repeated};
 use crate::limits::HeadLimits;
 use crate::names::{Kind, Known};
@@ -23,7 +21,7 @@ const MAX_METHOD_BYTES: usize = 64;
 
 /// A request head that kept to every rule.
 ///
-/// Values, target and [`raw`](Self::raw) are slices of the receive buffer and keep it alive.
+/// It owns its bytes: nothing of the receive buffer is kept alive by it.
 #[derive(Debug, Clone)]
 pub struct RequestHead {
     /// The method; never one with lower-case letters.
@@ -33,9 +31,7 @@ pub struct RequestHead {
     /// HTTP/1.1 or HTTP/1.0.
     pub version: Version,
     /// All fields in the order sent, hop-by-hop ones included, but for those that Connection names.
-    pub headers: HeaderMap,
-    /// The head as sent, from the request line through the empty line: names in their own case, for dumps.
-    pub raw: Bytes,
+    pub headers: Fields,
     /// What follows the head.
     pub framing: BodyFraming,
     /// Whether the client wants the connection kept.
@@ -53,7 +49,7 @@ pub struct RequestHead {
 impl RequestHead {
     /// Whom the request is for: the authority of the target, or else Host. `None` only in HTTP/1.0.
     pub fn authority(&self) -> Option<&[u8]> {
-        self.target.authority().or_else(|| self.headers.get(http::header::HOST).map(HeaderValue::as_bytes))
+        self.target.authority().or_else(|| self.headers.get(&http::header::HOST))
     }
 }
 
@@ -97,12 +93,14 @@ pub fn parse_request(
     let (first, fields) = state.lines().split_first().unwrap_or((&0, &[]));
     let line = RequestLine::parse(line_before(buf, *first))?;
 
-    let mut headers = map_for(fields.len())?;
+    let head = buf.get(..end).unwrap_or_default();
+    let mut headers = Fields::of(head, fields.len())?;
     let mut sink = RequestSink { version: line.version, ..RequestSink::default() };
-    let raw = buf.split_to(end).freeze();
-    read_fields(&raw, offset(*first) + 1, fields, &mut headers, &mut sink)?;
+    let read = read_fields(head, offset(*first) + 1, fields, &mut headers, &mut sink);
+    buf.advance(end);
+    read?;
     state.reset();
-    sink.finish(line, headers, raw).map(Some)
+    sink.finish(line, headers).map(Some)
 }
 
 /// A head that is not complete, or never will be. The request line is judged as soon as it is there, ahead
@@ -270,15 +268,16 @@ impl FieldSink for RequestSink {
 
 impl RequestSink {
     #[inline(always)]
-    fn finish(
-        self,
-        line: RequestLine,
-        mut headers: HeaderMap,
-        raw: Bytes,
-    ) -> Result<RequestHead, RequestError> {
+    fn finish(self, line: RequestLine, mut headers: Fields) -> Result<RequestHead, RequestError> {
         let RequestLine { method_end, target_end, shape, version } = line;
+        let raw = headers.received();
         let method = raw.get(..method_end).unwrap_or_default();
-        let target = Target::new(raw.slice(method_end + 1..target_end), shape);
+        let target = raw.get(method_end + 1..target_end).unwrap_or_default();
+        let (is_trace, method) = (
+            method == b"TRACE",
+            Method::from_bytes(method).map_err(|_| RequestError::Method { method: Shown::new(method) })?,
+        );
+        let target = Target::new(Bytes::copy_from_slice(target), shape);
         if !self.has_host && version == Version::HTTP_11 {
             return Err(RequestError::HostMissing);
         }
@@ -286,11 +285,11 @@ impl RequestSink {
             refuse_mismatch(&target, &headers, if https { 443 } else { 80 })?;
         }
         let framing = self.framing.judge(version)?;
-        if method == b"TRACE" && !matches!(framing, BodyFraming::None | BodyFraming::Length(0)) {
+        if is_trace && !matches!(framing, BodyFraming::None | BodyFraming::Length(0)) {
             return Err(RequestError::TraceBody);
         }
         if self.connection.names_fields {
-            remove_named_fields(&mut headers, NamedFraming::Refuse)?;
+            remove_named_fields(&mut headers)?;
         }
         let upgrade = if self.has_upgrade && self.connection.upgrade && version == Version::HTTP_11 {
             Upgrade::of(&headers)
@@ -303,12 +302,10 @@ impl RequestSink {
                 && !matches!(framing, BodyFraming::None | BodyFraming::Length(0)),
             hop_by_hop: self.hop_by_hop,
             underscore_names: self.underscore_names,
-            method: Method::from_bytes(method)
-                .map_err(|_| RequestError::Method { method: Shown::new(method) })?,
+            method,
             target,
             version,
             headers,
-            raw,
             framing,
             upgrade,
         })
@@ -317,10 +314,10 @@ impl RequestSink {
 
 /// RFC 9112 section 3.2.2 lets the target win over Host; a server behind that lets Host win would then be
 /// asked for another site than the one that was routed, so both have to agree.
-fn refuse_mismatch(target: &Target, headers: &HeaderMap, default_port: u16) -> Result<(), RequestError> {
-    let Some(host) = headers.get(http::header::HOST) else { return Ok(()) };
+fn refuse_mismatch(target: &Target, headers: &Fields, default_port: u16) -> Result<(), RequestError> {
+    let Some(host) = headers.get(&http::header::HOST) else { return Ok(()) };
     let of_target = Authority::parse(target.authority().unwrap_or_default());
-    match (of_target, Authority::parse(host.as_bytes())) {
+    match (of_target, Authority::parse(host)) {
         (Ok(target), Ok(host)) if target.agrees_with(&host, default_port) => Ok(()),
         _ => Err(RequestError::HostMismatch),
     }

@@ -1,18 +1,17 @@
 //! Response heads: as strict about framing as requests, with the leniencies that real backends need.
 
-use bytes::{Bytes, BytesMut};
-use http::header::{HeaderMap, UPGRADE};
+use bytes::{Buf, BytesMut};
+use http::header::UPGRADE;
 use http::{Method, StatusCode, Version};
 
-use crate::connection::{
-    ConnectionOptions, HopByHop, NamedFraming, Upgrade, asks_for_trailers, remove_named_fields,
-};
+use crate::connection::{ConnectionOptions, HopByHop, Upgrade, asks_for_trailers, remove_named_fields};
 use crate::error::{ResponseError, Shown};
-use crate::field::{FieldSink, map_for, read_fields};
+use crate::field::{FieldSink, read_fields};
+use crate::fields::Fields;
 use crate::framing::{BodyFraming, FramingFields, Repeated, ResponseFraming};
 use crate::limits::HeadLimits;
 use crate::names::{Kind, Known};
-use crate::scan::{ParseState, Scanned, line_before, offset};
+use crate::scan::{ParseState, Scanned, keep, line_before, offset};
 
 /// What was asked, on which depends what an answer means.
 #[derive(Debug, Clone, Copy)]
@@ -28,14 +27,12 @@ pub struct Asked<'a> {
 pub struct ResponseHead {
     /// The status. Below 200 another head follows, but for 101.
     pub status: StatusCode,
-    /// The reason phrase where it is not empty: a slice of the buffer.
-    pub reason: Option<Bytes>,
+    /// Where in the head the reason phrase stands.
+    reason: (u32, u32),
     /// HTTP/1.1 or HTTP/1.0.
     pub version: Version,
     /// All fields in the order sent, hop-by-hop ones included, but for those that Connection names.
-    pub headers: HeaderMap,
-    /// The head as sent, for dumps.
-    pub raw: Bytes,
+    pub headers: Fields,
     /// What follows the head on this connection.
     pub framing: ResponseFraming,
     /// What the framing fields say. Differs from `framing` where no body may follow: the answer to HEAD,
@@ -56,6 +53,12 @@ impl ResponseHead {
     /// 101 is not: HTTP ends with it.
     pub fn is_interim(&self) -> bool {
         self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
+    }
+
+    /// The reason phrase, where it is not empty.
+    pub fn reason(&self) -> Option<&[u8]> {
+        let (start, end) = self.reason;
+        Some(self.headers.part(start, end)).filter(|reason| !reason.is_empty())
     }
 
     /// What to announce when this head is passed on with its body as it is: what follows it, or, where
@@ -110,12 +113,14 @@ pub fn parse_response(
     let (first, fields) = state.lines().split_first().unwrap_or((&0, &[]));
     let line = StatusLine::parse(line_before(buf, *first))?;
 
-    let mut headers = map_for(fields.len())?;
+    let head = buf.get(..end).unwrap_or_default();
+    let mut headers = Fields::of(head, fields.len())?;
     let mut sink = ResponseSink::default();
-    let raw = buf.split_to(end).freeze();
-    read_fields(&raw, offset(*first) + 1, fields, &mut headers, &mut sink)?;
+    let read = read_fields(head, offset(*first) + 1, fields, &mut headers, &mut sink);
+    buf.advance(end);
+    read?;
     state.reset();
-    sink.finish(line, asked, headers, raw).map(Some)
+    sink.finish(line, asked, headers).map(Some)
 }
 
 /// As for requests: the status line first, then what is wrong behind it.
@@ -215,8 +220,7 @@ impl ResponseSink {
         self,
         line: StatusLine,
         asked: Asked<'_>,
-        mut headers: HeaderMap,
-        raw: Bytes,
+        mut headers: Fields,
     ) -> Result<ResponseHead, ResponseError> {
         let StatusLine { version, status, reason: (reason_start, reason_end) } = line;
         let declared = self.framing.judge(version)?;
@@ -224,11 +228,11 @@ impl ResponseSink {
             return Err(ResponseError::UnaskedUpgrade);
         }
         if self.connection.names_fields {
-            remove_named_fields(&mut headers, NamedFraming::Refuse)?;
+            remove_named_fields(&mut headers)?;
         }
         let framing = body_framing(status, asked.method, declared);
         let upgrade = if framing == ResponseFraming::Tunnel && self.has_upgrade {
-            headers.get(UPGRADE).and_then(Upgrade::read)
+            headers.get(&UPGRADE).and_then(Upgrade::read)
         } else {
             None
         };
@@ -238,11 +242,10 @@ impl ResponseSink {
                 && ends_for_certain(status, framing, declared),
             hop_by_hop: self.hop_by_hop,
             underscore_names: self.underscore_names,
-            reason: (reason_start < reason_end).then(|| raw.slice(reason_start..reason_end)),
+            reason: (keep(reason_start), keep(reason_end)),
             status,
             version,
             headers,
-            raw,
             framing,
             declared,
             upgrade,

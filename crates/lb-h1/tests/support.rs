@@ -105,7 +105,7 @@ impl Connection {
                 else {
                     return Ok(());
                 };
-                self.push(Event::Head(summary(&head), lines(&head.headers)));
+                self.push(Event::Head(summary(&head), lines(&head.headers.to_map())));
                 self.body = Some(BodyDecoder::for_request(head.framing, BodyLimits::default()));
                 self.keep_alive = head.keep_alive;
             }

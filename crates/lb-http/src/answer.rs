@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use http::{Method, Version, response};
+use http::{Method, StatusCode, Version};
 use lb_dump::{Capture, Side};
 use lb_h1::{
-    ConnectionHeader, RequestHead, ResponseFraming, ResponseHead, ResponseLine, encode_response_head,
+    ConnectionHeader, Fields, RequestHead, ResponseFraming, ResponseHead, ResponseLine, encode_response_head,
 };
 
 use crate::config::Timeouts;
@@ -90,7 +90,7 @@ const HEAD_ESTIMATE: usize = 2 << 10;
 /// Writes an answer's head into the outbox, and into the dump where there is one.
 pub(crate) fn write_head(
     conversation: &mut Conversation,
-    head: &response::Parts,
+    (status, headers): (StatusCode, &Fields),
     reason: Option<&[u8]>,
     plan: &Plan,
     manner: Manner,
@@ -108,17 +108,11 @@ pub(crate) fn write_head(
         (ResponseFraming::Chunked, false) => ResponseFraming::UntilClose,
         (announced, _) => announced,
     };
-    let line = ResponseLine { status: head.status, reason, version: Version::HTTP_11 };
+    let line = ResponseLine { status, reason, version: Version::HTTP_11 };
     let date = conversation.client.worker.date(now);
     conversation.outbox.reserve(HEAD_ESTIMATE);
-    let written = encode_response_head(
-        &mut conversation.outbox,
-        line,
-        &head.headers,
-        announced,
-        connection,
-        Some(&date),
-    );
+    let written =
+        encode_response_head(&mut conversation.outbox, line, headers, announced, connection, Some(&date));
     debug_assert!(written.is_ok(), "the framing goes with HTTP/1.1");
     if let Some(dump) = dump {
         dump.response_head(conversation.outbox.get(start..).unwrap_or_default());
@@ -128,7 +122,7 @@ pub(crate) fn write_head(
 /// Sends an answer of the gateway's own, whole.
 pub(crate) async fn send_own(
     conversation: &mut Conversation,
-    head: &response::Parts,
+    head: (StatusCode, &Fields),
     body: &[u8],
     plan: &Plan,
     manner: Manner,

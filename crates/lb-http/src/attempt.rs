@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use http::header;
-use http::{Uri, Version, request};
-use lb_h1::{ConnectionHeader, RequestLine, ResponseHead, encode_request_head};
+use http::{HeaderValue, Version};
+use lb_h1::{ConnectionHeader, Fields, RequestLine, ResponseHead, encode_request_head};
 
 use crate::client::Client;
 use crate::config::HostHeader;
@@ -20,7 +20,7 @@ use crate::reject::Reject;
 use crate::send::{Sending, Sent};
 use crate::slots::Slot;
 use crate::snapshot::{Rule, Target};
-use crate::target;
+use crate::target::{self, Asked};
 use crate::ticket::Ticket;
 use crate::upload::Upload;
 use crate::upstream::{ConnectError, Connection, SendError};
@@ -40,9 +40,9 @@ impl Cause {
 
 /// What a backend is to be sent.
 pub(crate) struct Outgoing<'a> {
-    pub(crate) head: request::Parts,
-    /// The target as the client sent it.
-    pub(crate) uri: &'a Uri,
+    pub(crate) asked: &'a Asked,
+    /// The fields as they go out.
+    pub(crate) headers: Fields,
     /// The path after the rule's rewriting.
     pub(crate) path: &'a str,
     pub(crate) upload: &'a mut Upload,
@@ -80,7 +80,7 @@ pub(crate) enum Cause {
 impl Outgoing<'_> {
     /// Whether it may be sent a second time (RFC 9110 §9.2.2).
     pub(crate) fn can_repeat(&self) -> bool {
-        self.head.method.is_idempotent() && self.upload.can_begin_anew()
+        self.asked.method.is_idempotent() && self.upload.can_begin_anew()
     }
 }
 
@@ -112,7 +112,7 @@ impl Limits {
         let deadline = later(began, response_head);
         let own = rule.retries.attempt_timeout.filter(|_| {
             rule.retries.attempts > 0
-                && outgoing.head.method.is_idempotent()
+                && outgoing.asked.method.is_idempotent()
                 && outgoing.upload.is_repeatable()
         });
         match own.filter(|own| later(Instant::now(), *own) < deadline) {
@@ -169,7 +169,7 @@ pub(crate) async fn attempt(
             upload: outgoing.upload,
             head,
             url: &target.url,
-            method: &outgoing.head.method,
+            method: &outgoing.asked.method,
             takes_interim: outgoing.version >= Version::HTTP_11,
             idle: rule.timeouts.idle,
             pace: rule.timeouts.min_rate.map(|rate| Pace::upload(rate, rule.timeouts.idle, sent_at)),
@@ -206,20 +206,17 @@ impl Failed {
 
 /// The head as this backend gets it.
 pub(crate) fn encode(rule: &Rule, target: &Target, outgoing: &mut Outgoing<'_>) -> Result<BytesMut, Reject> {
-    let headers = &mut outgoing.head.headers;
+    let headers = &mut outgoing.headers;
+    let mut set_host = |host: &HeaderValue| headers.insert(&header::HOST, host);
     match &rule.host_header {
-        HostHeader::Preserve if headers.contains_key(header::HOST) => {}
-        HostHeader::Preserve | HostHeader::Backend => {
-            headers.insert(header::HOST, target.authority.clone());
-        }
-        HostHeader::Literal(host) => {
-            headers.insert(header::HOST, host.clone());
-        }
+        HostHeader::Preserve if outgoing.asked.host.is_some() => {}
+        HostHeader::Preserve | HostHeader::Backend => set_host(&target.authority),
+        HostHeader::Literal(host) => set_host(host),
     }
     let mut out = BytesMut::with_capacity(HEAD_ESTIMATE);
     let line = RequestLine {
-        method: &outgoing.head.method,
-        target: &target::forwarded(outgoing.uri, &target.base_path, outgoing.path),
+        method: &outgoing.asked.method,
+        target: &target::forwarded(&outgoing.asked.uri, &target.base_path, outgoing.path),
         version: Version::HTTP_11,
     };
     encode_request_head(&mut out, line, headers, outgoing.upload.framing(), ConnectionHeader::Implied)

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use http::header::HeaderValue;
 use lb_core::{AcquireError, KeySource, Lease, PickContext, key};
 use lb_health::Attempt;
 use smallvec::SmallVec;
@@ -136,12 +135,12 @@ impl<'a> Choices<'a> {
 
 /// What the upstream's strategy hashes: the named part of the request, or the client's address where it has none.
 fn key_of(source: &KeySource, ticket: &Ticket, outgoing: &Outgoing<'_>) -> u64 {
-    let field = |name: &str| outgoing.head.headers.get(name).map(HeaderValue::as_bytes);
+    let field = |name: &str| outgoing.headers.get_named(name);
     let part = match source {
         KeySource::Address => None,
         KeySource::Path => Some(outgoing.path.as_bytes()),
         KeySource::Header(name) => field(name),
-        KeySource::Query(name) => outgoing.uri.query().and_then(|query| parameter(query, '&', name)),
+        KeySource::Query(name) => outgoing.asked.uri.query().and_then(|query| parameter(query, '&', name)),
         KeySource::Cookie(name) => field("cookie")
             .and_then(|cookies| std::str::from_utf8(cookies).ok())
             .and_then(|cookies| parameter(cookies, ';', name)),

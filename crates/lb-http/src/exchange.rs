@@ -8,12 +8,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::request::Parts;
-use http::{Method, Response, StatusCode, Uri, response};
+use http::{Method, Response, StatusCode, Uri};
 use lb_dump::Side;
-use lb_h1::{RequestHead, drop_underscore_names};
+use lb_h1::{Fields, RequestHead, drop_underscore_names};
 use lb_health::FailureKind;
-use lb_policy::{BodyFilter, ClientInfo, Verdict};
+use lb_policy::{BodyFilter, ClientInfo, RequestParts, ResponseParts, Verdict};
 use lb_router::{RequestView, Routed};
 
 use crate::answer::{self, Manner};
@@ -28,7 +27,7 @@ use crate::forwarded::{self, Hop};
 use crate::reject::Reject;
 use crate::relay::{Relayed, relay};
 use crate::snapshot::{Rule, RulePolicy};
-use crate::target::{self, Target};
+use crate::target::{self, Asked, Matched, Target};
 use crate::ticket::Ticket;
 use crate::upload::Upload;
 use crate::watch::{Expired, Phase, within_deadline};
@@ -46,12 +45,12 @@ pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<Requ
     let client = Rc::clone(&conversation.client);
     let manner = Manner::of(&request);
     let mut upload = Upload::new(request.framing, request.expect_continue);
-    let head = match target::parts(&mut request) {
-        Ok(head) => head,
+    let asked = match Asked::of(&mut request) {
+        Ok(asked) => asked,
         Err(rejected) => return Box::pin(refuse_head(conversation, rejected)).await,
     };
-    let mut ticket = Ticket::open(&client, &head);
-    match answer(&mut ticket, conversation, &request, head, &mut upload).await {
+    let mut ticket = Ticket::open(&client, asked, &request.headers);
+    match answer(&mut ticket, conversation, *request, &mut upload).await {
         Ok(Outcome::Backend(answer)) => pass_on(ticket, conversation, manner, answer, upload).await,
         // What is no backend's answer is boxed, so that an exchange with one needs no room for it.
         Ok(Outcome::Own(response)) => Box::pin(own(ticket, conversation, manner, response, upload)).await,
@@ -67,39 +66,36 @@ pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<Requ
 async fn answer(
     ticket: &mut Ticket,
     conversation: &mut Conversation,
-    request: &RequestHead,
-    mut head: Parts,
+    request: RequestHead,
     upload: &mut Upload,
 ) -> Result<Outcome, Reject> {
-    let snapshot = ticket.snapshot();
-    let client = Rc::clone(ticket.client());
+    let (snapshot, client) = (ticket.snapshot(), Rc::clone(ticket.client()));
+    let (asked, mut headers) = (Rc::clone(ticket.asked()), request.headers);
     client.watch.begin(Phase::Wait, ticket.started(), Timeouts::default().response_head);
 
     // One reading of the request, for rules, policies and backend alike.
-    if let Some(answer) = without_a_path(&head)? {
+    if let Some(answer) = without_a_path(&asked)? {
         return Ok(Outcome::Own(answer));
     }
     if request.underscore_names && !snapshot.underscores_in_headers {
-        drop_underscore_names(&mut head.headers);
+        drop_underscore_names(&mut headers);
     }
-    let uri = head.uri.clone();
-    let host = head.headers.get(header::HOST).cloned();
-    let target = Target::read(&uri, host.as_ref().map(HeaderValue::as_bytes), snapshot.merge_slashes)?;
+    let target = Target::read(&asked.uri, asked.host.as_deref(), snapshot.merge_slashes)?;
 
     // Status endpoints, where the listener has them, stand ahead of every rule.
     if client.listener.config.status_endpoints
-        && let Some(page) = client.worker.page(&head, &target)
+        && let Some(page) = client.worker.page(&asked.method, &headers, &target)
     {
         return Ok(Outcome::Own(page));
     }
 
     // Route: the first rule that matches.
     let view = RequestView {
-        method: &head.method,
+        method: &asked.method,
         host: target.host,
         path: &target.path,
         query: target.query,
-        headers: &head.headers,
+        headers: &Matched(&headers),
     };
     if decisions::are_told() {
         decisions::routed(ticket, &snapshot, &view);
@@ -111,45 +107,45 @@ async fn answer(
     };
     let (index, path) = (matched.index, matched.rewrite(&target.path));
     let rule = snapshot.rules.get(index).ok_or(Reject::NoRule)?;
-    upload.tee(ticket.ruled(index, &request.raw));
+    upload.tee(ticket.ruled(index, headers.received()));
 
     // Tell the backend about the client. Fields that end at this hop are left out when the head is written.
-    head.headers.insert(REQUEST_ID, ticket.request_id().clone());
+    headers.insert(&REQUEST_ID, ticket.request_id());
     let hop = Hop {
         peer: &client.peer_value,
         client: ticket.address(),
         trusted: ticket.trusted_peer(),
         scheme: "http",
-        host: host.as_ref(),
+        host: asked.host.as_deref(),
     };
-    forwarded::apply(&mut head.headers, &hop);
+    forwarded::apply(&mut headers, &hop);
 
     // Policies: each lets the request pass, answers it or refuses it.
     client.watch.begin(Phase::Wait, ticket.started(), rule.timeouts.response_head);
-    if let Some(response) = run_policies(ticket, rule, &mut head).await? {
+    if let Some(response) = run_policies(ticket, rule, &asked, &mut headers).await? {
         return Ok(Outcome::Own(response));
     }
 
     if let Some(redirect) = &rule.redirect {
-        return redirected(redirect, &uri, &path).map(Outcome::Own);
+        return redirected(redirect, &asked.uri, &path).map(Outcome::Own);
     }
 
     // Choose, attempt, perhaps again: until the response head is here.
     ticket.enter(rule)?;
-    let mut outgoing = Outgoing { head, uri: &uri, path: &path, upload, version: request.version };
+    let mut outgoing = Outgoing { asked: &asked, headers, path: &path, upload, version: request.version };
     forward(ticket, rule, conversation, &mut outgoing).await.map(Outcome::Backend)
 }
 
 /// Requests that are about the gateway itself, or about a tunnel.
-fn without_a_path(head: &Parts) -> Result<Option<Response<Bytes>>, Reject> {
-    if head.method == Method::CONNECT {
+fn without_a_path(asked: &Asked) -> Result<Option<Response<Bytes>>, Reject> {
+    if asked.method == Method::CONNECT {
         let allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
         return Err(Reject::MethodNotAllowed(HeaderValue::from_static(allow)));
     }
     // `OPTIONS *` (RFC 9110 §9.3.7); the codec refuses * with any other method.
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok((head.uri.path() == "*").then_some(response))
+    Ok((asked.uri.path() == "*").then_some(response))
 }
 
 /// The answer of a rule that sends its clients elsewhere.
@@ -167,11 +163,13 @@ fn redirected(redirect: &Redirect, uri: &Uri, path: &str) -> Result<Response<Byt
 async fn run_policies(
     ticket: &mut Ticket,
     rule: &Rule,
-    head: &mut Parts,
+    asked: &Asked,
+    headers: &mut Fields,
 ) -> Result<Option<Response<Bytes>>, Reject> {
     let info = ClientInfo { address: ticket.address(), secure: false };
     for RulePolicy { policy, stats } in &*rule.policies {
-        let mut verdict = policy.on_request(head, &info);
+        let parts = RequestParts { method: &asked.method, uri: &asked.uri, headers };
+        let mut verdict = policy.on_request(parts, &info);
         loop {
             verdict = match verdict {
                 Verdict::Continue => break,
@@ -196,13 +194,17 @@ async fn run_policies(
 }
 
 /// The rule's policies on a response head, in reverse order; and the filter for its body, if one wants it.
-fn run_response_policies(ticket: &Ticket, head: &mut response::Parts) -> Option<Box<dyn BodyFilter>> {
+fn run_response_policies(
+    ticket: &Ticket,
+    status: StatusCode,
+    headers: &mut Fields,
+) -> Option<Box<dyn BodyFilter>> {
     let snapshot = ticket.snapshot();
     let rule = ticket.rule_index().and_then(|index| snapshot.rules.get(index))?;
     let mut filter = None;
     for RulePolicy { policy, .. } in rule.policies.iter().rev() {
-        policy.on_response(head);
-        filter = filter.or_else(|| policy.body_filter(head));
+        policy.on_response(ResponseParts { status, headers });
+        filter = filter.or_else(|| policy.body_filter(ResponseParts { status, headers }));
     }
     filter
 }
@@ -217,17 +219,15 @@ async fn pass_on(
 ) -> Next {
     let Answer { mut head, mut connection, slot } = answer;
     let client = Rc::clone(ticket.client());
-    let (mut parts, ()) = Response::new(()).into_parts();
-    parts.status = head.status;
-    parts.headers = std::mem::take(&mut head.headers);
-    parts.headers.insert(REQUEST_ID, ticket.request_id().clone());
-    let filter = run_response_policies(&ticket, &mut parts);
+    head.headers.insert(&REQUEST_ID, ticket.request_id());
+    let filter = run_response_policies(&ticket, head.status, &mut head.headers);
 
     let plan = manner.plan(&head, filter.is_some(), client.is_draining() || !upload.is_complete());
     let mut passage = Passage::new(head.framing, plan.is_chunked, filter);
     passage.tee(ticket.tee(Side::Response));
     let now = Instant::now();
-    answer::write_head(conversation, &parts, head.reason.as_deref(), &plan, manner, now, ticket.dump());
+    let line = (head.status, &head.headers);
+    answer::write_head(conversation, line, head.reason(), &plan, manner, now, ticket.dump());
     client.watch.begin(Phase::Relay, now, ticket.timeouts().idle);
     let timeouts = ticket.timeouts();
     let relayed = relay(conversation, &mut connection, &mut passage, &mut upload, timeouts).await;
@@ -266,13 +266,14 @@ async fn own(
     response: Response<Bytes>,
     mut upload: Upload,
 ) -> Next {
-    let (mut head, body) = response.into_parts();
-    ticket.answered_here(head.status);
-    run_response_policies(&ticket, &mut head);
-    head.headers.insert(REQUEST_ID, ticket.request_id().clone());
+    let (head, body) = response.into_parts();
+    let (status, mut headers) = (head.status, Fields::from(&head.headers));
+    ticket.answered_here(status);
+    run_response_policies(&ticket, status, &mut headers);
+    headers.insert(&REQUEST_ID, ticket.request_id());
     let must_close = !upload.discard(&mut conversation.transport) || ticket.client().is_draining();
     let plan = manner.plan_own(body.len(), must_close);
-    let sent = answer::send_own(conversation, &head, &body, &plan, manner, ticket.dump()).await;
+    let sent = answer::send_own(conversation, (status, &headers), &body, &plan, manner, ticket.dump()).await;
     ticket.carried(upload.bytes(), if manner.is_head { 0 } else { body.len() as u64 });
     match sent {
         Ok(()) => {

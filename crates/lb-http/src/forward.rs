@@ -32,7 +32,7 @@ pub(crate) async fn forward(
 ) -> Result<Answer, Reject> {
     let snapshot = ticket.snapshot();
     let upstream = snapshot.upstreams.get(rule.upstream).ok_or(Reject::NoBackend)?;
-    if rule.retries.attempts > 0 && outgoing.head.method.is_idempotent() {
+    if rule.retries.attempts > 0 && outgoing.asked.method.is_idempotent() {
         outgoing.upload.keep(rule.retries.replay_body);
     }
     let deadline = later(ticket.started(), rule.timeouts.response_head);
@@ -53,7 +53,7 @@ pub(crate) async fn forward(
         if decisions::are_told() {
             decisions::chosen(ticket, upstream, position, choices.tried(), reason);
         }
-        ticket.begin_span(&mut outgoing.head.headers, target, reason);
+        ticket.begin_span(&mut outgoing.headers, target, reason);
         let ended = match hedge::patience(rule, upstream, outgoing) {
             None => attempt(ticket, rule, target, conversation, outgoing).await,
             Some(patience) => {

@@ -5,8 +5,9 @@
 
 use std::net::IpAddr;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use ipnet::IpNet;
+use lb_h1::Fields;
 
 use crate::fields::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REAL_IP};
 
@@ -18,12 +19,10 @@ pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 
 /// The address of the client behind a trusted peer: the rightmost in `X-Forwarded-For` that is not a trusted
 /// proxy itself. Where the list is malformed, what stands left of the fault is not believed.
-pub(crate) fn client_behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub(crate) fn client_behind(peer: IpAddr, headers: &Fields, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer;
-    let mut lines: smallvec::SmallVec<[&HeaderValue; 2]> = headers.get_all(FORWARDED_FOR).iter().collect();
-    lines.reverse();
-    for line in lines {
-        for entry in line.to_str().unwrap_or_default().rsplit(',') {
+    for line in headers.get_all(&FORWARDED_FOR).rev() {
+        for entry in str::from_utf8(line).unwrap_or_default().rsplit(',') {
             let Some(address) = parse_address(entry.trim()) else { return client };
             client = address;
             if !is_trusted(address, trusted) {
@@ -52,36 +51,36 @@ pub(crate) struct Hop<'a> {
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     /// The authority that the client asked for.
-    pub(crate) host: Option<&'a HeaderValue>,
+    pub(crate) host: Option<&'a [u8]>,
 }
 
 /// Sets the fields on a request that is about to be forwarded.
-pub(crate) fn apply(headers: &mut HeaderMap, hop: &Hop<'_>) {
+pub(crate) fn apply(headers: &mut Fields, hop: &Hop<'_>) {
     let before = if hop.trusted { joined(headers, hop.peer) } else { None };
-    headers.insert(FORWARDED_FOR, before.unwrap_or_else(|| hop.peer.clone()));
-    if headers.contains_key(header::FORWARDED) {
+    headers.insert(&FORWARDED_FOR, before.as_ref().unwrap_or(hop.peer));
+    if headers.contains(&header::FORWARDED) {
         apply_forwarded(headers, hop);
     }
-    if !(hop.trusted && headers.contains_key(REAL_IP)) {
-        let real = if hop.trusted { address_value(hop.client) } else { hop.peer.clone() };
-        headers.insert(REAL_IP, real);
+    if !(hop.trusted && headers.contains(&REAL_IP)) {
+        let real = hop.trusted.then(|| address_value(hop.client));
+        headers.insert(&REAL_IP, real.as_ref().unwrap_or(hop.peer));
     }
-    if !(hop.trusted && headers.contains_key(FORWARDED_PROTO)) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(hop.scheme));
+    if !(hop.trusted && headers.contains(&FORWARDED_PROTO)) {
+        headers.insert(&FORWARDED_PROTO, &HeaderValue::from_static(hop.scheme));
     }
-    if !(hop.trusted && headers.contains_key(FORWARDED_HOST)) {
-        match hop.host {
-            Some(host) => drop(headers.insert(FORWARDED_HOST, host.clone())),
-            None => drop(headers.remove(FORWARDED_HOST)),
+    if !(hop.trusted && headers.contains(&FORWARDED_HOST)) {
+        headers.remove(&FORWARDED_HOST);
+        if hop.host.is_some() {
+            headers.copy(&header::HOST, &FORWARDED_HOST);
         }
     }
 }
 
 /// The present `X-Forwarded-For` lines and the peer as one list.
-fn joined(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
+fn joined(headers: &Fields, peer: &HeaderValue) -> Option<HeaderValue> {
     let mut list = Vec::new();
-    for line in headers.get_all(FORWARDED_FOR) {
-        list.extend_from_slice(line.as_bytes());
+    for line in headers.get_all(&FORWARDED_FOR) {
+        list.extend_from_slice(line);
         list.extend_from_slice(b", ");
     }
     if list.is_empty() {
@@ -92,11 +91,11 @@ fn joined(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
 }
 
 /// `Forwarded` is optional: it is kept up where a trusted peer uses it, and replaced where anyone else sent it.
-fn apply_forwarded(headers: &mut HeaderMap, hop: &Hop<'_>) {
+fn apply_forwarded(headers: &mut Fields, hop: &Hop<'_>) {
     let mut list = Vec::new();
     if hop.trusted {
-        for line in headers.get_all(header::FORWARDED) {
-            list.extend_from_slice(line.as_bytes());
+        for line in headers.get_all(&header::FORWARDED) {
+            list.extend_from_slice(line);
             list.extend_from_slice(b", ");
         }
     }
@@ -105,12 +104,12 @@ fn apply_forwarded(headers: &mut HeaderMap, hop: &Hop<'_>) {
     list.extend_from_slice(format!("for={node};proto={}", hop.scheme).as_bytes());
     if let Some(host) = hop.host {
         list.extend_from_slice(b";host=\"");
-        list.extend_from_slice(host.as_bytes());
+        list.extend_from_slice(host);
         list.push(b'"');
     }
     match HeaderValue::from_maybe_shared(bytes::Bytes::from(list)) {
-        Ok(value) => drop(headers.insert(header::FORWARDED, value)),
-        Err(_) => drop(headers.remove(header::FORWARDED)),
+        Ok(value) => headers.insert(&header::FORWARDED, &value),
+        Err(_) => drop(headers.remove(&header::FORWARDED)),
     }
 }
 
@@ -123,15 +122,16 @@ pub(crate) fn address_value(address: IpAddr) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::{HeaderMap, HeaderName};
 
     fn networks() -> Vec<IpNet> {
         vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1/32".parse().unwrap(), "fd00::/8".parse().unwrap()]
     }
 
     fn client_of(lines: &[&str]) -> String {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::default();
         for line in lines {
-            headers.append(FORWARDED_FOR, line.parse().unwrap());
+            headers.append(&FORWARDED_FOR, &line.parse().unwrap());
         }
         client_behind("127.0.0.1".parse().unwrap(), &headers, &networks()).to_string()
     }
@@ -161,20 +161,21 @@ mod tests {
     }
 
     fn forwarded(trusted: bool, before: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::default();
+        headers.insert(&header::HOST, &HeaderValue::from_static("example.com"));
         for (name, value) in before {
-            headers.append(*name, value.parse().unwrap());
+            headers.append(&HeaderName::from_static(name), &value.parse().unwrap());
         }
-        let (peer, host) = (HeaderValue::from_static("10.0.0.9"), HeaderValue::from_static("example.com"));
+        let peer = HeaderValue::from_static("10.0.0.9");
         let hop = Hop {
             peer: &peer,
             client: if trusted { "203.0.113.7".parse().unwrap() } else { "10.0.0.9".parse().unwrap() },
             trusted,
             scheme: "http",
-            host: Some(&host),
+            host: Some(b"example.com"),
         };
         apply(&mut headers, &hop);
-        headers
+        headers.to_map()
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Response, request};
+use http::{Method, Response};
 use lb_core::{Backend, Weight};
 use lb_dump::Dumps;
 use lb_health::{Clock, EventSink, HealthView, Supervisor, SupervisorOptions};
@@ -34,8 +34,15 @@ const PERCENTILE_INTERVAL: Duration = Duration::from_secs(1);
 /// Pages that a listener serves itself, ahead of every rule.
 pub trait LocalPages: Send + Sync {
     /// The page at this normalised path; `None` where it is none of these pages. Called for every request of a
-    /// listener with `status_endpoints`, so a path that is no page must be turned down quickly.
-    fn respond(&self, head: &request::Parts, path: &str, query: Option<&str>) -> Option<Response<Bytes>>;
+    /// listener with `status_endpoints`, so a path that is no page must be turned down quickly. `accept` is the request's
+    /// Accept field.
+    fn respond(
+        &self,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+        accept: Option<&str>,
+    ) -> Option<Response<Bytes>>;
 }
 
 /// Why a gateway did not start.

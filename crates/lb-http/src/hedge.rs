@@ -34,7 +34,7 @@ use crate::watch::Phase;
 /// How long the first backend is waited for; `None` where this request goes to one backend alone.
 pub(crate) fn patience(rule: &Rule, upstream: &Upstream, outgoing: &Outgoing<'_>) -> Option<Duration> {
     let after = rule.hedge?;
-    if !outgoing.head.method.is_idempotent() || !outgoing.upload.is_empty() {
+    if !outgoing.asked.method.is_idempotent() || !outgoing.upload.is_empty() {
         return None;
     }
     match after {
@@ -109,7 +109,7 @@ pub(crate) async fn race<'a>(
     choices: &mut Choices<'_>,
     patience: Duration,
 ) -> Result<Answer, Failed> {
-    let (client, method) = (Rc::clone(ticket.client()), outgoing.head.method.clone());
+    let (client, method) = (Rc::clone(ticket.client()), outgoing.asked.method.clone());
     let method = &method;
     let target = upstream.targets.get(position).ok_or(Reject::NoBackend).map_err(Failed::for_good)?;
     let limits = Limits::of(ticket, rule, target, outgoing);
@@ -175,7 +175,7 @@ pub(crate) async fn race<'a>(
                 let position = choice.lease.position();
                 let Some(target) = upstream.targets.get(position) else { continue };
                 decisions::hedged(ticket, target, patience);
-                ticket.begin_rival_span(&mut outgoing.head.headers, target);
+                ticket.begin_rival_span(&mut outgoing.headers, target);
                 let head = encode(rule, target, outgoing).map_err(Failed::for_good)?;
                 let run = Box::pin(ask(&client, rule, target, method, head));
                 legs.push(Leg { target, position, choice: Some(choice), run, failed: None });

@@ -4,13 +4,60 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{InvalidUri, PathAndQuery};
-use http::{Request, Uri, Version, request};
-use lb_h1::{Authority, RequestHead, TargetForm};
+use http::{Method, Uri};
+use lb_h1::{Authority, Fields, RequestHead, TargetForm};
+use lb_router::HeaderFields;
 use lb_router::target::normalize_path;
 
 use crate::reject::Reject;
+
+/// What was asked for.
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    /// Path and query.
+    pub(crate) uri: Uri,
+    /// The authority, as the target or Host has it.
+    pub(crate) host: Option<Box<[u8]>>,
+}
+
+impl Asked {
+    /// For bytes that never became a request.
+    pub(crate) fn nothing() -> Self {
+        Self { method: Method::GET, uri: Uri::from_static("/"), host: None }
+    }
+
+    /// Reads a head. What its target says of the host stands in Host from then on.
+    pub(crate) fn of(head: &mut RequestHead) -> Result<Self, Reject> {
+        let uri = match head.target.form() {
+            // CONNECT has neither path nor query, and is refused before either is asked for.
+            TargetForm::Authority => Uri::from_static("/"),
+            _ => origin_form(head.target.path_and_query())
+                .map_err(|error| Reject::bad_request(format!("the request target is not valid: {error}")))?,
+        };
+        if let Some(authority) = head.target.authority()
+            && !head.headers.contains(&header::HOST)
+        {
+            // HTTP/1.0 may name the host in the target alone. With both, the codec has seen that they agree.
+            let host = HeaderValue::from_bytes(authority)
+                .map_err(|_| Reject::bad_request("the request target's host is not valid"))?;
+            head.headers.insert(&header::HOST, &host);
+        }
+        let host = head.headers.get(&header::HOST).map(Box::from);
+        Ok(Self { method: head.method.clone(), uri, host })
+    }
+}
+
+/// A request's fields as rules ask for them.
+#[derive(Debug)]
+pub(crate) struct Matched<'a>(pub(crate) &'a Fields);
+
+impl HeaderFields for Matched<'_> {
+    fn has(&self, name: &HeaderName, value: &[u8]) -> bool {
+        self.0.get_all(name).any(|present| present == value)
+    }
+}
 
 /// A request's target.
 pub(crate) struct Target<'a> {
@@ -38,30 +85,6 @@ impl<'a> Target<'a> {
             .map_err(|error| Reject::bad_request(error.to_string()))?;
         Ok(Self { host, path, query: uri.query() })
     }
-}
-
-/// The head in the form that policies and rules know, with an origin-form target.
-pub(crate) fn parts(head: &mut RequestHead) -> Result<request::Parts, Reject> {
-    let uri = match head.target.form() {
-        // CONNECT has neither path nor query, and is refused before either is asked for.
-        TargetForm::Authority => Uri::from_static("/"),
-        _ => origin_form(head.target.path_and_query())
-            .map_err(|error| Reject::bad_request(format!("the request target is not valid: {error}")))?,
-    };
-    let (mut parts, ()) = Request::new(()).into_parts();
-    parts.method = head.method.clone();
-    parts.uri = uri;
-    parts.version = Version::HTTP_11;
-    parts.headers = std::mem::replace(&mut head.headers, HeaderMap::new());
-    if let Some(authority) = head.target.authority()
-        && !parts.headers.contains_key(header::HOST)
-    {
-        // HTTP/1.0 may name the host in the target alone. With both, the codec has seen that they agree.
-        let host = HeaderValue::from_bytes(authority)
-            .map_err(|_| Reject::bad_request("the request target's host is not valid"))?;
-        parts.headers.insert(header::HOST, host);
-    }
-    Ok(parts)
 }
 
 /// The request target that a backend is sent: its base path, the rewritten path, the query as received.

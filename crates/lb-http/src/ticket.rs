@@ -10,9 +10,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, StatusCode, Uri, header, request};
+use http::{HeaderValue, StatusCode};
 use lb_core::{Lease, Outcome};
 use lb_dump::{Capture, Ending, Side, Tee};
+use lb_h1::Fields;
 use lb_health::{self as health, Attempt};
 use lb_observe::{Exchange, FailureKind, Trace};
 
@@ -24,6 +25,7 @@ use crate::forwarded;
 use crate::reject::{Reject, client_closed_request};
 use crate::request_id;
 use crate::snapshot::{Rule, Snapshot, Target, Upstream};
+use crate::target::Asked;
 use crate::worker::Pinned;
 
 /// One exchange.
@@ -38,9 +40,7 @@ pub(crate) struct Ticket {
     trusted_peer: bool,
     /// Whether there was a request to read method and path from.
     is_read: bool,
-    method: Method,
-    uri: Uri,
-    host: Option<HeaderValue>,
+    asked: Rc<Asked>,
     rule: Option<usize>,
     backend: Option<(usize, usize)>,
     lease: Option<Lease>,
@@ -65,18 +65,19 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     /// Opens the record of a request that has just come: its id, and who sent it.
-    pub(crate) fn open(client: &Rc<Client>, head: &request::Parts) -> Self {
+    pub(crate) fn open(client: &Rc<Client>, asked: Asked, headers: &Fields) -> Self {
         let snapshot = client.worker.snapshot();
         let trusted_peer = forwarded::is_trusted(client.peer, &snapshot.trusted_proxies);
         let address = match trusted_peer {
-            true => forwarded::client_behind(client.peer, &head.headers, &snapshot.trusted_proxies),
+            true => forwarded::client_behind(client.peer, headers, &snapshot.trusted_proxies),
             false => client.peer,
         };
-        let request_id = match head.headers.get(REQUEST_ID).filter(|id| request_id::is_acceptable(id)) {
-            Some(id) => id.clone(),
-            None => client.worker.request_ids.next(),
-        };
-        let trace = snapshot.trace_sample.map(|sample| Trace::begin(&head.headers, sample));
+        let request_id = headers
+            .get(&REQUEST_ID)
+            .filter(|id| request_id::is_acceptable(id))
+            .and_then(|id| HeaderValue::from_bytes(id).ok())
+            .unwrap_or_else(|| client.worker.request_ids.next());
+        let trace = snapshot.trace_sample.map(|sample| Trace::begin(headers, sample));
         Self {
             client: Rc::clone(client),
             snapshot,
@@ -86,9 +87,7 @@ impl Ticket {
             address,
             trusted_peer,
             is_read: true,
-            method: head.method.clone(),
-            uri: head.uri.clone(),
-            host: head.headers.get(header::HOST).cloned(),
+            asked: Rc::new(asked),
             rule: None,
             backend: None,
             lease: None,
@@ -111,9 +110,7 @@ impl Ticket {
 
     /// Opens the record of bytes that never became a request.
     pub(crate) fn unread(client: &Rc<Client>) -> Self {
-        let (mut head, ()) = http::Request::new(()).into_parts();
-        head.uri = Uri::from_static("/");
-        let mut ticket = Self::open(client, &head);
+        let mut ticket = Self::open(client, Asked::nothing(), &Fields::default());
         ticket.is_read = false;
         ticket.trace = None;
         ticket
@@ -125,6 +122,11 @@ impl Ticket {
 
     pub(crate) fn snapshot(&self) -> Pinned {
         Rc::clone(&self.snapshot)
+    }
+
+    /// What was asked for.
+    pub(crate) fn asked(&self) -> &Rc<Asked> {
+        &self.asked
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -383,9 +385,9 @@ impl Drop for Ticket {
             upstream: target.map(|(_, upstream, _)| &*upstream.name),
             backend: target.map(|(_, _, target)| &*target.stats),
             strategy: target.map(|(_, upstream, _)| upstream.strategy),
-            method: if self.is_read { self.method.as_str() } else { "" },
-            path: if self.is_read { self.uri.path() } else { "" },
-            host: self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
+            method: if self.is_read { self.asked.method.as_str() } else { "" },
+            path: if self.is_read { self.asked.uri.path() } else { "" },
+            host: self.asked.host.as_deref().and_then(|host| str::from_utf8(host).ok()).unwrap_or_default(),
             status: self.status,
             code: self.code,
             error: self.error.as_deref(),
@@ -411,7 +413,7 @@ impl Drop for Ticket {
                 backend: target.map_or("", |(_, _, target)| &target.url),
                 client_ip: exchange.client_ip,
                 request_id: exchange.request_id,
-                uri: &self.uri,
+                uri: &self.asked.uri,
                 status: exchange.status,
                 attempts: exchange.attempts,
                 aborted: exchange.aborted,

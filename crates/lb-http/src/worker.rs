@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Response, request};
-use lb_h1::DateCache;
+use http::{Method, Response, header};
+use lb_h1::{DateCache, Fields};
 use lb_observe::Recorder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
@@ -139,8 +139,14 @@ impl Worker {
     }
 
     /// A status page, where the path is one's.
-    pub(crate) fn page(&self, head: &request::Parts, target: &Target<'_>) -> Option<Response<Bytes>> {
-        self.shared.pages.as_ref()?.respond(head, &target.path, target.query)
+    pub(crate) fn page(
+        &self,
+        method: &Method,
+        headers: &Fields,
+        target: &Target<'_>,
+    ) -> Option<Response<Bytes>> {
+        let accept = headers.get(&header::ACCEPT).and_then(|accept| str::from_utf8(accept).ok());
+        self.shared.pages.as_ref()?.respond(method, &target.path, target.query, accept)
     }
 
     /// Wall-clock time without asking the system: counted from a reading no older than a second.

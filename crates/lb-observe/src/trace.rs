@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
+use lb_h1::Fields;
 
 use crate::BackendStats;
 use context::{Parent, is_tracestate};
@@ -72,9 +73,10 @@ impl Trace {
     /// A `traceparent` that breaks the grammar, or is there twice, is as if it was not there, and then `tracestate` is not
     /// passed on either (W3C Trace Context §3.2, §4.3); nor is a `tracestate` that breaks its own.
     #[must_use]
-    pub fn begin(headers: &HeaderMap, sample: f64) -> Self {
-        let parent = only(headers, &TRACEPARENT).and_then(|value| Parent::parse(value.as_bytes()));
-        let mut states = headers.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes).peekable();
+    pub fn begin(headers: &Fields, sample: f64) -> Self {
+        let parent = only(headers, &TRACEPARENT).and_then(Parent::parse);
+        let name = TRACESTATE;
+        let mut states = headers.get_all(&name).peekable();
         let has_state = states.peek().is_some();
         let drops_state = has_state && (parent.is_none() || !is_tracestate(states));
         let is_sampled = parent.as_ref().map_or_else(|| fastrand::f64() < sample, |parent| parent.is_sampled);
@@ -130,7 +132,7 @@ impl Trace {
     /// An attempt begins: the backend is told its span. It is the current one unless another one goes on beside it.
     pub fn begin_attempt(
         &mut self,
-        headers: &mut HeaderMap,
+        headers: &mut Fields,
         backend: &Arc<BackendStats>,
         reason: Option<&'static str>,
         began: Duration,
@@ -140,10 +142,10 @@ impl Trace {
         let mut text = [0; context::TRACEPARENT_LENGTH];
         context::write_traceparent(&mut text, self.id, id, self.is_sampled());
         if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text)) {
-            headers.insert(TRACEPARENT, value);
+            headers.insert(&TRACEPARENT, &value);
         }
         if self.drops_state {
-            headers.remove(TRACESTATE);
+            headers.remove(&TRACESTATE);
         }
         let Some(spans) = &mut self.spans else { return };
         if !beside {
@@ -213,13 +215,14 @@ impl Trace {
 }
 
 /// The value of a field that may be there once at most.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name).iter();
+fn only<'a>(headers: &'a Fields, name: &'a HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name);
     values.next().filter(|_| values.next().is_none())
 }
 
-fn joined(headers: &HeaderMap) -> String {
-    let lines: Vec<&str> = headers.get_all(TRACESTATE).iter().filter_map(|line| line.to_str().ok()).collect();
+fn joined(headers: &Fields) -> String {
+    let name = TRACESTATE;
+    let lines: Vec<&str> = headers.get_all(&name).filter_map(|line| str::from_utf8(line).ok()).collect();
     lines.join(",")
 }
 

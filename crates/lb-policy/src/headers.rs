@@ -1,20 +1,22 @@
 //! The four ways in which a head's fields are changed, shared by both header policies.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
+use lb_h1::Fields;
 
 /// Changes to a head's fields, applied in the order remove, rename, set, add.
 ///
 /// ```
-/// use http::{HeaderMap, HeaderName, HeaderValue};
+/// use http::{HeaderName, HeaderValue};
+/// use lb_h1::Fields;
 /// use lb_policy::HeadersConfig;
 ///
 /// let config = HeadersConfig {
 ///     set: vec![(HeaderName::from_static("x-proxied-by"), HeaderValue::from_static("gatewayd"))],
 ///     ..Default::default()
 /// };
-/// let mut headers = HeaderMap::new();
+/// let mut headers = Fields::default();
 /// config.apply(&mut headers);
-/// assert_eq!(headers["x-proxied-by"], "gatewayd");
+/// assert_eq!(headers.get(&HeaderName::from_static("x-proxied-by")), Some(&b"gatewayd"[..]));
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeadersConfig {
@@ -36,38 +38,26 @@ impl HeadersConfig {
     }
 
     /// Changes these headers.
-    pub fn apply(&self, headers: &mut HeaderMap) {
+    pub fn apply(&self, headers: &mut Fields) {
         for name in &self.remove {
             headers.remove(name);
         }
         for (from, to) in &self.rename {
-            rename(headers, from, to);
+            headers.rename(from, to);
         }
         for (name, value) in &self.set {
-            headers.insert(name, value.clone());
+            headers.insert(name, value);
         }
         for (name, value) in &self.add {
-            headers.append(name, value.clone());
+            headers.append(name, value);
         }
-    }
-}
-
-/// Moves every value of `from` under `to`, in their order. Does nothing where `from` is absent or is `to`.
-fn rename(headers: &mut HeaderMap, from: &HeaderName, to: &HeaderName) {
-    if from == to || !headers.contains_key(from) {
-        return;
-    }
-    let values: Vec<HeaderValue> = headers.get_all(from).iter().cloned().collect();
-    headers.remove(from);
-    headers.remove(to);
-    for value in values {
-        headers.append(to, value);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderMap;
 
     fn check(config: &HeadersConfig, before: &[(&str, &str)], after: &[(&str, &str)]) {
         let map = |fields: &[(&str, &str)]| {
@@ -77,9 +67,9 @@ mod tests {
             }
             map
         };
-        let mut headers = map(before);
+        let mut headers = Fields::from(&map(before));
         config.apply(&mut headers);
-        assert_eq!(headers, map(after));
+        assert_eq!(headers.to_map(), map(after));
     }
 
     fn field(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {

@@ -11,4 +11,7 @@ mod headers;
 pub mod policy;
 
 pub use headers::HeadersConfig;
-pub use policy::{BodyFilter, ClientInfo, FilterError, Policy, PolicyConfig, PolicyInfo, Refusal, Verdict};
+pub use policy::{
+    BodyFilter, ClientInfo, FilterError, Policy, PolicyConfig, PolicyInfo, Refusal, RequestParts,
+    ResponseParts, Verdict,
+};

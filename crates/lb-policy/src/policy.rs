@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, request, response};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use lb_h1::Fields;
 
 mod request_headers;
 mod response_headers;
@@ -20,22 +21,42 @@ use crate::HeadersConfig;
 /// Called by a worker for every exchange of a rule that lists it: twice, once per head, in the order of the
 /// configuration for requests and in reverse for responses.
 pub trait Policy: Debug + Send + Sync {
-    /// Looks at the request before a backend is picked; may change its head.
-    fn on_request<'a>(&'a self, head: &'a mut request::Parts, client: &'a ClientInfo) -> Verdict<'a> {
+    /// Looks at the request before a backend is picked; may change its fields.
+    fn on_request<'a>(&'a self, head: RequestParts<'a>, client: &'a ClientInfo) -> Verdict<'a> {
         let _ = (head, client);
         Verdict::Continue
     }
 
     /// Looks at the response head, the backend's or one of the gateway's own; may change it.
-    fn on_response(&self, head: &mut response::Parts) {
+    fn on_response(&self, head: ResponseParts<'_>) {
         let _ = head;
     }
 
     /// A filter for this response's body, decided by its head; `None` costs nothing.
-    fn body_filter(&self, head: &mut response::Parts) -> Option<Box<dyn BodyFilter>> {
+    fn body_filter(&self, head: ResponseParts<'_>) -> Option<Box<dyn BodyFilter>> {
         let _ = head;
         None
     }
+}
+
+/// What of a request a policy sees.
+#[derive(Debug)]
+pub struct RequestParts<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// Path and query as they were received.
+    pub uri: &'a Uri,
+    /// The fields, which it may change.
+    pub headers: &'a mut Fields,
+}
+
+/// What of a response a policy sees.
+#[derive(Debug)]
+pub struct ResponseParts<'a> {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields, which it may change.
+    pub headers: &'a mut Fields,
 }
 
 /// Who asks, as the gateway worked it out from the connection and its trusted proxies.

@@ -1,8 +1,9 @@
 //! The rules together: which of them takes a request.
 
 use std::borrow::Cow;
+use std::fmt::Debug;
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::config::RouteConfig;
 use crate::error::RouteError;
@@ -24,7 +25,19 @@ pub struct RequestView<'a> {
     /// What follows the `?`.
     pub query: Option<&'a str>,
     /// The header fields.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a dyn HeaderFields,
+}
+
+/// The fields of a request as rules ask for them.
+pub trait HeaderFields: Debug {
+    /// Whether one of the lines of this name has exactly this value.
+    fn has(&self, name: &HeaderName, value: &[u8]) -> bool;
+}
+
+impl HeaderFields for HeaderMap {
+    fn has(&self, name: &HeaderName, value: &[u8]) -> bool {
+        self.get_all(name).iter().any(|present| present == value)
+    }
 }
 
 /// Compiled rules: built once for each configuration, then shared and never changed.

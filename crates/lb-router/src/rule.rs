@@ -105,7 +105,7 @@ impl Rule {
 
     fn check_rest(&self, request: &RequestView<'_>, method: MethodSet) -> Result<(), Miss> {
         for (place, (name, value)) in self.headers.iter().enumerate() {
-            if !request.headers.get_all(name).iter().any(|present| present == value) {
+            if !request.headers.has(name, value.as_bytes()) {
                 return Err(Miss::Header(place));
             }
         }

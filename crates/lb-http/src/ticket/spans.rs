@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use lb_h1::Fields;
 
 use super::Ticket;
 use crate::snapshot::Target;
@@ -12,12 +13,7 @@ const HEDGE: &str = "hedge";
 
 impl Ticket {
     /// The attempt that has just begun gets a span, which the backend is told of. `reason` is why it is not the first.
-    pub(crate) fn begin_span(
-        &mut self,
-        headers: &mut HeaderMap,
-        target: &Target,
-        reason: Option<&'static str>,
-    ) {
+    pub(crate) fn begin_span(&mut self, headers: &mut Fields, target: &Target, reason: Option<&'static str>) {
         let now = self.age();
         if let Some(trace) = &mut self.trace {
             trace.begin_attempt(headers, &target.stats, reason, now, false);
@@ -25,7 +21,7 @@ impl Ticket {
     }
 
     /// A second backend is asked beside the first.
-    pub(crate) fn begin_rival_span(&mut self, headers: &mut HeaderMap, target: &Target) {
+    pub(crate) fn begin_rival_span(&mut self, headers: &mut Fields, target: &Target) {
         let now = self.age();
         if let Some(trace) = &mut self.trace {
             trace.begin_attempt(headers, &target.stats, Some(HEDGE), now, true);

@@ -1,8 +1,6 @@
 //! `request_headers`: fields set, added, removed and renamed on the way to the backend.
 
-use http::request;
-
-use super::{ClientInfo, Policy, PolicyInfo, Verdict};
+use super::{ClientInfo, Policy, PolicyInfo, RequestParts, Verdict};
 use crate::HeadersConfig;
 
 pub(super) const INFO: PolicyInfo = PolicyInfo {
@@ -23,8 +21,8 @@ impl RequestHeaders {
 }
 
 impl Policy for RequestHeaders {
-    fn on_request<'a>(&'a self, head: &'a mut request::Parts, _client: &'a ClientInfo) -> Verdict<'a> {
-        self.0.apply(&mut head.headers);
+    fn on_request<'a>(&'a self, head: RequestParts<'a>, _client: &'a ClientInfo) -> Verdict<'a> {
+        self.0.apply(head.headers);
         Verdict::Continue
     }
 }

@@ -1,8 +1,6 @@
 //! `response_headers`: fields set, added, removed and renamed on the way to the client.
 
-use http::response;
-
-use super::{Policy, PolicyInfo};
+use super::{Policy, PolicyInfo, ResponseParts};
 use crate::HeadersConfig;
 
 pub(super) const INFO: PolicyInfo = PolicyInfo {
@@ -23,7 +21,7 @@ impl ResponseHeaders {
 }
 
 impl Policy for ResponseHeaders {
-    fn on_response(&self, head: &mut response::Parts) {
-        self.0.apply(&mut head.headers);
+    fn on_response(&self, head: ResponseParts<'_>) {
+        self.0.apply(head.headers);
     }
 }
