@@ -52,7 +52,8 @@ fn a_state_goes_on_as_it_came_unless_it_is_malformed() {
         let mut fields = headers(&[("traceparent", GIVEN), ("tracestate", state), ("tracestate", "d=3")]);
         let mut trace = Trace::begin(&fields, 0.0);
         trace.begin_attempt(&mut fields, &backend(), None, Duration::ZERO, false);
-        let passed: Vec<_> = fields.get_all(&TRACESTATE).collect();
+        let name = TRACESTATE;
+        let passed: Vec<_> = fields.get_all(&name).collect();
         assert_eq!(passed, if kept { vec![state.as_bytes(), b"d=3"] } else { vec![] });
         assert_eq!(trace.state(), if kept { "a=1,b@c=2,d=3" } else { "" });
     }
