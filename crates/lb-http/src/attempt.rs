@@ -53,6 +53,8 @@ pub(crate) struct Outgoing<'a> {
 /// A response head, and the connection that its body will come from.
 pub(crate) struct Answer {
     pub(crate) head: ResponseHead,
+    /// When it was here.
+    pub(crate) came_at: Instant,
     pub(crate) connection: Connection,
     pub(crate) slot: Slot,
 }
@@ -177,8 +179,9 @@ pub(crate) async fn attempt(
         };
         match sending.run().await {
             Sent::Answered(head) => {
-                ticket.answered(head.status, sent_at, Instant::now());
-                return Ok(Answer { head, connection, slot: target.slot });
+                let came_at = Instant::now();
+                ticket.answered(head.status, sent_at, came_at);
+                return Ok(Answer { head, came_at, connection, slot: target.slot });
             }
             Sent::Rejected(Reject::UpstreamTimeout) if limits.is_own && outgoing.can_repeat() => {
                 return Err(Failed { rejected: Reject::UpstreamTimeout, cause: Some(Cause::Timeout) });

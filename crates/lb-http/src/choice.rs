@@ -78,9 +78,9 @@ impl<'a> Choices<'a> {
         &mut self,
         conversation: &mut Conversation,
         deadline: Instant,
+        now: Instant,
     ) -> Result<Choice, Reject> {
         let queue = &self.upstream.queue;
-        let now = Instant::now();
         if queue.is_empty() {
             match self.next(now) {
                 Ok(choice) => return Ok(choice),

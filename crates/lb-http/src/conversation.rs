@@ -87,6 +87,8 @@ impl Conversation {
                 match parse_request(&mut self.transport.inbox, &client.listener.head_limits, &mut self.parse)
                 {
                     Ok(Some(head)) => return Poll::Ready(Ok(Box::new(head))),
+                    // Heads that come whole need no time of their own.
+                    Ok(None) if client.watch.phase() == Phase::Idle => client.begin_head(),
                     Ok(None) => {}
                     Err(error) => return Poll::Ready(Err(NoHead::Refused(error))),
                 }
@@ -103,7 +105,6 @@ impl Conversation {
             }
             match ready!(filled) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(NoHead::Over)),
-                Ok(_) if client.watch.phase() == Phase::Idle => client.begin_head(),
                 Ok(_) => {}
             }
         }

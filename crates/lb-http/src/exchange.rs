@@ -51,14 +51,16 @@ pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<Requ
     };
     let mut ticket = Ticket::open(&client, asked, &request.headers);
     match answer(&mut ticket, conversation, *request, &mut upload).await {
-        Ok(Outcome::Backend(answer)) => pass_on(ticket, conversation, manner, answer, upload).await,
+        Ok(Outcome::Backend(answer)) => pass_on(&mut ticket, conversation, manner, answer, &mut upload).await,
         // What is no backend's answer is boxed, so that an exchange with one needs no room for it.
-        Ok(Outcome::Own(response)) => Box::pin(own(ticket, conversation, manner, response, upload)).await,
+        Ok(Outcome::Own(response)) => {
+            Box::pin(own(&mut ticket, conversation, manner, response, &mut upload)).await
+        }
         Err(Reject::ClientGone) => {
             ticket.carried(upload.bytes(), 0);
             Next::Close
         }
-        Err(rejected) => Box::pin(refuse(ticket, conversation, manner, rejected, upload)).await,
+        Err(rejected) => Box::pin(refuse(&mut ticket, conversation, manner, rejected, &mut upload)).await,
     }
 }
 
@@ -211,35 +213,35 @@ fn run_response_policies(
 
 /// A backend's answer: through the policies, and on to the client, piece by piece.
 async fn pass_on(
-    mut ticket: Ticket,
+    ticket: &mut Ticket,
     conversation: &mut Conversation,
     manner: Manner,
-    answer: Answer,
-    mut upload: Upload,
+    mut answer: Answer,
+    upload: &mut Upload,
 ) -> Next {
-    let Answer { mut head, mut connection, slot } = answer;
+    let head = &mut answer.head;
     let client = Rc::clone(ticket.client());
     head.headers.insert(&REQUEST_ID, ticket.request_id());
-    let filter = run_response_policies(&ticket, head.status, &mut head.headers);
+    let filter = run_response_policies(ticket, head.status, &mut head.headers);
 
-    let plan = manner.plan(&head, filter.is_some(), client.is_draining() || !upload.is_complete());
+    let plan = manner.plan(head, filter.is_some(), client.is_draining() || !upload.is_complete());
     let mut passage = Passage::new(head.framing, plan.is_chunked, filter);
     passage.tee(ticket.tee(Side::Response));
-    let now = Instant::now();
-    let line = (head.status, &head.headers);
+    let (line, now) = ((head.status, &head.headers), answer.came_at);
     answer::write_head(conversation, line, head.reason(), &plan, manner, now, ticket.dump());
-    client.watch.begin(Phase::Relay, now, ticket.timeouts().idle);
     let timeouts = ticket.timeouts();
-    let relayed = relay(conversation, &mut connection, &mut passage, &mut upload, timeouts).await;
+    client.watch.begin(Phase::Relay, now, timeouts.idle);
+    let relayed = relay(conversation, &mut answer.connection, &mut passage, upload, timeouts).await;
     ticket.carried(upload.bytes(), passage.bytes());
     match relayed {
         Relayed::Whole => {
-            ticket.complete();
+            let now = Instant::now();
+            ticket.complete(now);
             ticket.release_backend();
-            if head.keep_alive && upload.is_sent() {
-                client.worker.pool.put(slot, connection, Instant::now());
+            if answer.head.keep_alive && upload.is_sent() {
+                client.worker.pool.put(answer.slot, answer.connection, now);
             }
-            plan.next(conversation, &upload)
+            plan.next(conversation, upload)
         }
         Relayed::Broken(reason) => {
             ticket.broke("upstream_reset", reason, FailureKind::Reset);
@@ -260,16 +262,16 @@ async fn pass_on(
 
 /// An answer of the gateway's own.
 async fn own(
-    mut ticket: Ticket,
+    ticket: &mut Ticket,
     conversation: &mut Conversation,
     manner: Manner,
     response: Response<Bytes>,
-    mut upload: Upload,
+    upload: &mut Upload,
 ) -> Next {
     let (head, body) = response.into_parts();
     let (status, mut headers) = (head.status, Fields::from(&head.headers));
     ticket.answered_here(status);
-    run_response_policies(&ticket, status, &mut headers);
+    run_response_policies(ticket, status, &mut headers);
     headers.insert(&REQUEST_ID, ticket.request_id());
     let must_close = !upload.discard(&mut conversation.transport) || ticket.client().is_draining();
     let plan = manner.plan_own(body.len(), must_close);
@@ -277,8 +279,8 @@ async fn own(
     ticket.carried(upload.bytes(), if manner.is_head { 0 } else { body.len() as u64 });
     match sent {
         Ok(()) => {
-            ticket.complete();
-            plan.next(conversation, &upload)
+            ticket.complete(Instant::now());
+            plan.next(conversation, upload)
         }
         Err(_) => Next::Close,
     }
@@ -286,11 +288,11 @@ async fn own(
 
 /// An answer that says why there is none.
 async fn refuse(
-    mut ticket: Ticket,
+    ticket: &mut Ticket,
     conversation: &mut Conversation,
     manner: Manner,
     rejected: Reject,
-    upload: Upload,
+    upload: &mut Upload,
 ) -> Next {
     let response = rejected.response(ticket.request_id());
     ticket.rejected(&rejected, response.status());
@@ -300,8 +302,8 @@ async fn refuse(
 
 /// Answers a connection whose bytes never became a request.
 pub(crate) async fn refuse_head(conversation: &mut Conversation, rejected: Reject) -> Next {
-    let ticket = Ticket::unread(&conversation.client);
-    let nothing = Upload::new(lb_h1::BodyFraming::None, false);
-    refuse(ticket, conversation, Manner::LAST, rejected, nothing).await;
+    let mut ticket = Ticket::unread(&conversation.client);
+    let mut nothing = Upload::new(lb_h1::BodyFraming::None, false);
+    refuse(&mut ticket, conversation, Manner::LAST, rejected, &mut nothing).await;
     Next::Linger
 }

@@ -38,7 +38,9 @@ pub(crate) async fn forward(
     let deadline = later(ticket.started(), rule.timeouts.response_head);
     let mut choices = Choices::new(upstream, ticket, outgoing);
     let mut retries = Retries::new(rule, upstream);
-    let mut choice = match choices.next_in_turn(conversation, deadline).await {
+    // Without policies no time has passed that would matter to a choice.
+    let now = if rule.policies.is_empty() { ticket.started() } else { Instant::now() };
+    let mut choice = match choices.next_in_turn(conversation, deadline, now).await {
         Ok(choice) => choice,
         Err(rejected) => {
             decisions::nobody(ticket, upstream, &rejected);
@@ -139,7 +141,7 @@ impl<'a> Retries<'a> {
             // There is an answer in hand, which is better than waiting for a place.
             Cause::Status => choices.next(now).ok(),
             Cause::Connect | Cause::Reset | Cause::Timeout => {
-                choices.next_in_turn(conversation, deadline).await.ok()
+                choices.next_in_turn(conversation, deadline, now).await.ok()
             }
         };
         if next.is_none() && !is_free {

@@ -153,8 +153,9 @@ pub(crate) async fn race<'a>(
                     drop(loser.choice);
                     upstream.queue.freed();
                 }
-                ticket.answered(head.status, sent_at, Instant::now());
-                return Ok(Answer { head, connection, slot: winner.target.slot });
+                let came_at = Instant::now();
+                ticket.answered(head.status, sent_at, came_at);
+                return Ok(Answer { head, came_at, connection, slot: winner.target.slot });
             }
             Event::Lost => {
                 for leg in legs.drain(1..) {

@@ -57,7 +57,8 @@ pub(crate) struct Ticket {
     error: Option<String>,
     bytes_in: u64,
     bytes_out: u64,
-    complete: bool,
+    /// When the whole answer had been handed over.
+    completed: Option<Instant>,
     held: Vec<Box<dyn Any>>,
     /// Where the exchange is dumped.
     dump: Option<Rc<Capture>>,
@@ -102,7 +103,7 @@ impl Ticket {
             error: None,
             bytes_in: 0,
             bytes_out: 0,
-            complete: false,
+            completed: None,
             held: Vec::new(),
             dump: None,
         }
@@ -251,7 +252,7 @@ impl Ticket {
             self.backend_failed(health::FailureKind::Status(status.as_u16()));
         } else if self.permit.as_ref().is_some_and(Attempt::is_trial) {
             // A circuit does not wait for the end of a body.
-            self.backend_succeeded();
+            self.backend_succeeded(now);
         }
     }
 
@@ -301,8 +302,8 @@ impl Ticket {
 
     /// The backend has done its part, or is given up.
     pub(crate) fn release_backend(&mut self) {
-        if self.complete {
-            self.backend_succeeded();
+        if let Some(now) = self.completed {
+            self.backend_succeeded(now);
         }
         self.permit = None;
         self.give_back();
@@ -333,10 +334,10 @@ impl Ticket {
         }
     }
 
-    fn backend_succeeded(&mut self) {
+    fn backend_succeeded(&mut self, now: Instant) {
         let permit = self.permit.take();
         if let (Some(mut permit), Some((upstream, position))) = (permit, self.upstream()) {
-            permit.succeeded(&upstream.monitor, position, Instant::now());
+            permit.succeeded(&upstream.monitor, position, now);
         }
     }
 
@@ -347,8 +348,8 @@ impl Ticket {
     }
 
     /// The whole response has been handed over.
-    pub(crate) fn complete(&mut self) {
-        self.complete = true;
+    pub(crate) fn complete(&mut self, now: Instant) {
+        self.completed = Some(now);
     }
 
     fn feed_back(&self, ok: bool, latency: Option<Duration>) {
@@ -374,7 +375,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let now = Instant::now();
+        let now = self.completed.unwrap_or_else(Instant::now);
         let client = &self.client;
         client.begin_idle(now);
         let worker = &client.worker;
@@ -402,7 +403,7 @@ impl Drop for Ticket {
             upstream_latency: self.upstream_latency,
             backend_active: self.backend_active,
             backend_healthy: self.backend_healthy,
-            aborted: !self.complete,
+            aborted: self.completed.is_none(),
             ..Exchange::new(worker.index)
         };
         for recorder in worker.recorders() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use http::HeaderMap;
+use lb_h1::Fields;
 use lb_observe::Trace;
 
 use super::*;
@@ -38,7 +38,7 @@ async fn what_the_collector_never_answers_neither_blocks_nor_grows() {
         std::future::pending()
     });
     let traces = traces.unwrap();
-    let trace = Trace::begin(&HeaderMap::new(), 1.0);
+    let trace = Trace::begin(&Fields::default(), 1.0);
     for _ in 0..3 * QUEUE {
         traces.record(&Exchange { trace: Some(&trace), ..Exchange::new(0) });
     }
@@ -57,7 +57,7 @@ async fn an_exchange_that_is_not_sampled_sends_nothing() {
     });
     let traces = traces.unwrap();
     for sample in [0.0, 1.0] {
-        let trace = Trace::begin(&HeaderMap::new(), sample);
+        let trace = Trace::begin(&Fields::default(), sample);
         traces.record(&Exchange { trace: Some(&trace), ..Exchange::new(0) });
         assert!(traces.flush(Duration::from_secs(10)).await);
         assert_eq!(asked.load(SeqCst), usize::from(sample > 0.5));

@@ -21,7 +21,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("lb-discovery", &["lb-core"]),
     ("lb-cache", &["lb-policy"]),
     ("lb-sim", &["lb-core"]),
-    ("lb-trace", &["lb-observe"]),
+    ("lb-trace", &["lb-h1", "lb-observe"]),
     ("lb-admin", &["lb-core", "lb-health", "lb-observe"]),
     (
         "lb-http",
