@@ -20,6 +20,7 @@ mod differential;
 mod dump;
 mod dump_reader;
 mod exam;
+mod explain;
 mod failure;
 mod faults;
 mod forwarding;

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::exit::Failure;
+use crate::explain::{self, Asked};
 use crate::reload::{Cause, Reloading};
 use crate::status::LiveStatus;
 
@@ -57,7 +58,7 @@ impl Token {
 /// What a change of a backend is asked for with.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct Change {
     /// Its URL as configured.
     backend: String,
     /// Where several have one of this URL: only this one's.
@@ -108,12 +109,37 @@ impl Api {
         let action = request.head.uri.path().strip_prefix(PREFIX)?;
         let outcome = match action {
             LOG_LEVEL => self.log_level(request),
+            "explain" => self.explain(request),
             _ => self.change(action, request),
         };
         Some(match outcome {
             Ok(document) => answer(StatusCode::OK, "application/json", &document),
             Err(refused) => refused.response(action, request.peer),
         })
+    }
+
+    /// `GET /api/explain?method=…&url=…`, or POST with the same as JSON. It tells of rules what `/proxy-status` does not, so
+    /// it asks for what changes ask for.
+    fn explain(&self, request: &ControlRequest) -> Result<serde_json::Value, Refused> {
+        self.authorise(&request.head.headers, request.peer)?;
+        let bad = |detail: String| refused(StatusCode::BAD_REQUEST, "bad_request", detail);
+        let asked = match request.head.method {
+            Method::GET => Asked::of_query(request.head.uri.query().unwrap_or_default()).map_err(bad)?,
+            Method::POST => serde_json::from_slice(&request.body).map_err(|error| {
+                bad(format!(
+                    "the body must be JSON such as {{\"method\": \"GET\", \"url\": \"/path\"}}: {error}"
+                ))
+            })?,
+            _ => return Err(refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "GET or POST")),
+        };
+        let question = asked.question(request.peer.ip()).map_err(bad)?;
+        let unknown = || refused(StatusCode::SERVICE_UNAVAILABLE, "starting", "the gateway is starting");
+        let explained = self.live.explain(&question).ok_or_else(unknown)?;
+        let mut document = json!(explained);
+        if let Some(document) = document.as_object_mut() {
+            document.insert("text".to_owned(), json!(explain::text(&explained)));
+        }
+        Ok(document)
     }
 
     fn change(&self, action: &str, request: &ControlRequest) -> Result<serde_json::Value, Refused> {
@@ -125,7 +151,7 @@ impl Api {
         self.must_post(request)?;
         self.authorise(&request.head.headers, request.peer)?;
         let bad = |detail: String| refused(StatusCode::BAD_REQUEST, "bad_request", detail);
-        let asked: Asked = serde_json::from_slice(&request.body).map_err(|error| {
+        let asked: Change = serde_json::from_slice(&request.body).map_err(|error| {
             bad(format!("the body must be JSON such as {{\"backend\": \"http://10.0.0.1:8080\"}}: {error}"))
         })?;
         let change = match (action, asked.weight) {

@@ -1,6 +1,7 @@
 //! The command line: what may be typed, and its help.
 
 mod log_level;
+mod look;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lb_dump::{Since, Statuses};
 use log_level::LOG_LEVEL_HELP;
 pub(crate) use log_level::LogLevel;
+use look::EXPLAIN_HELP;
+pub(crate) use look::{Completions, Config, ConfigShow, Explain};
 
 /// An HTTP load balancer, reverse proxy and API gateway.
 ///
@@ -47,6 +50,12 @@ pub(crate) enum Command {
     Backend(Backend),
     /// Check a configuration without running it
     Check(Check),
+    /// Say what would become of a request, and why
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(Explain),
+    /// Look at a configuration
+    #[command(subcommand)]
+    Config(Config),
     /// Read a traffic dump
     #[command(subcommand)]
     Dump(Dump),
@@ -67,6 +76,10 @@ pub(crate) enum Command {
     /// Show or change which lines a running gateway logs
     #[command(after_help = LOG_LEVEL_HELP)]
     LogLevel(LogLevel),
+    /// Print a shell's completion script
+    Completions(Completions),
+    /// Print the manual page
+    Man,
 }
 
 #[derive(Debug, Default, Args)]

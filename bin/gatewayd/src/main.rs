@@ -8,14 +8,17 @@ mod backend;
 mod check;
 mod cli;
 mod client;
+mod config;
 mod demo;
 mod dump;
 mod exit;
+mod explain;
 mod logging;
 mod operate;
 mod proxy;
 mod reload;
 mod run;
+mod shell;
 mod signals;
 mod status;
 mod top;
@@ -48,6 +51,10 @@ fn main() -> ExitCode {
         Some(Command::Backend(backend)) => backend::backend(&backend),
         Some(Command::Check(check)) => check::check(&check),
         Some(Command::Dump(command)) => dump::dump(&command),
+        Some(Command::Explain(args)) => explain::explain(&args),
+        Some(Command::Config(cli::Config::Show(args))) => config::show(&args),
+        Some(Command::Completions(args)) => shell::completions(&args),
+        Some(Command::Man) => shell::man(),
         Some(Command::Reload(reload)) => operate::reload(&reload),
         Some(Command::Status(status)) => operate::status(&status),
         Some(Command::Drain(change)) => operate::drain(&change, "drain"),

@@ -93,7 +93,12 @@ fn change(args: &cli::Change, action: &str, weight: Option<f64>) -> Outcome {
 }
 
 /// One question to the admin address; what is no success is an error in its own words.
-fn ask(admin: &cli::AdminAt, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+pub(crate) fn ask(
+    admin: &cli::AdminAt,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> anyhow::Result<Value> {
     let (status, document) = send(admin, method, path, body, DEADLINE)?;
     good(admin, status, document)
 }

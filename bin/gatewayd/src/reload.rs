@@ -129,7 +129,7 @@ impl Reloading {
         let plan = self.reloader.reload(loaded.config.clone()).await?;
         let plan = self.with_rest(plan, &loaded);
         self.has_reloaded.store(true, Relaxed);
-        self.live.describe(&loaded.config);
+        self.live.describe(&loaded.config, loaded.rule_places);
         *self.shutdown_timeout.lock().unwrap_or_else(PoisonError::into_inner) =
             loaded.config.shutdown_timeout;
         // Without the table there is nobody to ask for it, and a token that was there is not lifted.

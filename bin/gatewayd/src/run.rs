@@ -14,14 +14,10 @@ use crate::{Outcome, cli, demo, watch};
 
 /// `gatewayd run` and `gatewayd start`.
 pub(crate) fn run(args: &cli::Run) -> Outcome {
-    let path = args.config.clone().or_else(lb_config::find_config).ok_or_else(|| {
-        Failure::Refused(
-            "no configuration found: looked for gatewayd.toml, .yaml, .yml and .json here and in /etc/gatewayd\n  \
-             help: name one with `gatewayd run -c FILE`, or see `gatewayd demo` and `gatewayd proxy --to URL`"
-                .to_owned(),
-        )
-    })?;
+    let path = args.config.clone().or_else(lb_config::find_config).ok_or_else(no_file)?;
     let source = Source { path, strategy: args.strategy.clone() };
+    // Before it is read, so that a change while it is being read is seen.
+    let mark = watch::mark(&source.path);
     let loaded = source.load()?;
     control_runtime()?.block_on(async {
         let stop = Stop::listen()?;
@@ -30,7 +26,7 @@ pub(crate) fn run(args: &cli::Run) -> Outcome {
         if let Some(reloading) = running.reloading() {
             let (by_signal, by_file) = (Arc::clone(reloading), Arc::clone(reloading));
             if args.watch {
-                tokio::spawn(watch::watch(by_file));
+                tokio::spawn(watch::watch(by_file, mark));
             }
             tokio::spawn(async move {
                 loop {
@@ -42,6 +38,15 @@ pub(crate) fn run(args: &cli::Run) -> Outcome {
         }
         until_stopped(running, stop).await
     })
+}
+
+/// There is no file to read.
+pub(crate) fn no_file() -> Failure {
+    Failure::Refused(
+        "no configuration found: looked for gatewayd.toml, .yaml, .yml and .json here and in /etc/gatewayd\n  \
+         help: name one with `gatewayd run -c FILE`, or see `gatewayd demo` and `gatewayd proxy --to URL`"
+            .to_owned(),
+    )
 }
 
 /// `gatewayd` alone.

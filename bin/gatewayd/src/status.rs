@@ -11,11 +11,12 @@ use lb_admin::{
 };
 use lb_core::{Backend, strategy};
 use lb_health::{HealthState, HealthView};
-use lb_http::LocalPages;
 use lb_http::config::{GatewayConfig, RuleConfig};
+use lb_http::{Explained, LocalPages, Question};
 use lb_observe::Registry;
 use lb_router::PathConfig;
 
+use crate::explain::placed;
 use crate::reload::History;
 
 /// This program's version.
@@ -36,24 +37,37 @@ struct Described {
     default_strategy: String,
     features: Features,
     rules: Vec<RuleView>,
+    /// Where each rule stands.
+    places: Vec<String>,
 }
 
 impl LiveStatus {
     /// Knows the configuration; the engine is connected once it runs.
-    pub(crate) fn new(config: &GatewayConfig, file: Option<String>, registry: Arc<Registry>) -> Self {
+    pub(crate) fn new(
+        config: &GatewayConfig,
+        places: Vec<String>,
+        file: Option<String>,
+        registry: Arc<Registry>,
+    ) -> Self {
         Self {
             started: Instant::now(),
             workers: config.workers.get(),
             registry,
-            described: Mutex::new(Arc::new(Described::of(config))),
+            described: Mutex::new(Arc::new(Described::of(config, places))),
             history: Mutex::new(History::new(file)),
             gateway: OnceLock::new(),
         }
     }
 
     /// Another configuration is in force.
-    pub(crate) fn describe(&self, config: &GatewayConfig) {
-        *lock(&self.described) = Arc::new(Described::of(config));
+    pub(crate) fn describe(&self, config: &GatewayConfig, places: Vec<String>) {
+        *lock(&self.described) = Arc::new(Described::of(config, places));
+    }
+
+    /// What would become of a request now, once the engine runs.
+    pub(crate) fn explain(&self, question: &Question) -> Option<Explained> {
+        let explained = self.gateway.get()?.explain(question);
+        Some(placed(explained, &lock(&self.described).places))
     }
 
     /// How a reload ended: what changed, or why it was refused, in a line.
@@ -73,8 +87,9 @@ impl LiveStatus {
 }
 
 impl Described {
-    fn of(config: &GatewayConfig) -> Self {
+    fn of(config: &GatewayConfig, places: Vec<String>) -> Self {
         Self {
+            places,
             default_strategy: default_strategy(config),
             features: features(config),
             rules: config.rules.iter().map(|rule| rule_view(rule, config)).collect(),

@@ -20,12 +20,11 @@ const QUIET: Duration = Duration::from_millis(100);
 const GONE: Duration = Duration::from_secs(1);
 
 /// What tells one content from another without reading it; `None` where there is no file to be read.
-type Mark = Option<[i64; 6]>;
+pub(crate) type Mark = Option<[i64; 6]>;
 
-/// Reloads at each change of the file, for as long as it is polled.
-pub(crate) async fn watch(reloading: Arc<Reloading>) {
+/// Reloads at each change of the file since it had the mark `known`, for as long as it is polled.
+pub(crate) async fn watch(reloading: Arc<Reloading>, mut known: Mark) {
     let path = reloading.source().path.clone();
-    let mut known = mark(&path);
     loop {
         tokio::time::sleep(INTERVAL).await;
         let mut seen = mark(&path);
@@ -49,7 +48,7 @@ pub(crate) async fn watch(reloading: Arc<Reloading>) {
 }
 
 /// Follows links. A file without the permission to read it has another mark than before, as its change time has changed.
-fn mark(path: &Path) -> Mark {
+pub(crate) fn mark(path: &Path) -> Mark {
     let file = std::fs::metadata(path).ok()?;
     let size = i64::try_from(file.size()).unwrap_or(i64::MAX);
     let (device, inode) = (file.dev().cast_signed(), file.ino().cast_signed());

@@ -53,14 +53,14 @@ impl Running {
     pub(crate) async fn start(loaded: Loaded, home: Home, source: Option<Source>) -> Result<Self, Failure> {
         let started = Instant::now();
         warn(&loaded.warnings);
-        let Loaded { config, admin, access_log, alerts, tracing, .. } = loaded;
+        let Loaded { config, admin, access_log, alerts, tracing, rule_places, .. } = loaded;
         let registry = Arc::new(Registry::default());
         let control = ControlMetrics::install().ok().map(Arc::new);
         let log = access::start(&access_log, tracing.is_some())?;
         let traces = traces::start(tracing.clone())?;
 
         let file = source.as_ref().map(|source| source.path.display().to_string());
-        let live = Arc::new(LiveStatus::new(&config, file, Arc::clone(&registry)));
+        let live = Arc::new(LiveStatus::new(&config, rule_places, file, Arc::clone(&registry)));
         let pages = |with_home: fn(StatusPages) -> StatusPages| {
             let pages = StatusPages::new(Arc::clone(&live) as Arc<_>, Arc::clone(&registry));
             let pages = match &control {

@@ -17,6 +17,7 @@
 mod availability;
 mod de;
 mod diagnostic;
+mod effective;
 mod environment;
 mod expand;
 mod layers;
@@ -39,6 +40,7 @@ mod tree;
 mod written;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use effective::effective;
 pub use loaded::{AccessLogConfig, AdminConfig, AlertsConfig, Loaded, Provenance, Secret, TracingConfig};
 pub use loader::{Sources, find_config, find_config_in, load, load_str, process_environment};
 pub use parse::Format;

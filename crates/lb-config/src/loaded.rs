@@ -26,6 +26,8 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
     /// Where each value came from, in the order of the file.
     pub provenance: Vec<Provenance>,
+    /// Where each rule stands: `gatewayd.toml:12:1`.
+    pub rule_places: Vec<String>,
 }
 
 /// Where operators connect.

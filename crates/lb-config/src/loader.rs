@@ -12,7 +12,7 @@ use crate::node::{Node, Value};
 use crate::parse::{self, Format};
 use crate::read;
 use crate::source::{SourceKind, SourceMap, Span};
-use crate::tree::{Kind, Tree};
+use crate::tree::{Kind, NodeId, Tree};
 use crate::written::root::Root;
 use crate::{availability, environment, expand, servex};
 
@@ -164,6 +164,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
             statistics: environment.statistics,
             warnings: problems.into_vec(),
             provenance: provenance(&tree, &map),
+            rule_places: rule_places(&tree, &map),
         }),
         _ => Err(problems),
     }
@@ -228,6 +229,16 @@ fn decode(name: &str, bytes: Vec<u8>, map: &mut SourceMap) -> Result<String, Box
             .help("save it as UTF-8")
             .into()
     })
+}
+
+fn rule_places(tree: &Tree, map: &SourceMap) -> Vec<String> {
+    match tree.child(Tree::ROOT, "rules").map(|rules| tree.kind(rules)) {
+        Some(Kind::List(rules)) => {
+            let place = |rule: &NodeId| tree.key_span(*rule).map(|span| map.place(span)).unwrap_or_default();
+            rules.iter().map(place).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn provenance(tree: &Tree, map: &SourceMap) -> Vec<Provenance> {

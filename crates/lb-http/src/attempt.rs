@@ -210,12 +210,7 @@ impl Failed {
 /// The head as this backend gets it.
 pub(crate) fn encode(rule: &Rule, target: &Target, outgoing: &mut Outgoing<'_>) -> Result<BytesMut, Reject> {
     let headers = &mut outgoing.headers;
-    let mut set_host = |host: &HeaderValue| headers.insert(&header::HOST, host);
-    match &rule.host_header {
-        HostHeader::Preserve if outgoing.asked.host.is_some() => {}
-        HostHeader::Preserve | HostHeader::Backend => set_host(&target.authority),
-        HostHeader::Literal(host) => set_host(host),
-    }
+    set_host(rule, target, outgoing.asked, headers);
     let mut out = BytesMut::with_capacity(HEAD_ESTIMATE);
     let line = RequestLine {
         method: &outgoing.asked.method,
@@ -225,6 +220,16 @@ pub(crate) fn encode(rule: &Rule, target: &Target, outgoing: &mut Outgoing<'_>) 
     encode_request_head(&mut out, line, headers, outgoing.upload.framing(), ConnectionHeader::Implied)
         .map_err(|error| Reject::bad_request(format!("the request cannot be forwarded: {error}")))?;
     Ok(out)
+}
+
+/// The Host field that this backend is shown.
+pub(crate) fn set_host(rule: &Rule, target: &Target, asked: &Asked, headers: &mut Fields) {
+    let mut set_host = |host: &HeaderValue| headers.insert(&header::HOST, host);
+    match &rule.host_header {
+        HostHeader::Preserve if asked.host.is_some() => {}
+        HostHeader::Preserve | HostHeader::Backend => set_host(&target.authority),
+        HostHeader::Literal(host) => set_host(host),
+    }
 }
 
 /// Room for a usual head, so that it is written without growing.

@@ -1,12 +1,14 @@
 //! Which backend a request goes to next: the strategy's choice, past open circuits and what was tried, and a wait
 //! for a free place where every backend is at its limit.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
 use lb_core::{AcquireError, KeySource, Lease, PickContext, key};
+use lb_h1::Fields;
 use lb_health::Attempt;
 use smallvec::SmallVec;
 
@@ -15,6 +17,7 @@ use crate::conversation::{Conversation, Gone};
 use crate::queue::{LOOK_INTERVAL, Place};
 use crate::reject::Reject;
 use crate::snapshot::Upstream;
+use crate::target::Asked;
 use crate::ticket::Ticket;
 use crate::watch::{Phase, later};
 
@@ -36,7 +39,7 @@ pub(crate) struct Choices<'a> {
 
 impl<'a> Choices<'a> {
     pub(crate) fn new(upstream: &'a Upstream, ticket: &Ticket, outgoing: &Outgoing<'_>) -> Self {
-        let key = key_of(&upstream.key, ticket, outgoing);
+        let key = key(&upstream.key, outgoing.asked, &outgoing.headers, outgoing.path, ticket.address());
         Self { upstream, key, tried: SmallVec::new(), failed: 0 }
     }
 
@@ -134,18 +137,18 @@ impl<'a> Choices<'a> {
 }
 
 /// What the upstream's strategy hashes: the named part of the request, or the client's address where it has none.
-fn key_of(source: &KeySource, ticket: &Ticket, outgoing: &Outgoing<'_>) -> u64 {
-    let field = |name: &str| outgoing.headers.get_named(name);
+pub(crate) fn key(source: &KeySource, asked: &Asked, headers: &Fields, path: &str, address: IpAddr) -> u64 {
+    let field = |name: &str| headers.get_named(name);
     let part = match source {
         KeySource::Address => None,
-        KeySource::Path => Some(outgoing.path.as_bytes()),
+        KeySource::Path => Some(path.as_bytes()),
         KeySource::Header(name) => field(name),
-        KeySource::Query(name) => outgoing.asked.uri.query().and_then(|query| parameter(query, '&', name)),
+        KeySource::Query(name) => asked.uri.query().and_then(|query| parameter(query, '&', name)),
         KeySource::Cookie(name) => field("cookie")
             .and_then(|cookies| std::str::from_utf8(cookies).ok())
             .and_then(|cookies| parameter(cookies, ';', name)),
     };
-    part.map_or_else(|| key::of_address(ticket.address()), key::of_bytes)
+    part.map_or_else(|| key::of_address(address), key::of_bytes)
 }
 
 /// The value of `name=value` in a list.

@@ -151,7 +151,7 @@ fn without_a_path(asked: &Asked) -> Result<Option<Response<Bytes>>, Reject> {
 }
 
 /// The answer of a rule that sends its clients elsewhere.
-fn redirected(redirect: &Redirect, uri: &Uri, path: &str) -> Result<Response<Bytes>, Reject> {
+pub(crate) fn redirected(redirect: &Redirect, uri: &Uri, path: &str) -> Result<Response<Bytes>, Reject> {
     let location = [redirect.origin.as_bytes(), &target::forwarded(uri, "", path)].concat();
     let location = HeaderValue::from_bytes(&location)
         .map_err(|_| Reject::bad_request("the rewritten path is not a valid location"))?;

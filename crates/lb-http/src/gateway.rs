@@ -102,6 +102,7 @@ impl Gateway {
         let slots = Arc::default();
         let dumps = Some(&*attachments.dumps);
         let builder = Builder { registry, workers, dumps, slots: &slots, earlier: &Earlier::default() };
+        let config = &Arc::new(config.clone());
         let snapshot = Snapshot::build(config, builder)?;
         let connections = max_connections(config);
         let mut sockets = Vec::new();
@@ -161,7 +162,7 @@ impl Gateway {
         }
         let next_listener = listeners.len() as u64;
         let resolving = tokio::spawn(resolve::keep_resolving(endpoints));
-        let force = Force { config: Arc::new(config.clone()), listeners, next_listener, resolving };
+        let force = Force { config: Arc::clone(config), listeners, next_listener, resolving };
         let reloader = Reloader::new(Engine {
             shared: Arc::clone(&shared),
             registry: Arc::clone(registry),
@@ -268,6 +269,10 @@ impl GatewayView {
         self.shared.draining.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load_full()
+    }
+
     /// Changes what the backends of this URL are offered, in one upstream (and what rules made of it) or in all; how many that
     /// were. It takes effect at once, and outlives configurations that leave the backend's weight as it is.
     #[must_use]
@@ -339,7 +344,12 @@ pub struct UpstreamView {
 /// # Errors
 /// [`StartError::Build`].
 pub fn validate(config: &GatewayConfig, registry: &Registry) -> Result<(), StartError> {
+    build_alone(config, registry).map(drop)
+}
+
+/// A configuration that is not to be served.
+pub(crate) fn build_alone(config: &GatewayConfig, registry: &Registry) -> Result<Snapshot, StartError> {
     let (workers, slots, earlier) = (config.workers.get(), &Arc::new(Slots::default()), &Earlier::default());
-    Snapshot::build(config, Builder { registry, workers, dumps: None, slots, earlier })?;
-    Ok(())
+    let builder = Builder { registry, workers, dumps: None, slots, earlier };
+    Ok(Snapshot::build(&Arc::new(config.clone()), builder)?)
 }

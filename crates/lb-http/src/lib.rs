@@ -16,6 +16,7 @@ mod conversation;
 mod decisions;
 mod descriptors;
 mod exchange;
+mod explain;
 mod fields;
 mod forward;
 mod forwarded;
@@ -46,6 +47,10 @@ mod upstream;
 mod watch;
 mod worker;
 
+pub use explain::{
+    Candidate, ClientAnswer, Explained, Forwarded, PolicyAnswer, Question, RuleAnswer, UpstreamAnswer,
+    explain,
+};
 pub use gateway::{
     Attachments, BackendChange, Gateway, GatewayView, LocalPages, StartError, UpstreamView, validate,
 };

@@ -80,6 +80,8 @@ pub enum BuildError {
 
 /// Everything a request needs to know.
 pub(crate) struct Snapshot {
+    /// What it was built from.
+    pub(crate) config: Arc<GatewayConfig>,
     pub(crate) router: Router,
     pub(crate) rules: Vec<Rule>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
@@ -161,7 +163,7 @@ pub(crate) struct Builder<'a> {
 impl Snapshot {
     /// Builds everything a configuration asks for. Opens no socket and resolves no name; nor does it open a file
     /// where there are no dumps. What is in force is not touched.
-    pub(crate) fn build(config: &GatewayConfig, builder: Builder<'_>) -> Result<Self, BuildError> {
+    pub(crate) fn build(config: &Arc<GatewayConfig>, builder: Builder<'_>) -> Result<Self, BuildError> {
         let routes = config.rules.iter().map(|rule| rule.route.clone()).collect();
         let router = Router::new(routes).map_err(BuildError::Routes)?;
         let upstreams = config
@@ -177,6 +179,7 @@ impl Snapshot {
             return Err(BuildError::NoUpstream(rule.route.name.clone()));
         }
         Ok(Self {
+            config: Arc::clone(config),
             router,
             rules,
             upstreams,
