@@ -45,4 +45,7 @@ mod seeds;
 mod smuggling;
 mod status;
 mod support;
+mod tls;
+mod tls_backends;
+mod tls_files;
 mod tracing;

@@ -25,21 +25,15 @@ enum Meant {
     Any,
     /// This word.
     Word(&'static str),
-    /// Text that begins so.
-    Prefix(&'static str),
 }
 
-use Meant::{Any, Prefix, Word};
+use Meant::{Any, Word};
 
 /// A path ends so (`[]` is an item of a list, `*` a name), and what it means, in words.
 struct Row(&'static [&'static str], Meant, Answer, &'static str);
 
 const ROWS: &[Row] = &[
-    Row(&["listeners", "[]", "tls"], Any, Refused, "TLS termination"),
     Row(&["listeners", "[]", "protocol"], Word("tcp"), Refused, "TCP listeners"),
-    Row(&["backends", "[]", "tls"], Any, Refused, "TLS to backends"),
-    Row(&["backends", "[]", "url"], Prefix("https:"), Refused, "TLS to backends"),
-    Row(&["backends", "[]"], Prefix("https:"), Refused, "TLS to backends"),
     Row(&["rules", "[]", "split"], Any, Refused, "splitting a rule between upstreams"),
     Row(&["rate_limit"], Any, Refused, "rate limiting"),
     Row(&["filter"], Any, Refused, "request filtering"),
@@ -47,7 +41,6 @@ const ROWS: &[Row] = &[
     Row(&["cors"], Any, Refused, "CORS"),
     Row(&["auth"], Any, Refused, "authentication"),
     Row(&["request_limits"], Any, Refused, "request limits"),
-    Row(&["insecure_skip_verify"], Any, NotInForce, "TLS to backends"),
     Row(&["compression"], Any, NotInForce, "compression"),
     Row(&["cache"], Any, NotInForce, "cache headers"),
 ];
@@ -96,9 +89,6 @@ fn is_meant(tree: &Tree, id: NodeId, meant: Meant) -> bool {
         (Any, Kind::Table(_)) => tree.child(id, "enabled").is_none_or(|enabled| is_meant(tree, enabled, Any)),
         (Any, _) => true,
         (Word(word), Kind::String(text) | Kind::Loose { text, .. }) => text == word,
-        (Prefix(start), Kind::String(text) | Kind::Loose { text, .. }) => {
-            text.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
-        }
         _ => false,
     }
 }

@@ -24,6 +24,7 @@ mod redirect;
 mod retries;
 mod route;
 mod rule;
+mod tls;
 mod upstream;
 mod url;
 
@@ -52,6 +53,7 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
     let access_log = observe::access_log(context, root.access_log.as_ref());
     let alerts = observe::alerts(context, root.alerts.as_ref());
     let tracing = observe::tracing(context, root.tracing.as_ref());
+    tls::check_root(context, root);
     dump::check(context, &root.traffic_dump);
     dump::check_directories(context, root);
     health::check_switch(context, root.health_check.as_ref());

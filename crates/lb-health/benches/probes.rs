@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             authority: address.to_string(),
             base_path: String::new(),
             addresses: Arc::new(move || Arc::new(vec![address])),
+            secure: None,
         }),
     };
     let names = (0..BACKENDS).map(|number| format!("http://backend-{number}"));

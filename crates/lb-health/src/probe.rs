@@ -3,11 +3,14 @@
 mod grpc;
 mod http;
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::config::{HealthConfig, HealthConfigError, ProbeKind};
@@ -53,15 +56,42 @@ pub struct ProbeTarget {
     pub base_path: String,
     /// Asked at each try, so that probes follow what the name stands for by then.
     pub addresses: Arc<Addresses>,
+    /// Speaks TLS over a connection; `None` where probes go in the clear.
+    pub secure: Option<Arc<Secure>>,
 }
+
+/// Speaks TLS over an open connection, in which the protocol is offered (ALPN). An error says in words what is wrong with
+/// the backend's certificate or its TLS.
+pub type Secure = dyn Fn(TcpStream, ProbeProtocol) -> Securing + Send + Sync;
+
+/// See [`Secure`].
+pub type Securing = Pin<Box<dyn Future<Output = io::Result<Box<dyn ProbeStream>>> + Send>>;
+
+/// What a probe speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// A connection for a probe.
+pub trait ProbeStream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ProbeStream for S {}
 
 /// The addresses a backend has at present, to be tried in order; empty while its name leads nowhere.
 pub type Addresses = dyn Fn() -> Arc<Vec<SocketAddr>> + Send + Sync;
 
 impl std::fmt::Debug for ProbeTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { authority, base_path, addresses: _ } = self;
-        f.debug_struct("ProbeTarget").field("authority", authority).field("base_path", base_path).finish()
+        let Self { authority, base_path, addresses: _, secure } = self;
+        f.debug_struct("ProbeTarget")
+            .field("authority", authority)
+            .field("base_path", base_path)
+            .field("is_secure", &secure.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,6 +105,8 @@ pub(crate) enum ProbeError {
     Unresolved,
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
+    #[error("TLS: {0}")]
+    Tls(#[source] io::Error),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     #[error("the connection broke: {0}")]
@@ -116,12 +148,37 @@ async fn once(kind: &ProbeKind, target: &ProbeTarget) -> Result<(), ProbeError> 
         ProbeKind::Tcp => Ok(()),
         ProbeKind::Grpc { service, host } => {
             // Boxed, so that the others' futures are not as large as this one.
-            Box::pin(grpc::probe(stream, host.as_deref().unwrap_or(&target.authority), service)).await
+            let host = host.as_deref().unwrap_or(&target.authority);
+            match secured(stream, target, ProbeProtocol::Http2).await? {
+                Connected::Plain(stream) => Box::pin(grpc::probe(stream, "http", host, service)).await,
+                Connected::Tls(stream) => Box::pin(grpc::probe(stream, "https", host, service)).await,
+            }
         }
         ProbeKind::Http { path, host, expect } => {
             let host = host.as_deref().unwrap_or(&target.authority);
-            http::probe(stream, host, &format!("{}{path}", target.base_path), expect).await
+            let path = format!("{}{path}", target.base_path);
+            match secured(stream, target, ProbeProtocol::Http1).await? {
+                Connected::Plain(stream) => http::probe(stream, host, &path, expect).await,
+                Connected::Tls(stream) => http::probe(stream, host, &path, expect).await,
+            }
         }
+    }
+}
+
+/// A connection that can be asked on.
+enum Connected {
+    Plain(TcpStream),
+    Tls(Box<dyn ProbeStream>),
+}
+
+async fn secured(
+    stream: TcpStream,
+    target: &ProbeTarget,
+    protocol: ProbeProtocol,
+) -> Result<Connected, ProbeError> {
+    match &target.secure {
+        None => Ok(Connected::Plain(stream)),
+        Some(secure) => secure(stream, protocol).await.map(Connected::Tls).map_err(ProbeError::Tls),
     }
 }
 

@@ -60,6 +60,7 @@ impl Default for SupervisorOptions {
 ///         authority: address.to_string(),
 ///         base_path: String::new(),
 ///         addresses: Arc::new(move || Arc::new(vec![address])),
+///         secure: None,
 ///     }),
 /// };
 /// let monitor = HealthMonitor::new("app", balancer, vec![watched], UpstreamOptions::default())?;

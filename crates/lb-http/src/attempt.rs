@@ -245,7 +245,9 @@ async fn connect(
     let until = later(Instant::now(), rule.timeouts.connect);
     client.watch.begin_until(Phase::Connect, until.min(deadline));
     let addresses = target.endpoint.addresses();
-    match within_deadline(&client.watch, Connection::open(&target.url, &addresses)).await {
+    match within_deadline(&client.watch, Connection::open(&target.url, &addresses, target.tls.as_deref()))
+        .await
+    {
         Ok(connected) => connected.map_err(Reject::Connect),
         Err(Expired) => Err(Reject::Connect(ConnectError::Timeout { backend: Arc::clone(&target.url) })),
     }

@@ -5,13 +5,14 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
 use lb_core::{BalancerOptions, StrategyConfig};
 use lb_dump::DumpConfig;
 use lb_health::{HealthConfig, UpstreamOptions};
 use lb_policy::PolicyConfig;
 use lb_router::RouteConfig;
+use lb_tls::{ClientOptions, ServerOptions};
 
 /// Everything one running gateway is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +55,25 @@ pub struct ListenerConfig {
     pub status_endpoints: bool,
     /// Bounds on what one client connection may ask for.
     pub limits: ClientLimits,
+    /// TLS; `None` is in the clear.
+    pub tls: Option<ListenerTls>,
+}
+
+/// TLS with clients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListenerTls {
+    /// Certificates, versions, and what is asked of clients.
+    pub options: ServerOptions,
+    /// From the accepted connection to the end of the handshake.
+    pub handshake_timeout: Duration,
+    /// Where backends are told the subject of a client's certificate. What clients say there themselves is dropped, at every
+    /// listener.
+    pub subject_header: Option<HeaderName>,
+}
+
+impl ListenerTls {
+    /// Unless something else is said.
+    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
 /// Bounds on one client connection.
@@ -152,6 +172,8 @@ pub struct BackendConfig {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// TLS to it; `None` is in the clear.
+    pub tls: Option<ClientOptions>,
     /// Path of the URL without a trailing slash, put in front of every forwarded path; empty for none.
     pub base_path: String,
     /// Share of requests; 0 means no new requests.

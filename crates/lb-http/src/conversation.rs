@@ -35,8 +35,10 @@ pub(crate) struct Conversation {
 pub(crate) enum Next {
     /// Another request may come.
     KeepAlive,
-    /// Nothing more will be read or said.
+    /// Nothing more will be read or said: all has been said that was to be.
     Close,
+    /// It is broken off: the client must not take what it has for the whole.
+    Break,
     /// The last word has been said to a client that may still be talking.
     Linger,
 }
@@ -133,14 +135,19 @@ impl Conversation {
         self.poll_out(cx, Transport::poll_flush_ahead)
     }
 
+    /// What the client's socket has not taken yet.
+    pub(crate) fn pending(&self) -> usize {
+        self.outbox.len() + self.transport.backlog()
+    }
+
     fn poll_out(
         &mut self,
         cx: &mut Context<'_>,
         flush: fn(&mut Transport, &mut Context<'_>, &mut BytesMut) -> Poll<io::Result<()>>,
     ) -> Poll<Result<(), Gone>> {
-        let before = self.outbox.len();
+        let before = self.pending();
         let flushed = flush(&mut self.transport, cx, &mut self.outbox);
-        if flushed.is_pending() && self.outbox.len() < before {
+        if flushed.is_pending() && self.pending() < before {
             self.client.watch.progressed();
         }
         flushed.map_err(|_: io::Error| Gone)

@@ -58,7 +58,7 @@ pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<Requ
         }
         Err(Reject::ClientGone) => {
             ticket.carried(upload.bytes(), 0);
-            Next::Close
+            Next::Break
         }
         Err(rejected) => Box::pin(refuse(&mut ticket, conversation, manner, rejected, &mut upload)).await,
     }
@@ -82,6 +82,7 @@ async fn answer(
     if request.underscore_names && !snapshot.underscores_in_headers {
         drop_underscore_names(&mut headers);
     }
+    client.tell_identity(&snapshot.identity_headers, &mut headers);
     let target = Target::read(&asked.uri, asked.host.as_deref(), snapshot.merge_slashes)?;
 
     // Status endpoints, where the listener has them, stand ahead of every rule.
@@ -117,7 +118,7 @@ async fn answer(
         peer: &client.peer_value,
         client: ticket.address(),
         trusted: ticket.trusted_peer(),
-        scheme: "http",
+        scheme: client.scheme(),
         host: asked.host.as_deref(),
     };
     forwarded::apply(&mut headers, &hop);
@@ -168,7 +169,7 @@ async fn run_policies(
     asked: &Asked,
     headers: &mut Fields,
 ) -> Result<Option<Response<Bytes>>, Reject> {
-    let info = ClientInfo { address: ticket.address(), secure: false };
+    let info = ClientInfo { address: ticket.address(), secure: ticket.client().is_secure() };
     for RulePolicy { policy, stats } in &*rule.policies {
         let parts = RequestParts { method: &asked.method, uri: &asked.uri, headers };
         let mut verdict = policy.on_request(parts, &info);
@@ -245,18 +246,18 @@ async fn pass_on(
         }
         Relayed::Broken(reason) => {
             ticket.broke("upstream_reset", reason, FailureKind::Reset);
-            Next::Close
+            Next::Break
         }
         Relayed::Cut { code, reason } => {
             ticket.cut(code, reason);
-            Next::Close
+            Next::Break
         }
         Relayed::Stalled => {
             let reason = "the backend moved nothing for idle_timeout".to_owned();
             ticket.broke("upstream_timeout", reason, FailureKind::Timeout);
-            Next::Close
+            Next::Break
         }
-        Relayed::ClientGone => Next::Close,
+        Relayed::ClientGone => Next::Break,
     }
 }
 
@@ -282,7 +283,7 @@ async fn own(
             ticket.complete(Instant::now());
             plan.next(conversation, upload)
         }
-        Err(_) => Next::Close,
+        Err(_) => Next::Break,
     }
 }
 

@@ -26,6 +26,7 @@ use crate::reload::{Engine, Force, Open, Reloader, resolve_new};
 use crate::resolve;
 use crate::slots::Slots;
 use crate::snapshot::{BuildError, Builder, Earlier, Rule, Snapshot};
+use crate::tls::{self, secure};
 use crate::worker::{self, HANDOVER_QUEUE, ORDER_QUEUE, Shared, WorkerParts};
 
 /// How often the time that answers take is looked at.
@@ -105,19 +106,21 @@ impl Gateway {
         let config = &Arc::new(config.clone());
         let snapshot = Snapshot::build(config, builder)?;
         let connections = max_connections(config);
+        let secured = secure(config, &[]).map_err(BuildError::from)?;
         let mut sockets = Vec::new();
         let mut addresses = Vec::new();
         let mut listeners = Vec::new();
-        for (listener, id) in config.listeners.iter().zip(0..) {
+        for ((listener, tls), id) in config.listeners.iter().zip(secured).zip(0..) {
             let opened = listen::open(&listener.name, listener.address, workers, false)?;
             let local = opened.first().and_then(|socket| socket.local_addr().ok());
             let local = local.unwrap_or(listener.address);
             addresses.push((listener.name.clone(), local));
-            listeners.push(Open { id, config: listener.clone(), local });
+            listeners.push(Open { id, config: listener.clone(), tls, local });
             sockets.push(opened.into_iter());
         }
         let endpoints: Vec<_> = snapshot.targets().map(|target| Arc::clone(&target.endpoint)).collect();
         resolve_new(&endpoints).await;
+        let backends = tls::of_backends(&snapshot);
         let (supervisor, supervising) = start_supervising(&snapshot, config, attachments.health);
 
         let shared = Arc::new(Shared {
@@ -138,12 +141,14 @@ impl Gateway {
         let (orders, ordered): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(ORDER_QUEUE)).unzip();
         let mut threads = Vec::new();
         for ((index, inbox), orders) in inboxes.into_iter().enumerate().zip(ordered) {
-            let own = sockets.iter_mut().zip(&listeners).map(|(sockets, Open { id, config, .. })| Opening {
-                id: *id,
-                config: config.clone(),
-                stats: registry.listener(&config.name, workers),
-                socket: sockets.next(),
-            });
+            let own =
+                sockets.iter_mut().zip(&listeners).map(|(sockets, Open { id, config, tls, .. })| Opening {
+                    id: *id,
+                    config: config.clone(),
+                    tls: tls.clone(),
+                    stats: registry.listener(&config.name, workers),
+                    socket: sockets.next(),
+                });
             let parts = WorkerParts {
                 index,
                 shared: Arc::clone(&shared),
@@ -162,7 +167,8 @@ impl Gateway {
         }
         let next_listener = listeners.len() as u64;
         let resolving = tokio::spawn(resolve::keep_resolving(endpoints));
-        let force = Force { config: Arc::clone(config), listeners, next_listener, resolving };
+        let looking = tls::start_looking(backends, &listeners, registry, workers);
+        let force = Force { config: Arc::clone(config), listeners, next_listener, resolving, looking };
         let reloader = Reloader::new(Engine {
             shared: Arc::clone(&shared),
             registry: Arc::clone(registry),
@@ -310,7 +316,16 @@ impl GatewayView {
                 .targets
                 .iter()
                 .zip(upstream.monitor.views(&clock))
-                .map(|(target, health)| (Arc::clone(&target.backend), health))
+                .map(|(target, mut health)| {
+                    let trouble = target.tls.as_ref().and_then(|tls| tls.trouble());
+                    health.error = match (health.error, trouble) {
+                        (Some(error), Some(trouble)) if !error.contains(&trouble) => {
+                            Some(format!("{error}; {trouble}"))
+                        }
+                        (error, trouble) => error.or(trouble),
+                    };
+                    (Arc::clone(&target.backend), health)
+                })
                 .collect(),
         });
         upstreams.collect()
@@ -344,7 +359,9 @@ pub struct UpstreamView {
 /// # Errors
 /// [`StartError::Build`].
 pub fn validate(config: &GatewayConfig, registry: &Registry) -> Result<(), StartError> {
-    build_alone(config, registry).map(drop)
+    build_alone(config, registry)?;
+    secure(config, &[]).map_err(BuildError::from)?;
+    Ok(())
 }
 
 /// A configuration that is not to be served.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use lb_observe::ListenerStats;
+use lb_tls::ServerTls;
 use tokio::sync::{Notify, mpsc};
 
 use crate::client::Listener;
@@ -19,6 +20,7 @@ pub(crate) struct Opening {
     pub(crate) id: ListenerId,
     pub(crate) config: ListenerConfig,
     pub(crate) stats: Arc<ListenerStats>,
+    pub(crate) tls: Option<Arc<ServerTls>>,
     /// Where the address is new to the worker.
     pub(crate) socket: Option<std::net::TcpListener>,
 }
@@ -80,10 +82,10 @@ impl Listeners {
         let mut current = self.current.borrow_mut();
         let mut gone = std::mem::take(&mut *current);
         let mut sockets = Vec::new();
-        for Opening { id, config, stats, socket } in openings {
+        for Opening { id, config, stats, tls, socket } in openings {
             let gate = gone.remove(&id).map(|listener| Rc::clone(&listener.gate)).unwrap_or_default();
             sockets.extend(socket.map(|socket| (id, Rc::clone(&gate), socket)));
-            current.insert(id, Rc::new(Listener::new(config, stats, gate)));
+            current.insert(id, Rc::new(Listener::new(config, stats, gate, tls)));
         }
         gone.values().for_each(|listener| listener.gate.close());
         *self.gone.borrow_mut() = gone;

@@ -161,6 +161,11 @@ impl Reject {
                 "no_backend",
                 "no server behind this gateway can be found now",
             ),
+            Self::Connect(ConnectError::Tls { .. }) => row(
+                StatusCode::BAD_GATEWAY,
+                "connect_failed",
+                "no trustworthy connection to the server behind this gateway could be made",
+            ),
             Self::Connect(ConnectError::Io { .. }) => row(
                 StatusCode::BAD_GATEWAY,
                 "connect_failed",

@@ -64,7 +64,7 @@ impl Relay<'_> {
         if polled.is_pending()
             && let Some(pace) = &mut self.pace
         {
-            let pending = self.conversation.outbox.len() + self.splice.held();
+            let pending = self.conversation.pending() + self.splice.held();
             let moved = self.passage.bytes().saturating_sub(pending as u64);
             pace.look(moved, pending > 0, &self.conversation.client.watch, Phase::Relay);
         }
@@ -105,7 +105,7 @@ impl Relay<'_> {
 
     /// Whose fault it is that nothing moves.
     fn stalled(&self) -> Relayed {
-        let is_sent = self.conversation.outbox.is_empty() && self.splice.is_empty();
+        let is_sent = self.conversation.pending() == 0 && self.splice.is_empty();
         if is_sent && !self.upload.waits_for_client() {
             return Relayed::Stalled;
         }
@@ -137,7 +137,7 @@ impl Relay<'_> {
     /// Takes the next piece from the backend.
     fn poll_backend(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Relayed>> {
         let unseen = self.passage.unseen();
-        if self.splice.suits(unseen) && self.backend.inbox.is_empty() {
+        if self.splice.suits(unseen) && self.backend.inbox.is_empty() && self.is_plain() {
             let pipes = &self.conversation.client.worker.pipes;
             let taken = ready!(self.splice.poll_take(cx, pipes, self.backend, unseen));
             if let Some(count) = taken.map_err(|error| Relayed::Broken(error.to_string()))? {
@@ -145,6 +145,11 @@ impl Relay<'_> {
             }
         }
         self.poll_read(cx)
+    }
+
+    /// Whether both sides are in the clear.
+    fn is_plain(&self) -> bool {
+        self.backend.is_plain() && self.conversation.transport.is_plain()
     }
 
     /// Reads the next piece. What need not be decoded is offered to the client's socket at once.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use lb_dump::Dumps;
 use lb_health::Supervisor;
 use lb_observe::Registry;
+use lb_tls::ServerTls;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
@@ -24,7 +25,8 @@ use crate::listeners::{ListenerId, Opening, Order};
 use crate::plan::Plan;
 use crate::resolve::{self, Endpoint};
 use crate::slots::Slots;
-use crate::snapshot::{Builder, Earlier, Snapshot};
+use crate::snapshot::{BuildError, Builder, Earlier, Snapshot};
+use crate::tls;
 use crate::worker::Shared;
 
 /// How long names may take to resolve before what leads to them is put in force without.
@@ -57,12 +59,15 @@ pub(crate) struct Force {
     pub(crate) next_listener: ListenerId,
     /// Keeps names fresh.
     pub(crate) resolving: JoinHandle<()>,
+    /// Takes up certificate files that change.
+    pub(crate) looking: JoinHandle<()>,
 }
 
 /// An open listener.
 pub(crate) struct Open {
     pub(crate) id: ListenerId,
     pub(crate) config: ListenerConfig,
+    pub(crate) tls: Option<Arc<ServerTls>>,
     /// As bound: with the port that stands for port 0.
     pub(crate) local: SocketAddr,
 }
@@ -98,7 +103,8 @@ impl Reloader {
         let config = Arc::new(config);
         let mut force = engine.force.lock().await;
         let (snapshot, plan) = self.build(&force.config, Arc::clone(&config), true).await?;
-        let listeners = self.open(&mut force, &config)?;
+        let secured = tls::secure(&config, &force.listeners).map_err(BuildError::from)?;
+        let listeners = self.open(&mut force, &config, secured)?;
         let endpoints: Vec<_> = snapshot.targets().map(|target| Arc::clone(&target.endpoint)).collect();
         resolve_new(&endpoints).await;
 
@@ -107,12 +113,15 @@ impl Reloader {
         Earlier::new(&force.config, &shared.snapshot.load()).settle(&config);
         let monitors = snapshot.upstreams.iter().map(|upstream| Arc::clone(&upstream.monitor));
         engine.supervisor.enforce(monitors.collect());
+        let backends = tls::of_backends(&snapshot);
         shared.snapshot.store(Arc::new(snapshot));
         shared.version.fetch_add(1, Ordering::Release);
 
         force.listeners = self.order(listeners).await;
         force.resolving.abort();
         force.resolving = tokio::spawn(resolve::keep_resolving(endpoints));
+        force.looking.abort();
+        force.looking = tls::start_looking(backends, &force.listeners, &engine.registry, shared.loads.len());
         force.config = config;
         Ok(plan)
     }
@@ -141,7 +150,12 @@ impl Reloader {
 
     /// Finds the open listener of each that is asked for, by its address, and opens what is missing. What is opened is closed
     /// again where one fails.
-    fn open(&self, force: &mut Force, config: &GatewayConfig) -> Result<Vec<Planned>, ListenError> {
+    fn open(
+        &self,
+        force: &mut Force,
+        config: &GatewayConfig,
+        secured: Vec<Option<Arc<ServerTls>>>,
+    ) -> Result<Vec<Planned>, ListenError> {
         let mut kept = HashSet::new();
         let mut find = |alike: &dyn Fn(&ListenerConfig) -> bool| {
             let mut open = force.listeners.iter();
@@ -161,8 +175,8 @@ impl Reloader {
             .map(|(found, wanted)| found.or_else(|| find(&|open| open.address == wanted.address)))
             .collect();
         let mut planned = Vec::new();
-        for (found, wanted) in found.into_iter().zip(&config.listeners) {
-            let open = |id, local| Open { id, config: wanted.clone(), local };
+        for ((found, wanted), tls) in found.into_iter().zip(&config.listeners).zip(secured) {
+            let open = |id, local| Open { id, config: wanted.clone(), tls, local };
             if let Some((id, local)) = found {
                 planned.push(Planned { open: open(id, local), sockets: Vec::new() });
                 continue;
@@ -186,6 +200,7 @@ impl Reloader {
             let listeners = planned.iter_mut().map(|Planned { open, sockets }| Opening {
                 id: open.id,
                 config: open.config.clone(),
+                tls: open.tls.clone(),
                 stats: self.engine.registry.listener(&open.config.name, workers),
                 socket: sockets.pop(),
             });

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use crate::client::Client;
 use crate::conversation::{Conversation, Next, NoHead};
 use crate::exchange;
+use crate::handshake;
 use crate::reject::Reject;
 use crate::watch::Timer;
 
@@ -44,6 +45,11 @@ pub(crate) async fn connection(stream: TcpStream, client: Rc<Client>) {
 /// One request after the other.
 async fn converse(stream: TcpStream, client: Rc<Client>) {
     let mut conversation = Conversation::new(stream, Rc::clone(&client));
+    if let Some(tls) = &client.listener.tls
+        && let Err(next) = Box::pin(handshake::accept(&mut conversation, tls)).await
+    {
+        return end(conversation, next).await;
+    }
     loop {
         let next = match conversation.read_head().await {
             // Boxed, so that an idle connection does not keep room for an exchange.
@@ -58,8 +64,15 @@ async fn converse(stream: TcpStream, client: Rc<Client>) {
         };
         match next {
             Next::KeepAlive => {}
-            Next::Close => return,
-            Next::Linger => return conversation.linger().await,
+            next => return end(conversation, next).await,
         }
+    }
+}
+
+async fn end(mut conversation: Conversation, next: Next) {
+    match next {
+        Next::Close | Next::KeepAlive => conversation.transport.say_goodbye(),
+        Next::Break => {}
+        Next::Linger => conversation.linger().await,
     }
 }

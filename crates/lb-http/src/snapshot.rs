@@ -7,8 +7,8 @@ mod earlier;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
 use http::uri::Authority;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use lb_core::{Backend, BackendOptions, Balancer, KeySource, StrategyError, Weight, WeightError};
 use lb_dump::{Dumps, RuleDump};
@@ -27,6 +27,7 @@ use crate::limiter::Limiter;
 use crate::queue::Queue;
 use crate::resolve::Endpoint;
 use crate::slots::{Slot, SlotHolder, Slots};
+use crate::tls::{BackendTls, TlsSetupError};
 
 pub(crate) use self::earlier::Earlier;
 
@@ -73,6 +74,9 @@ pub enum BuildError {
         /// What the system said, with the path.
         source: std::io::Error,
     },
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
     /// A rule names an upstream that is not there.
     #[error("rule {0} leads to no upstream")]
     NoUpstream(String),
@@ -90,6 +94,8 @@ pub(crate) struct Snapshot {
     pub(crate) underscores_in_headers: bool,
     pub(crate) merge_slashes: bool,
     pub(crate) trace_sample: Option<f64>,
+    /// Fields in which backends are told who a client has shown to be, at any listener.
+    pub(crate) identity_headers: Vec<HeaderName>,
 }
 
 /// A rule in force.
@@ -144,6 +150,7 @@ pub(crate) struct Target {
     pub(crate) slot: Slot,
     pub(crate) stats: Arc<BackendStats>,
     pub(crate) backend: Arc<Backend>,
+    pub(crate) tls: Option<Arc<BackendTls>>,
     holder: Arc<SlotHolder>,
 }
 
@@ -188,6 +195,7 @@ impl Snapshot {
             underscores_in_headers: config.underscores_in_headers,
             merge_slashes: config.merge_slashes,
             trace_sample: config.trace_sample,
+            identity_headers: identity_headers(config),
         })
     }
 
@@ -195,6 +203,14 @@ impl Snapshot {
     pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
         self.upstreams.iter().flat_map(|upstream| &upstream.targets)
     }
+}
+
+fn identity_headers(config: &GatewayConfig) -> Vec<HeaderName> {
+    let secured = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let mut fields: Vec<HeaderName> = secured.filter_map(|tls| tls.subject_header.clone()).collect();
+    fields.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    fields.dedup();
+    fields
 }
 
 impl Rule {
@@ -317,9 +333,17 @@ impl Target {
         let bad_authority = || BuildError::Authority(config.url.clone());
         let alike = earlier.filter(|(earlier, _)| earlier.connects_as(config)).map(|(_, target)| target);
         let holder = alike.map_or_else(|| Arc::new(builder.slots.take()), |alike| Arc::clone(&alike.holder));
+        let url = Arc::from(config.url.as_str());
+        let tls = match (&config.tls, alike) {
+            // What is alike is so in its TLS too: sessions and what was wrong are kept.
+            (Some(_), Some(alike)) => alike.tls.clone(),
+            (Some(options), None) => Some(BackendTls::new(upstream, &url, options)?),
+            (None, _) => None,
+        };
+        let usual_port = if tls.is_some() { 443 } else { 80 };
         Ok(Self {
-            url: Arc::from(config.url.as_str()),
-            authority: authority(&config.host, config.port).ok_or_else(bad_authority)?,
+            url,
+            authority: authority(&config.host, config.port, usual_port).ok_or_else(bad_authority)?,
             base_path: config.base_path.clone(),
             timeout: config.timeout,
             endpoint: alike.map_or_else(
@@ -337,6 +361,7 @@ impl Target {
                     priority: u8::from(config.backup),
                 }))
             }),
+            tls,
             holder,
         })
     }
@@ -350,15 +375,16 @@ impl Target {
             authority: self.authority.to_str().unwrap_or_default().to_owned(),
             base_path: self.base_path.clone(),
             addresses: Arc::new(move || endpoint.addresses()),
+            secure: self.tls.as_ref().map(BackendTls::for_probes),
         };
         Watched { config: config.health.clone(), target: Some(target) }
     }
 }
 
-/// `host:port` as a Host field has it: IPv6 in brackets, port 80 left out.
-fn authority(host: &str, port: u16) -> Option<HeaderValue> {
+/// `host:port` as a Host field has it: IPv6 in brackets, the scheme's usual port left out.
+fn authority(host: &str, port: u16, usual_port: u16) -> Option<HeaderValue> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let text = if port == 80 { host } else { format!("{host}:{port}") };
+    let text = if port == usual_port { host } else { format!("{host}:{port}") };
     text.parse::<Authority>().ok()?;
     HeaderValue::from_str(&text).ok()
 }
@@ -372,8 +398,9 @@ mod tests {
         for (host, port, text) in
             [("a.example", 80, "a.example"), ("a.example", 8080, "a.example:8080"), ("::1", 81, "[::1]:81")]
         {
-            assert_eq!(authority(host, port).unwrap(), text);
+            assert_eq!(authority(host, port, 80).unwrap(), text);
         }
-        assert_eq!(authority("a b", 80), None);
+        assert_eq!(authority("a.example", 443, 443).unwrap(), "a.example");
+        assert_eq!(authority("a b", 80, 80), None);
     }
 }

@@ -8,9 +8,10 @@
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
+use lb_tls::{HandshakeError, Session};
 use rustix::net::{SendFlags, send};
 use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -30,19 +31,75 @@ const SPLICE: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 /// to send than to read, as chunks of one byte are.
 pub(crate) const TURN: u32 = 16;
 
-/// A connection, a client's or a backend's.
+/// A connection, a client's or a backend's, in the clear or by TLS.
 pub(crate) struct Transport {
     stream: TcpStream,
+    /// Boxed, so that a connection without it has room for a pointer alone.
+    tls: Option<Box<Session>>,
     pub(crate) inbox: BytesMut,
 }
 
 impl Transport {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, inbox: BytesMut::new() }
+        Self { stream, tls: None, inbox: BytesMut::new() }
+    }
+
+    /// Speaks TLS from now on; the handshake comes first.
+    pub(crate) fn secure(&mut self, session: Session) {
+        self.tls = Some(Box::new(session));
+    }
+
+    /// Runs the handshake, where there is TLS.
+    pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {
+        match &mut self.tls {
+            None => Poll::Ready(Ok(())),
+            Some(session) => session.poll_handshake(cx, &mut self.stream),
+        }
+    }
+
+    /// Goes on in the clear with a peer that has never spoken TLS.
+    pub(crate) fn give_tls_up(&mut self) {
+        self.tls = None;
+    }
+
+    /// What is known of the TLS, where there is any.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        self.tls.as_deref()
+    }
+
+    /// Whether bytes may pass the kernel's way, unseen.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.tls.is_none()
+    }
+
+    /// What has been taken for the peer and the socket has not taken yet.
+    pub(crate) fn backlog(&self) -> usize {
+        self.tls.as_ref().map_or(0, |session| session.backlog())
+    }
+
+    /// Whether the peer of an idle connection has kept still: neither closed it nor sent anything.
+    pub(crate) fn is_still(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        match &mut self.tls {
+            None => self.poll_read(&mut cx, &mut [0; 1]).is_pending(),
+            Some(session) => session.is_still(&mut cx, &mut self.stream),
+        }
+    }
+
+    /// Tells a peer by TLS that all has been said, so that it can tell the end from a loss; as far as that can be sent at
+    /// once.
+    pub(crate) fn say_goodbye(&mut self) {
+        if let Some(session) = &mut self.tls {
+            session.close();
+            let _ = session.poll_flush(&mut Context::from_waker(Waker::noop()), &mut self.stream);
+        }
     }
 
     /// Reads what is there into `scratch`; 0 is the end.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Some(session) = &mut self.tls {
+            return session.poll_read(cx, &mut self.stream, scratch);
+        }
         let mut buffer = ReadBuf::new(scratch);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(buffer.filled().len()))
@@ -50,6 +107,9 @@ impl Transport {
 
     /// Reads the beginning of what is there and keeps it in the inbox; 0 is the end.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Some(session) = &mut self.tls {
+            return session.poll_append(cx, &mut self.stream, HEAD_READ, &mut self.inbox);
+        }
         let scratch = scratch.get_mut(..HEAD_READ).unwrap_or_default();
         let count = ready!(self.poll_read(cx, scratch))?;
         self.inbox.extend_from_slice(scratch.get(..count).unwrap_or_default());
@@ -58,7 +118,10 @@ impl Transport {
 
     /// Writes some of these bytes.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        match &mut self.tls {
+            None => Pin::new(&mut self.stream).poll_write(cx, bytes),
+            Some(session) => session.poll_write(cx, &mut self.stream, bytes),
+        }
     }
 
     /// Writes what is pending and then `piece`, in one go; what the socket does not take is pending after that.
@@ -68,6 +131,9 @@ impl Transport {
         pending: &mut BytesMut,
         piece: &[u8],
     ) -> io::Result<()> {
+        if self.tls.is_some() && !pending.is_empty() {
+            return self.write_joined(cx, pending, piece);
+        }
         let written = if pending.is_empty() {
             self.poll_write(cx, piece)
         } else {
@@ -80,6 +146,18 @@ impl Transport {
         let (of_pending, of_piece) = (written.min(pending.len()), written.saturating_sub(pending.len()));
         pending.advance(of_pending);
         pending.extend_from_slice(piece.get(of_piece..).unwrap_or_default());
+        Ok(())
+    }
+
+    /// The same by TLS, where both had better be in one record.
+    fn write_joined(&mut self, cx: &mut Context<'_>, pending: &mut BytesMut, piece: &[u8]) -> io::Result<()> {
+        pending.extend_from_slice(piece);
+        while !pending.is_empty() {
+            match self.poll_write(cx, pending) {
+                Poll::Ready(written) => pending.advance(written?),
+                Poll::Pending => break,
+            }
+        }
         Ok(())
     }
 
@@ -96,7 +174,10 @@ impl Transport {
             }
             pending.advance(count);
         }
-        Poll::Ready(Ok(()))
+        match &mut self.tls {
+            None => Poll::Ready(Ok(())),
+            Some(session) => session.poll_flush(cx, &mut self.stream),
+        }
     }
 
     /// Writes all that is pending ahead of bulk, with which the system may let it leave in one packet.
@@ -105,6 +186,9 @@ impl Transport {
         cx: &mut Context<'_>,
         pending: &mut BytesMut,
     ) -> Poll<io::Result<()>> {
+        if self.tls.is_some() {
+            return self.poll_flush(cx, pending);
+        }
         while !pending.is_empty() {
             ready!(self.stream.poll_write_ready(cx))?;
             match self.stream.try_io(Interest::WRITABLE, || {
@@ -159,6 +243,10 @@ impl Transport {
 
     /// Ends the sending side; what the peer still sends can be read.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(session) = &mut self.tls {
+            session.close();
+            ready!(session.poll_flush(cx, &mut self.stream))?;
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

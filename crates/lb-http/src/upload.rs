@@ -261,7 +261,7 @@ impl Upload {
         backend: &mut Transport,
     ) -> Result<Poll<()>, UploadError> {
         let unseen = self.passage.unseen();
-        if self.may_go_unseen(unseen) && client.inbox.is_empty() {
+        if self.may_go_unseen(unseen) && client.inbox.is_empty() && client.is_plain() && backend.is_plain() {
             match self.splice.poll_take(cx, &worker.pipes, client, unseen) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(Err(_) | Ok(Some(0))) => return Err(UploadError::ClientGone),

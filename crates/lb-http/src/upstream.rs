@@ -5,12 +5,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Instant;
 
 use lb_h1::ResponseError;
 use tokio::net::TcpStream;
 
+use crate::tls::BackendTls;
 use crate::transport::Transport;
 
 /// Why no connection could be made.
@@ -27,6 +27,14 @@ pub(crate) enum ConnectError {
     Timeout {
         /// The backend's URL.
         backend: Arc<str>,
+    },
+    /// There is a connection, but no TLS over it.
+    #[error("backend {backend}: TLS: {reason}")]
+    Tls {
+        /// The backend's URL.
+        backend: Arc<str>,
+        /// What is wrong with its certificate or its TLS, in words.
+        reason: String,
     },
     /// The system refused; the last address' error.
     #[error("backend {backend}: cannot connect: {source}")]
@@ -81,13 +89,21 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects to the first address that accepts. Cancel-safe; the caller bounds the time.
-    pub(crate) async fn open(backend: &Arc<str>, addresses: &[SocketAddr]) -> Result<Self, ConnectError> {
+    pub(crate) async fn open(
+        backend: &Arc<str>,
+        addresses: &[SocketAddr],
+        tls: Option<&BackendTls>,
+    ) -> Result<Self, ConnectError> {
         let mut last = None;
         for address in addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     let _ = stream.set_nodelay(true);
-                    let transport = Transport::new(stream);
+                    let mut transport = Transport::new(stream);
+                    if let Some(tls) = tls {
+                        // Boxed, so that a request in the clear needs no room for it.
+                        Box::pin(secure(&mut transport, tls, backend)).await?;
+                    }
                     return Ok(Self { transport, reused: false, requests: 0, created: Instant::now() });
                 }
                 Err(error) => last = Some(error),
@@ -102,8 +118,7 @@ impl Connection {
 
     /// Looks at an idle connection: false where the backend has closed it or sent something unasked.
     pub(crate) fn is_alive(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.transport.inbox.is_empty() && self.transport.poll_read(&mut cx, &mut [0; 1]).is_pending()
+        self.transport.inbox.is_empty() && self.transport.is_still()
     }
 
     /// Whether it has carried an exchange before this one, so that the backend may be closing it just now.
@@ -126,5 +141,26 @@ impl Connection {
 
     pub(crate) fn created(&self) -> Instant {
         self.created
+    }
+}
+
+/// Speaks TLS over a connection to a backend, and remembers what is wrong with it.
+async fn secure(transport: &mut Transport, tls: &BackendTls, backend: &Arc<str>) -> Result<(), ConnectError> {
+    let shaken = match tls.tls.connect() {
+        Ok(session) => {
+            transport.secure(session);
+            std::future::poll_fn(|cx| transport.poll_handshake(cx)).await.map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    match shaken {
+        Ok(()) => {
+            tls.succeeded();
+            Ok(())
+        }
+        Err(reason) => {
+            tls.failed(&reason);
+            Err(ConnectError::Tls { backend: Arc::clone(backend), reason })
+        }
     }
 }

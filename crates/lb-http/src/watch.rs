@@ -17,6 +17,8 @@ use tokio::time::Sleep;
 /// What a client connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// TLS is being agreed on.
+    Handshake,
     /// Between requests; may be closed at any time.
     Idle,
     /// Some bytes of a head have come.

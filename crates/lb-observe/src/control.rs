@@ -6,6 +6,7 @@ use metrics::{SetRecorderError, counter, describe_counter};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 const RELOADS: &str = "gatewayd_config_reloads_total";
+const CERTIFICATES: &str = "gatewayd_certificate_reloads_total";
 const ALERTS: &str = "gatewayd_alerts_total";
 const DUMP_DROPPED: &str = "gatewayd_dump_dropped_total";
 const SPANS_SENT: &str = "gatewayd_spans_sent_total";
@@ -28,6 +29,15 @@ pub fn reloaded(reload: Reload) {
         Reload::Rejected => "rejected",
     };
     counter!(RELOADS, "result" => result).increment(1);
+}
+
+/// Counts a look at certificate files that had changed.
+pub fn certificates_reloaded(reload: Reload) {
+    let result = match reload {
+        Reload::Ok => "ok",
+        Reload::Rejected => "rejected",
+    };
+    counter!(CERTIFICATES, "result" => result).increment(1);
 }
 
 /// What became of an alert.
@@ -135,6 +145,9 @@ fn describe() {
     describe_counter!(RELOADS, "Attempts to put a new configuration in force.");
     counter!(RELOADS, "result" => "ok").increment(0);
     counter!(RELOADS, "result" => "rejected").increment(0);
+    describe_counter!(CERTIFICATES, "Certificate files that changed and were taken up or turned down.");
+    counter!(CERTIFICATES, "result" => "ok").increment(0);
+    counter!(CERTIFICATES, "result" => "rejected").increment(0);
     describe_counter!(ALERTS, "Calls of the webhook for changes of health.");
     counter!(ALERTS, "result" => "sent").increment(0);
     counter!(ALERTS, "result" => "dropped").increment(0);

@@ -50,5 +50,8 @@ pub use histogram::Histogram;
 pub use recent::{RecentError, RecentErrors};
 pub use registry::Registry;
 pub use shards::Shards;
-pub use stats::{BackendStats, FailureKind, ListenerStats, PolicyStats, RuleStats, UpstreamStats};
+pub use stats::{
+    BackendStats, FailureKind, HandshakeFailure, ListenerStats, PolicyStats, RuleStats, TlsTotals,
+    UpstreamStats,
+};
 pub use trace::Trace;

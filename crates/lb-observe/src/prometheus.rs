@@ -160,6 +160,34 @@ fn listeners(text: &mut Text, registry: &Registry) {
     let help = "Client connections closed unserved, since their address had max_connections_per_address.";
     let mut family = text.family("gatewayd_connections_refused_total", Kind::Counter, help);
     listeners.iter().for_each(|(labels, totals)| family.sample(labels, totals.refused));
+    handshakes(text, registry);
+}
+
+fn handshakes(text: &mut Text, registry: &Registry) {
+    let listeners = registry.listeners();
+    let secured = listeners
+        .iter()
+        .filter_map(|listener| Some((Labels::new(&[("listener", listener.name())]), listener.tls()?)));
+    let secured: Vec<_> = secured.collect();
+    if secured.is_empty() {
+        return;
+    }
+    let help = "TLS handshakes with clients, in full or from an earlier session.";
+    let mut family = text.family("gatewayd_tls_handshakes_total", Kind::Counter, help);
+    for (labels, totals) in &secured {
+        family.sample_with(labels, "kind", "full", totals.full);
+        family.sample_with(labels, "kind", "resumed", totals.resumed);
+    }
+    let help = "TLS handshakes with clients that came to nothing.";
+    let mut family = text.family("gatewayd_tls_handshake_failures_total", Kind::Counter, help);
+    for (labels, totals) in &secured {
+        for (failure, count) in totals.failures {
+            family.sample_with(labels, "reason", failure.code(), count);
+        }
+    }
+    let help = "When the first of a listener's certificates ends, in Unix time.";
+    let mut family = text.family("gatewayd_tls_certificate_end_seconds", Kind::Gauge, help);
+    secured.iter().for_each(|(labels, totals)| family.sample(labels, totals.certificate_end));
 }
 
 fn backend_labels(upstream: &str, backend: &str) -> Labels {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use lb_http::config::BackendConfig;
 
+use super::tls::{self, Belief};
 use super::url::{self, BackendUrl};
 use super::{Context, health};
 use crate::tree::NodeId;
-use crate::written::upstream::{Backend, BackendTls};
+use crate::written::upstream::Backend;
 use crate::written::values::{At, WordOr};
 
 /// A backend with what later checks need: its place and its parsed URL.
@@ -20,7 +21,11 @@ pub(super) struct Member {
     pub(super) probe: (Option<String>, Option<Duration>),
 }
 
-pub(super) fn member(context: &mut Context<'_>, written: &At<WordOr<Backend>>) -> Option<Member> {
+pub(super) fn member(
+    context: &mut Context<'_>,
+    written: &At<WordOr<Backend>>,
+    belief: Belief<'_>,
+) -> Option<Member> {
     let shorthand = Backend::default();
     let (url, table) = match &written.value {
         WordOr::Word(url) => (At { id: written.id, value: url.clone() }, &shorthand),
@@ -44,10 +49,12 @@ pub(super) fn member(context: &mut Context<'_>, written: &At<WordOr<Backend>>) -
         context.at_least_one(limit, "leave the key out for no limit; `weight = 0` means no new requests")
     });
     let parsed = parse_url(context, &url)?;
+    let tls = tls::backend(context, url.id, &parsed, table.tls.as_ref(), belief);
     let config = BackendConfig {
         url: url.value.clone(),
         host: parsed.host.clone(),
         port: parsed.port,
+        tls: tls.ok()?,
         base_path: parsed.base_path.clone(),
         weight: weight?,
         max_connections: match max_connections {
@@ -89,10 +96,4 @@ pub(super) fn weight(context: &mut Context<'_>, written: Option<&At<f64>>) -> Op
 
 fn check(context: &mut Context<'_>, table: &Backend) {
     health::check_path(context, table.health_check_path.as_ref());
-    if let Some(tls) = &table.tls {
-        let BackendTls { ca, cert, key, .. } = &tls.value;
-        for file in [ca, cert, key].into_iter().flatten() {
-            context.check_readable(file);
-        }
-    }
 }

@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::expand;
 use crate::source::{Excerpt, SourceMap, Span};
 use crate::tree::{Kind, NodeId, Tree};
 use crate::written::values::At;
@@ -109,14 +108,6 @@ impl<'a> Context<'a> {
         };
         let start = span.range.start + start;
         self.sources.excerpt(&Span { source: span.source, range: start + part.start..start + part.end })
-    }
-
-    /// Reports a file that cannot be opened, with the system's reason.
-    pub(crate) fn check_readable(&mut self, file: &At<String>) {
-        if let Err(reason) = expand::open(&self.directory.join(&file.value)) {
-            let message = format!("cannot read the file {}: {reason}", self.quote(file.id));
-            self.error(file.id, message, "cannot be read");
-        }
     }
 
     /// The value as written, in backticks.

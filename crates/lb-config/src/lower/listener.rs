@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use lb_http::config::{AddressLimit, ClientLimits, ListenerConfig};
 
-use super::Context;
+use super::{Context, tls};
 use crate::loaded::{AdminConfig, Secret};
 use crate::tree::NodeId;
 use crate::written::listener::{Listener, Protocol};
 use crate::written::root::Admin;
-use crate::written::values::{At, List, WordOr};
+use crate::written::values::{At, List};
 
 /// An address that this process will bind, and where it was written.
 #[derive(Debug, Clone)]
@@ -35,7 +35,9 @@ pub(super) fn listeners(
         let name = "listener-1".to_owned();
         places.push(Bound { address: DEFAULT_ADDRESS, place: None, what: format!("listener `{name}`") });
         let limits = ClientLimits::default();
-        listeners.push(ListenerConfig { name, address: DEFAULT_ADDRESS, status_endpoints: false, limits });
+        let listener =
+            ListenerConfig { name, address: DEFAULT_ADDRESS, status_endpoints: false, limits, tls: None };
+        listeners.push(listener);
         return (listeners, places);
     };
     for (index, listener) in written.numbered() {
@@ -46,6 +48,10 @@ pub(super) fn listeners(
         };
         names.push((name.clone(), name_place));
         check(context, listener);
+        let written = table.address.as_ref().and_then(|written| written.value.trim().parse().ok());
+        let own = written.unwrap_or(DEFAULT_ADDRESS).ip();
+        // What is wrong with it is an error, and then nothing is of use.
+        let tls = table.tls.as_ref().and_then(|tls| tls::listener(context, tls, own));
         let (address, place) = match &table.address {
             Some(written) => (bindable(context, written, DEFAULT_ADDRESS), Some(written.id)),
             // An address that could not be read is not missing.
@@ -56,7 +62,7 @@ pub(super) fn listeners(
         let Some(address) = address else { continue };
         places.push(Bound { address, place, what: format!("listener `{name}`") });
         let status_endpoints = table.status_endpoints.unwrap_or(false);
-        listeners.push(ListenerConfig { name, address, status_endpoints, limits });
+        listeners.push(ListenerConfig { name, address, status_endpoints, limits, tls });
     }
     context.unique("listener", names.iter().map(|(name, place)| (name.as_str(), *place)));
     (listeners, places)
@@ -64,19 +70,6 @@ pub(super) fn listeners(
 
 fn check(context: &mut Context<'_>, listener: &At<Listener>) {
     let table = &listener.value;
-    match &table.tls {
-        Some(At { value: WordOr::Table(tls), .. }) => {
-            for file in [&tls.cert, &tls.key].into_iter().flatten() {
-                context.check_readable(file);
-            }
-        }
-        Some(At { value: WordOr::Word(word), id }) if word != "self-signed" => {
-            context
-                .error(*id, format!("`tls` cannot be {}", context.quote(*id)), "not a known value")
-                .help("write `tls = { cert = \"…\", key = \"…\" }`, or \"self-signed\" for trials");
-        }
-        _ => {}
-    }
     match (table.protocol, &table.upstream) {
         (Some(Protocol::Tcp), None) if !context.tree.has(listener.id, "upstream") => {
             context

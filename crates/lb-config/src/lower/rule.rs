@@ -6,8 +6,9 @@ use lb_http::config::{HostHeader, RuleConfig, Timeouts};
 use lb_router::RouteConfig;
 
 use super::matching::{self, Route};
+use super::tls::Belief;
 use super::upstream::{self, Upstreams};
-use super::{Context, backend, balance, dump, health, policy, redirect, retries, route};
+use super::{Context, backend, balance, dump, health, policy, redirect, retries, route, tls};
 use crate::suggest;
 use crate::tree::{NodeId, Tree};
 use crate::written::listener::Protocol;
@@ -124,7 +125,9 @@ fn target(
     }
     if let Some(own) = &rule.backends {
         upstream::check_own_name(context, root, name, name_place);
-        let index = upstreams.add(context, name, Some(own), rule.load_balancing.as_ref());
+        tls::check_upstream(context, rule.tls.as_ref());
+        let belief = Belief::of(root, rule.tls.as_ref());
+        let index = upstreams.add(context, name, Some(own), rule.load_balancing.as_ref(), belief);
         let watch = health::Watch::new(root.health_check.as_ref(), health::Written::of_rule(rule));
         if let Some(entry) = upstreams.entries.get_mut(index) {
             entry.watch(&watch);
@@ -164,7 +167,7 @@ fn find(context: &mut Context<'_>, upstreams: &Upstreams, written: &At<String>) 
 
 /// What belongs to backends is written where they are.
 fn check_not_shared(context: &mut Context<'_>, rule: &Rule) {
-    let keys: [(&str, Option<NodeId>); 7] = [
+    let keys: [(&str, Option<NodeId>); 8] = [
         ("health_check", rule.health_check.as_ref().map(|at| at.id)),
         ("passive", rule.passive.as_ref().map(|at| at.id)),
         ("circuit_breaker", rule.circuit_breaker.as_ref().map(|at| at.id)),
@@ -172,6 +175,7 @@ fn check_not_shared(context: &mut Context<'_>, rule: &Rule) {
         ("panic_threshold", rule.panic_threshold.as_ref().map(|at| at.id)),
         ("slow_start", rule.slow_start.as_ref().map(|at| at.id)),
         ("subset", rule.subset.as_ref().map(|at| at.id)),
+        ("tls", rule.tls.as_ref().map(|at| at.id)),
     ];
     for (key, id) in keys {
         let Some(id) = id else { continue };

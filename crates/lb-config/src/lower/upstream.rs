@@ -7,6 +7,7 @@ use lb_health::UpstreamOptions;
 use lb_http::config::{QueueConfig, UpstreamConfig};
 
 use super::backend::{self, Member};
+use super::tls::{self, Belief};
 use super::{Context, balance, balancer, health, retries};
 use crate::tree::NodeId;
 use crate::written::root::Root;
@@ -72,7 +73,10 @@ impl Upstreams {
                     .help("add `backends = [\"http://10.0.0.1:8080\"]`");
             }
             let retries = retries::Meant::of(context, written.value.retries.as_ref());
-            let index = upstreams.add(context, name, backends.as_ref(), load_balancing.as_ref());
+            let tls = written.value.tls.as_ref();
+            tls::check_upstream(context, tls);
+            let belief = Belief::of(root, tls);
+            let index = upstreams.add(context, name, backends.as_ref(), load_balancing.as_ref(), belief);
             if let Some(entry) = upstreams.entries.get_mut(index) {
                 let watch = health::Watch::new(
                     root.health_check.as_ref(),
@@ -94,9 +98,10 @@ impl Upstreams {
         name: &str,
         backends: Option<&At<List<WordOr<Backend>>>>,
         load_balancing: Option<&At<WordOr<Balancing>>>,
+        belief: Belief<'_>,
     ) -> usize {
         let strategy = load_balancing.and_then(|written| balance::lower(context, written));
-        let members = backends.map(|written| members(context, name, written)).unwrap_or_default();
+        let members = backends.map(|written| members(context, name, written, belief)).unwrap_or_default();
         self.push(Entry {
             name: name.to_owned(),
             members,
@@ -160,7 +165,12 @@ impl Upstreams {
     }
 }
 
-fn members(context: &mut Context<'_>, upstream: &str, written: &At<List<WordOr<Backend>>>) -> Vec<Member> {
+fn members(
+    context: &mut Context<'_>,
+    upstream: &str,
+    written: &At<List<WordOr<Backend>>>,
+    belief: Belief<'_>,
+) -> Vec<Member> {
     if written.value.is_empty() {
         context
             .error(written.id, format!("upstream `{upstream}` has no backends"), "an empty list")
@@ -169,7 +179,7 @@ fn members(context: &mut Context<'_>, upstream: &str, written: &At<List<WordOr<B
     let mut members: Vec<Member> = Vec::new();
     let mut seen: HashMap<_, NodeId> = HashMap::new();
     for written in written.value.iter() {
-        let Some(member) = backend::member(context, written) else { continue };
+        let Some(member) = backend::member(context, written, belief) else { continue };
         if let Some(&first) = seen.get(&member.url) {
             let message =
                 format!("backend {} stands twice in upstream `{upstream}`", context.quote(member.place));

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::values::{At, Shorthand, Size, Time, WordOr};
+use super::values::{At, List, Shorthand, Size, Time, WordOr};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +34,47 @@ pub(crate) enum Protocol {
 pub(crate) struct ListenerTls {
     pub(crate) cert: Option<At<String>>,
     pub(crate) key: Option<At<String>>,
+    /// More of them, chosen by the name that a client asks for.
+    pub(crate) certificates: Option<At<List<Certificate>>>,
+    pub(crate) min_version: Option<MinVersion>,
+    pub(crate) ciphers: Option<At<List<String>>>,
+    pub(crate) client_auth: Option<At<ClientAuth>>,
+    pub(crate) handshake_timeout: Option<Time>,
+}
+
+/// A chain and its key.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Certificate {
+    pub(crate) cert: Option<At<String>>,
+    pub(crate) key: Option<At<String>>,
+}
+
+/// The oldest version of TLS that is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum MinVersion {
+    #[serde(rename = "1.2")]
+    Tls12,
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// Certificates of clients.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClientAuth {
+    pub(crate) ca: Option<At<String>>,
+    pub(crate) mode: Option<AuthMode>,
+    /// The field in which backends are told the subject.
+    pub(crate) subject_header: Option<At<String>>,
+}
+
+/// Whether a client may come without a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AuthMode {
+    Required,
+    Optional,
 }
 
 impl Shorthand for ListenerTls {

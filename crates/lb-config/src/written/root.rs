@@ -27,7 +27,7 @@ pub(crate) struct Root {
     pub(crate) idle_conn_timeout: Option<Time>,
     pub(crate) max_requests_per_conn: Option<At<u32>>,
     pub(crate) max_conn_age: Option<Time>,
-    pub(crate) insecure_skip_verify: Option<bool>,
+    pub(crate) insecure_skip_verify: Option<At<bool>>,
     pub(crate) server: Option<Server>,
     pub(crate) listeners: Option<List<Listener>>,
     pub(crate) admin: Option<At<Admin>>,

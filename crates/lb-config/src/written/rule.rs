@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::health::{CircuitBreaker, Concurrency, HealthCheck, Hedge, Passive, Queue, Retries};
 use super::observe::TrafficDump;
 use super::policy::{Cache, Compression, Cors, Filter, Headers, RateLimit, RequestLimits, Security};
-use super::upstream::{Backend, Balancing, Subset};
+use super::upstream::{Backend, BackendTls, Balancing, Subset};
 use super::values::{At, List, Names, Opaque, Shorthand, Size, SwitchOr, Time, WordOr};
 
 #[derive(Debug, Default, Deserialize)]
@@ -47,6 +47,7 @@ pub(crate) struct Rule {
     pub(crate) panic_threshold: Option<At<f64>>,
     pub(crate) slow_start: Option<At<Time>>,
     pub(crate) subset: Option<At<Subset>>,
+    pub(crate) tls: Option<At<BackendTls>>,
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) filter: Option<Filter>,
     pub(crate) security: Option<Security>,

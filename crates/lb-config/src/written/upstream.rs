@@ -6,7 +6,7 @@ use serde::Deserialize as Derive;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::health::{CircuitBreaker, HealthCheck, Passive, Queue, Retries};
-use super::values::{At, List, Names, Shorthand, SwitchOr, Time, WordOr};
+use super::values::{At, List, Names, Shorthand, SwitchOr, Time, WordOr, Words};
 
 /// `[upstreams.NAME]`.
 #[derive(Debug, Default, Derive)]
@@ -22,6 +22,8 @@ pub(crate) struct Upstream {
     pub(crate) panic_threshold: Option<At<f64>>,
     /// How long a backend that comes back, or is new after a reload, takes to reach its share.
     pub(crate) slow_start: Option<At<Time>>,
+    /// For those of its backends that are reached by `https`.
+    pub(crate) tls: Option<At<BackendTls>>,
     pub(crate) subset: Option<At<Subset>>,
 }
 
@@ -58,10 +60,12 @@ impl Shorthand for Backend {
 #[serde(deny_unknown_fields)]
 pub(crate) struct BackendTls {
     pub(crate) ca: Option<At<String>>,
-    pub(crate) cert: Option<At<String>>,
-    pub(crate) key: Option<At<String>>,
-    pub(crate) server_name: Option<String>,
-    pub(crate) insecure_skip_verify: Option<bool>,
+    pub(crate) client_cert: Option<At<String>>,
+    pub(crate) client_key: Option<At<String>>,
+    pub(crate) server_name: Option<At<String>>,
+    /// SHA-256 of the public key; several, where a key is about to be changed.
+    pub(crate) pin: Option<At<Words>>,
+    pub(crate) insecure_skip_verify: Option<At<bool>>,
 }
 
 /// `{ strategy = "…", … }`: which options there are is the strategy's to say.

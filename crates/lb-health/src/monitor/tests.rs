@@ -29,7 +29,12 @@ fn watch(backends: &[Arc<Backend>], config: &HealthConfig) -> Arc<HealthMonitor>
 
 fn watched(config: &HealthConfig) -> Watched {
     let addresses: Arc<crate::probe::Addresses> = Arc::new(Arc::default);
-    let target = crate::probe::ProbeTarget { authority: "a".into(), base_path: String::new(), addresses };
+    let target = crate::probe::ProbeTarget {
+        authority: "a".into(),
+        base_path: String::new(),
+        addresses,
+        secure: None,
+    };
     Watched { config: config.clone(), target: Some(target) }
 }
 

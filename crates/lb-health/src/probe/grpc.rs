@@ -22,6 +22,7 @@ const SERVING: u64 = 1;
 /// Asks over an open connection.
 pub(super) async fn probe(
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    scheme: &str,
     authority: &str,
     service: &str,
 ) -> Result<(), ProbeError> {
@@ -29,13 +30,18 @@ pub(super) async fn probe(
     builder.enable_push(false).max_header_list_size(MAX_FIELDS).initial_window_size(16 << 10);
     let (sender, connection) = builder.handshake(stream).await.map_err(broken)?;
     tokio::select! {
-        answer = ask(sender, authority, service) => answer,
+        answer = ask(sender, scheme, authority, service) => answer,
         ended = connection => Err(ended.err().map_or(ProbeError::Ended, broken)),
     }
 }
 
-async fn ask(mut sender: SendRequest<Bytes>, authority: &str, service: &str) -> Result<(), ProbeError> {
-    let request = Request::post(format!("http://{authority}/grpc.health.v1.Health/Check"))
+async fn ask(
+    mut sender: SendRequest<Bytes>,
+    scheme: &str,
+    authority: &str,
+    service: &str,
+) -> Result<(), ProbeError> {
+    let request = Request::post(format!("{scheme}://{authority}/grpc.health.v1.Health/Check"))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
         .header(header::USER_AGENT, "gatewayd-probe")

@@ -68,6 +68,7 @@ pub(crate) fn watched(probe: ProbeConfig, addresses: &[SocketAddr]) -> Watched {
             authority: "backend.example:8080".to_owned(),
             base_path: String::new(),
             addresses: Arc::new(move || Arc::clone(&addresses)),
+            secure: None,
         }),
     }
 }

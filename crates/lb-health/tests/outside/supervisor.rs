@@ -28,6 +28,7 @@ fn recorded(diary: &Arc<Diary>, number: usize, interval: Duration) -> Watched {
             authority: "a".into(),
             base_path: String::new(),
             addresses: Arc::new(addresses),
+            secure: None,
         }),
     }
 }

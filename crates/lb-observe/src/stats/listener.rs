@@ -9,6 +9,8 @@ use crate::Shards;
 pub struct ListenerStats {
     name: Box<str>,
     shards: Shards<Shard>,
+    /// In seconds of Unix time; 0 where there is no certificate.
+    certificate_end: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -16,11 +18,98 @@ struct Shard {
     opened: AtomicU64,
     closed: AtomicU64,
     refused: AtomicU64,
+    full: AtomicU64,
+    resumed: AtomicU64,
+    failures: [AtomicU64; HandshakeFailure::ALL.len()],
+}
+
+/// Why a TLS handshake with a client came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// Not done within its time.
+    Timeout,
+    /// The client left.
+    Closed,
+    /// The client spoke plain HTTP.
+    PlainHttp,
+    /// What came was no TLS, or broken TLS.
+    Malformed,
+    /// No version, cipher suite or protocol in common.
+    Incompatible,
+    /// The client's certificate was missing or not believed.
+    ClientCertificate,
+    /// The client did not like what it was shown.
+    Refused,
+}
+
+impl HandshakeFailure {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Timeout,
+        Self::Closed,
+        Self::PlainHttp,
+        Self::Malformed,
+        Self::Incompatible,
+        Self::ClientCertificate,
+        Self::Refused,
+    ];
+
+    /// The `reason` label.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::PlainHttp => "plain_http",
+            Self::Malformed => "malformed",
+            Self::Incompatible => "incompatible",
+            Self::ClientCertificate => "client_certificate",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 impl ListenerStats {
     pub(crate) fn new(name: &str, workers: usize) -> Self {
-        Self { name: name.into(), shards: Shards::new(workers) }
+        Self { name: name.into(), shards: Shards::new(workers), certificate_end: AtomicU64::new(0) }
+    }
+
+    /// Counts a TLS handshake that was completed, in full or from an earlier session.
+    pub fn handshake(&self, worker: usize, is_resumed: bool) {
+        let shard = self.shards.shard(worker);
+        let count = if is_resumed { &shard.resumed } else { &shard.full };
+        count.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a TLS handshake that came to nothing.
+    pub fn handshake_failed(&self, worker: usize, failure: HandshakeFailure) {
+        if let Some(count) = self.shards.shard(worker).failures.get(failure as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The first of the listener's certificates ends then, in seconds of Unix time.
+    pub fn certificate_ends(&self, unix_seconds: u64) {
+        self.certificate_end.store(unix_seconds, Relaxed);
+    }
+
+    /// What TLS came to; `None` where the listener has had none of it.
+    pub fn tls(&self) -> Option<TlsTotals> {
+        let certificate_end = self.certificate_end.load(Relaxed);
+        let sum = |count: fn(&Shard) -> &AtomicU64| -> u64 {
+            self.shards.iter().map(|shard| count(shard).load(Relaxed)).sum()
+        };
+        (certificate_end > 0).then(|| TlsTotals {
+            full: sum(|shard| &shard.full),
+            resumed: sum(|shard| &shard.resumed),
+            failures: HandshakeFailure::ALL.map(|failure| {
+                let of = |shard: &Shard| {
+                    shard.failures.get(failure as usize).map_or(0, |count| count.load(Relaxed))
+                };
+                (failure, self.shards.iter().map(of).sum())
+            }),
+            certificate_end,
+        })
     }
 
     /// The listener's name.
@@ -66,6 +155,19 @@ pub struct ListenerTotals {
     pub refused: u64,
 }
 
+/// What a listener's TLS came to up to one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsTotals {
+    /// Handshakes from nothing.
+    pub full: u64,
+    /// Handshakes from an earlier session.
+    pub resumed: u64,
+    /// Handshakes that came to nothing, by reason.
+    pub failures: [(HandshakeFailure, u64); HandshakeFailure::ALL.len()],
+    /// When the first of the certificates ends, in seconds of Unix time.
+    pub certificate_end: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +180,19 @@ mod tests {
         listener.closed(1);
         listener.refused(1);
         assert_eq!(listener.totals(), ListenerTotals { accepted: 2, active: 1, refused: 1 });
+    }
+
+    #[test]
+    fn handshakes_are_told_once_there_is_a_certificate() {
+        let listener = ListenerStats::new("web", 2);
+        assert_eq!(listener.tls(), None);
+        listener.certificate_ends(9);
+        listener.handshake(0, false);
+        listener.handshake(1, true);
+        listener.handshake_failed(1, HandshakeFailure::Refused);
+        let totals = listener.tls().unwrap();
+        assert_eq!((totals.full, totals.resumed, totals.certificate_end), (1, 1, 9));
+        let failed: Vec<_> = totals.failures.iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(failed, [&(HandshakeFailure::Refused, 1)]);
     }
 }

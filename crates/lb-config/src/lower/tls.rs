@@ -1,0 +1,303 @@
+//! TLS with clients and to backends. The files are read here, so that what is wrong with one is said at the key that names it.
+
+use std::path::PathBuf;
+
+use http::HeaderName;
+use lb_http::config::ListenerTls;
+use lb_tls::{
+    CertificateFiles, Certificates, ClientAuth, ClientOptions, ClientTls, MinVersion, Pin, ServerOptions,
+    ServerTls, TlsError, Trust,
+};
+
+use super::Context;
+use super::url::BackendUrl;
+use crate::tree::NodeId;
+use crate::written::listener::{self, AuthMode};
+use crate::written::root::Root;
+use crate::written::upstream::BackendTls;
+use crate::written::values::{At, WordOr};
+
+/// What a listener's `tls` means; `None` where it is wrong.
+pub(super) fn listener(
+    context: &mut Context<'_>,
+    written: &At<WordOr<listener::ListenerTls>>,
+    address: std::net::IpAddr,
+) -> Option<ListenerTls> {
+    let table = match &written.value {
+        WordOr::Word(word) if word == "self-signed" => {
+            let message = "a self-signed certificate is made at the start: it is for trials, and no client has a reason to believe it";
+            context.warning_at_key(written.id, message, "self-signed");
+            let options = ServerOptions::new(Certificates::SelfSigned(Some(address)));
+            let handshake_timeout = ListenerTls::HANDSHAKE_TIMEOUT;
+            return Some(ListenerTls { options, handshake_timeout, subject_header: None });
+        }
+        WordOr::Word(_) => {
+            context
+                .error(
+                    written.id,
+                    format!("`tls` cannot be {}", context.quote(written.id)),
+                    "not a known value",
+                )
+                .help("write `tls = { cert = \"…\", key = \"…\" }`, or \"self-signed\" for trials");
+            return None;
+        }
+        WordOr::Table(table) => table,
+    };
+    let mut named = Named::default();
+    let pairs = certificates(context, written.id, table, &mut named)?;
+    let auth = match &table.client_auth {
+        Some(auth) => Some(client_auth(context, auth, &mut named)?),
+        None => None,
+    };
+    let (client_auth, subject_header) = auth.unzip();
+    let options = ServerOptions {
+        certificates: Certificates::Files(pairs),
+        min_version: match table.min_version {
+            Some(listener::MinVersion::Tls13) => MinVersion::Tls13,
+            Some(listener::MinVersion::Tls12) | None => MinVersion::Tls12,
+        },
+        ciphers: table
+            .ciphers
+            .as_ref()
+            .map(|written| written.value.iter().map(|name| name.value.clone()).collect()),
+        client_auth,
+        ..ServerOptions::new(Certificates::Files(Vec::new()))
+    };
+    let ciphers = table.ciphers.as_ref().map_or(written.id, |ciphers| ciphers.id);
+    match ServerTls::new(options.clone()) {
+        Ok((_, notices)) => {
+            for notice in notices {
+                context.warning_at_key(written.id, notice, "");
+            }
+        }
+        Err(error) => report(context, &error, &named, written.id, ciphers),
+    }
+    let handshake_timeout = table.handshake_timeout.map_or(ListenerTls::HANDSHAKE_TIMEOUT, |time| time.0);
+    Some(ListenerTls { options, handshake_timeout, subject_header: subject_header.flatten() })
+}
+
+/// `cert` and `key`, and those of `certificates`, in that order.
+fn certificates(
+    context: &mut Context<'_>,
+    place: NodeId,
+    table: &listener::ListenerTls,
+    named: &mut Named,
+) -> Option<Vec<CertificateFiles>> {
+    let mut pairs = Vec::new();
+    let mut is_whole = true;
+    let more = table.certificates.iter().flat_map(|list| list.value.iter());
+    let first = (table.cert.is_some() || table.key.is_some()).then_some((
+        place,
+        table.cert.as_ref(),
+        table.key.as_ref(),
+    ));
+    let more = more.map(|pair| (pair.id, pair.value.cert.as_ref(), pair.value.key.as_ref()));
+    for (place, cert, key) in first.into_iter().chain(more) {
+        match pair(context, place, ("cert", cert), ("key", key), named) {
+            Some(pair) => pairs.push(pair),
+            None => is_whole = false,
+        }
+    }
+    if pairs.is_empty() && is_whole {
+        // Ones that could not be read are not missing.
+        if !["cert", "key", "certificates"].iter().any(|key| context.tree.has(place, key))
+            || table.certificates.is_some()
+        {
+            context
+                .error(place, "a listener's TLS has no certificate", "no `cert` and `key`")
+                .help("write `tls = { cert = \"…\", key = \"…\" }`, or \"self-signed\" for trials");
+        }
+        return None;
+    }
+    is_whole.then_some(pairs)
+}
+
+type Keyed<'a> = (&'static str, Option<&'a At<String>>);
+
+/// A certificate and its key, of which neither can do without the other.
+fn pair(
+    context: &mut Context<'_>,
+    place: NodeId,
+    (cert_key, cert): Keyed<'_>,
+    (key_key, key): Keyed<'_>,
+    named: &mut Named,
+) -> Option<CertificateFiles> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => {
+            Some(CertificateFiles { cert: named.file(context, cert), key: named.file(context, key) })
+        }
+        _ => {
+            let (there, missing) = if cert.is_some() { (cert_key, key_key) } else { (key_key, cert_key) };
+            if !context.tree.has(place, missing) {
+                let message = match (cert, key) {
+                    (None, None) => format!("a certificate needs `{cert_key}` and `{key_key}`"),
+                    _ => format!("there is a `{there}` without a `{missing}`"),
+                };
+                context
+                    .error(place, message, format!("no `{missing}`"))
+                    .help("each names a PEM file; both may be the same one");
+            }
+            None
+        }
+    }
+}
+
+fn client_auth(
+    context: &mut Context<'_>,
+    written: &At<listener::ClientAuth>,
+    named: &mut Named,
+) -> Option<(ClientAuth, Option<HeaderName>)> {
+    let table = &written.value;
+    let Some(ca) = &table.ca else {
+        if !context.tree.has(written.id, "ca") {
+            context
+                .error(written.id, "client certificates need to be signed by someone", "no `ca`")
+                .help("add `ca = \"…\"`, a PEM file of those whose signatures count");
+        }
+        return None;
+    };
+    let subject_header = table.subject_header.as_ref().and_then(|written| {
+        let name = written.value.parse::<HeaderName>();
+        if name.is_err() {
+            let message = format!("{} is not the name of a header", context.quote(written.id));
+            context
+                .error(written.id, message, "not a header name")
+                .help("write one such as \"X-Client-Subject\"");
+        }
+        name.ok()
+    });
+    let is_required = table.mode != Some(AuthMode::Optional);
+    Some((ClientAuth { ca: named.file(context, ca), is_required }, subject_header))
+}
+
+/// How the backends of an upstream are believed, as far as it is not said at each.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Belief<'a> {
+    skips_verification: bool,
+    upstream: Option<&'a At<BackendTls>>,
+}
+
+impl<'a> Belief<'a> {
+    pub(super) fn of(root: &Root, upstream: Option<&'a At<BackendTls>>) -> Self {
+        let skips_verification = root.insecure_skip_verify.as_ref().is_some_and(|skip| skip.value);
+        Self { skips_verification, upstream }
+    }
+}
+
+/// The root's switch, said aloud.
+pub(super) fn check_root(context: &mut Context<'_>, root: &Root) {
+    warn_of_skipping(context, root.insecure_skip_verify.as_ref());
+}
+
+/// What is said for a whole upstream.
+pub(super) fn check_upstream(context: &mut Context<'_>, tls: Option<&At<BackendTls>>) {
+    warn_of_skipping(context, tls.and_then(|tls| tls.value.insecure_skip_verify.as_ref()));
+}
+
+fn warn_of_skipping(context: &mut Context<'_>, skip: Option<&At<bool>>) {
+    if let Some(skip) = skip.filter(|skip| skip.value) {
+        let message = "certificates of backends are not verified: whoever is on the way to them can read and change everything";
+        context
+            .warning_at_key(skip.id, message, "not verified")
+            .help("name who signed them by `tls = { ca = \"…\" }`, or the key itself by `pin`");
+    }
+}
+
+/// What TLS to a backend means; `Err` where it is wrong, nothing where it is reached in the clear.
+pub(super) fn backend(
+    context: &mut Context<'_>,
+    place: NodeId,
+    url: &BackendUrl,
+    own: Option<&At<BackendTls>>,
+    belief: Belief<'_>,
+) -> Result<Option<ClientOptions>, ()> {
+    check_upstream(context, own);
+    if !url.secure {
+        if let Some(own) = own {
+            context
+                .error_at_key(own.id, "a backend that is reached by `http` has no TLS", "not for this URL")
+                .help("write its URL with `https://`");
+            return Err(());
+        }
+        return Ok(None);
+    }
+    let tables = [own, belief.upstream];
+    let tables = || tables.iter().flatten().map(|table| &table.value);
+    let mut named = Named { fallback: own.or(belief.upstream).map(|table| table.id), ..Named::default() };
+    let ca = tables().find_map(|table| table.ca.as_ref());
+    let skip = tables().find_map(|table| table.insecure_skip_verify.as_ref());
+    let skips = skip.map_or(belief.skips_verification, |skip| skip.value);
+    let pins = match tables().find_map(|table| table.pin.as_ref()) {
+        Some(written) => pins(context, written)?,
+        None => Vec::new(),
+    };
+    let owner = tables().find(|table| table.client_cert.is_some() || table.client_key.is_some());
+    let certificate = match owner {
+        None => None,
+        Some(table) => {
+            let place = own.or(belief.upstream).map_or(place, |table| table.id);
+            let (cert, key) = (table.client_cert.as_ref(), table.client_key.as_ref());
+            Some(pair(context, place, ("client_cert", cert), ("client_key", key), &mut named).ok_or(())?)
+        }
+    };
+    let server_name = tables().find_map(|table| table.server_name.as_ref());
+    let options = ClientOptions {
+        server_name: server_name.map_or_else(|| url.host.clone(), |name| name.value.clone()),
+        trust: match ca {
+            Some(ca) if !skips => Trust::Ca(named.file(context, ca)),
+            None if !skips && pins.is_empty() => Trust::System,
+            _ => Trust::Anyone,
+        },
+        pins,
+        certificate,
+    };
+    match ClientTls::new(options.clone()) {
+        Ok((_, notices)) => {
+            for notice in notices {
+                context.warning_at_key(named.fallback.unwrap_or(place), notice, "");
+            }
+            Ok(Some(options))
+        }
+        Err(error) => {
+            let name_place = server_name.map_or(place, |name| name.id);
+            let whole = named.fallback.unwrap_or(place);
+            let whole = if matches!(error, TlsError::ServerName(_)) { name_place } else { whole };
+            report(context, &error, &named, whole, whole);
+            Err(())
+        }
+    }
+}
+
+fn pins(context: &mut Context<'_>, written: &At<crate::written::values::Words>) -> Result<Vec<Pin>, ()> {
+    let pins: Result<Vec<Pin>, _> = written.value.0.iter().map(|pin| pin.parse()).collect();
+    pins.map_err(|error: lb_tls::PinError| {
+        context
+            .error(written.id, format!("`pin`: {error}"), "not a pin")
+            .help("`openssl x509 -in FILE -noout -pubkey | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64` prints it");
+    })
+}
+
+/// Files with the places where they are named.
+#[derive(Debug, Default)]
+struct Named {
+    files: Vec<(PathBuf, NodeId)>,
+    fallback: Option<NodeId>,
+}
+
+impl Named {
+    /// The path of a file, which is named from the configuration's directory.
+    fn file(&mut self, context: &Context<'_>, written: &At<String>) -> PathBuf {
+        let path = context.directory.join(&written.value);
+        self.files.push((path.clone(), written.id));
+        path
+    }
+}
+
+fn report(context: &mut Context<'_>, error: &TlsError, named: &Named, whole: NodeId, ciphers: NodeId) {
+    let place = match error {
+        TlsError::File(error) => named.files.iter().find(|(file, _)| *file == error.file).map(|(_, id)| *id),
+        TlsError::UnknownCipher { .. } | TlsError::NoCipher => Some(ciphers),
+        _ => None,
+    };
+    context.error(place.unwrap_or(whole), error.to_string(), "");
+}

@@ -1,0 +1,32 @@
+//! TLS for listeners and backends, on rustls with aws-lc-rs.
+//!
+//! [`ServerTls`] and [`ClientTls`] are built from plain options, say which file is wrong where one is, and take changed files
+//! up while they run. [`Session`] is one connection, driven from its owner's task. This is the only crate that names rustls.
+
+mod certificate;
+mod client;
+mod error;
+mod failure;
+mod files;
+mod names;
+mod roots;
+mod scratch;
+mod self_signed;
+mod server;
+mod session;
+mod sink;
+mod subject;
+mod suites;
+mod verify;
+
+pub use certificate::{CertificateFiles, FileError, FileProblem};
+pub use client::{ClientOptions, ClientTls, Trust};
+pub use error::TlsError;
+pub use failure::{FailureKind, HandshakeError};
+pub use files::Reload;
+pub use server::{Certificates, ClientAuth, ServerOptions, ServerTls};
+pub use session::Session;
+pub use sink::{Append, Sink};
+pub use subject::subject;
+pub use suites::{MinVersion, cipher_suites};
+pub use verify::{Pin, PinError};

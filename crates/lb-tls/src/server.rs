@@ -1,0 +1,177 @@
+//! The side of listeners: what clients are shown, and what is asked of them.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::server::{
+    NoServerSessionStorage, ProducesTickets, UnbufferedServerConnection, WebPkiClientVerifier,
+};
+
+use crate::certificate::{CertificateFiles, FileError, FileProblem};
+use crate::error::TlsError;
+use crate::files::{Reload, Watched};
+use crate::names::Names;
+use crate::session::Session;
+use crate::suites::{MinVersion, provider};
+use crate::{roots, self_signed};
+
+/// What a listener's TLS is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// What clients are shown.
+    pub certificates: Certificates,
+    /// The oldest version that is spoken.
+    pub min_version: MinVersion,
+    /// These cipher suites alone, in this order, by their IANA names; all good ones where nothing is said.
+    pub ciphers: Option<Vec<String>>,
+    /// Whether clients show a certificate too.
+    pub client_auth: Option<ClientAuth>,
+    /// Application protocols, the favourite first (RFC 7301).
+    pub alpn: Vec<Vec<u8>>,
+}
+
+/// What clients are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Certificates {
+    /// From files, chosen by the name that a client asks for; the first where none fits.
+    Files(Vec<CertificateFiles>),
+    /// Made at the start, for trials: for this machine's own names and the listener's address.
+    SelfSigned(Option<IpAddr>),
+}
+
+/// Certificates of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// PEM file of those who sign them.
+    pub ca: PathBuf,
+    /// Whether a client without one is turned away. One with a bad certificate always is.
+    pub is_required: bool,
+}
+
+impl ServerOptions {
+    /// With these certificates and the defaults: TLS 1.2 and 1.3, no client certificates, HTTP/1.1.
+    #[must_use]
+    pub fn new(certificates: Certificates) -> Self {
+        let alpn = vec![b"http/1.1".to_vec()];
+        Self { certificates, min_version: MinVersion::default(), ciphers: None, client_auth: None, alpn }
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self.client_auth.iter().map(|auth| auth.ca.clone()).collect();
+        if let Certificates::Files(pairs) = &self.certificates {
+            files.extend(pairs.iter().flat_map(|pair| [pair.cert.clone(), pair.key.clone()]));
+        }
+        files
+    }
+}
+
+/// A listener's TLS, shared by all workers.
+pub struct ServerTls {
+    options: ServerOptions,
+    /// Keys of session tickets (RFC 5077, RFC 8446 §2.2); they change by themselves every six hours, and sessions outlive a
+    /// change of certificates.
+    tickets: Arc<dyn ProducesTickets>,
+    current: ArcSwap<Current>,
+    watched: Mutex<Watched>,
+}
+
+struct Current {
+    config: Arc<ServerConfig>,
+    until: Option<SystemTime>,
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerTls").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl ServerTls {
+    /// Reads the files and sets everything up; beside it what an operator should know of them.
+    ///
+    /// # Errors
+    /// Which file is wrong, and how to mend it.
+    pub fn new(options: ServerOptions) -> Result<(Self, Vec<String>), TlsError> {
+        let watched = Mutex::new(Watched::new(options.files()));
+        let tickets = Ticketer::new()?;
+        let (current, notices) = build(&options, Arc::clone(&tickets))?;
+        Ok((Self { options, tickets, current: ArcSwap::from_pointee(current), watched }, notices))
+    }
+
+    /// A session for a connection that has just been accepted.
+    ///
+    /// # Errors
+    /// The configuration cannot be used, which [`new`](Self::new) has ruled out.
+    pub fn accept(&self) -> Result<Session, TlsError> {
+        let config = Arc::clone(&self.current.load().config);
+        Ok(Session::server(UnbufferedServerConnection::new(config)?))
+    }
+
+    /// When the first of the certificates ends.
+    pub fn valid_until(&self) -> Option<SystemTime> {
+        self.current.load().until
+    }
+
+    /// Looks at the files, and takes them up where they have changed. To be called every second or so.
+    pub fn look(&self) -> Reload {
+        if !self.watched.lock().unwrap_or_else(PoisonError::into_inner).look() {
+            return Reload::Unchanged;
+        }
+        // Whoever was let in by a certificate that is believed no more must not come back by a ticket.
+        let tickets = match self.options.client_auth {
+            Some(_) => Ticketer::new().map_err(TlsError::from),
+            None => Ok(Arc::clone(&self.tickets)),
+        };
+        match tickets.and_then(|tickets| build(&self.options, tickets)) {
+            Ok((current, notices)) => {
+                self.current.store(Arc::new(current));
+                Reload::Done(notices)
+            }
+            Err(error) => Reload::Rejected(error),
+        }
+    }
+}
+
+fn build(
+    options: &ServerOptions,
+    tickets: Arc<dyn ProducesTickets>,
+) -> Result<(Current, Vec<String>), TlsError> {
+    let now = SystemTime::now();
+    let identities = match &options.certificates {
+        Certificates::Files(pairs) => {
+            pairs.iter().map(|pair| pair.load(now)).collect::<Result<Vec<_>, _>>()?
+        }
+        Certificates::SelfSigned(address) => {
+            vec![self_signed::make(*address, now).map_err(TlsError::Setup)?]
+        }
+    };
+    let until = identities.iter().map(|identity| identity.until).min().ok_or(TlsError::NoCertificate)?;
+    let notices = identities.iter().flat_map(|identity| identity.notices.clone()).collect();
+    let provider = provider(options.ciphers.as_deref(), options.min_version)?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(options.min_version.versions())?;
+    let builder = match &options.client_auth {
+        None => builder.with_no_client_auth(),
+        Some(auth) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots::of_file(&auth.ca)?, provider);
+            let verifier = if auth.is_required { verifier } else { verifier.allow_unauthenticated() };
+            let unusable = |error: rustls::server::VerifierBuilderError| {
+                FileError::new(&auth.ca, FileProblem::UnusableRoot(error.to_string()))
+            };
+            builder.with_client_cert_verifier(verifier.build().map_err(unusable)?)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(Names::of(identities)));
+    config.alpn_protocols.clone_from(&options.alpn);
+    config.ticketer = tickets;
+    // Tickets hold the state of sessions: nothing is kept here, and every worker can resume.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    // Clients use one at a time and get a new one with each connection.
+    config.send_tls13_tickets = 1;
+    Ok((Current { config: Arc::new(config), until: Some(until) }, notices))
+}
