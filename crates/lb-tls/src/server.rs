@@ -171,6 +171,8 @@ fn build(
     config.ticketer = tickets;
     // Tickets hold the state of sessions: nothing is kept here, and every worker can resume.
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    // Ours is the order, as `ciphers` has it.
+    config.ignore_client_order = true;
     // Clients use one at a time and get a new one with each connection.
     config.send_tls13_tickets = 1;
     Ok((Current { config: Arc::new(config), until: Some(until) }, notices))
