@@ -274,18 +274,29 @@ impl HealthMonitor {
             return;
         }
         match (counted, failure) {
-            (Counted::Streak(streak), Some(kind)) => {
-                let spare = self.has_spare(&state, position);
-                self.update(&mut state, position, |vitals| vitals.failed(streak, kind, spare, now));
+            (Counted::Streak(streak), Some(kind)) => self.count(&mut state, position, streak, kind, now),
+            // What was under way when the backend was taken out says nothing new.
+            (Counted::Held, Some(kind)) => {
+                if let Some(streak) = state.vitals.get_mut(position).and_then(Vitals::count_failure) {
+                    self.count(&mut state, position, streak, kind, now);
+                }
             }
             (Counted::Held, None) => {
-                self.update(&mut state, position, Vitals::succeeded_late);
+                let deserted = self.is_deserted(&state);
+                self.update(&mut state, position, |vitals| vitals.succeeded_held(deserted, now));
             }
-            // What was under way when the backend was taken out says nothing new.
-            (Counted::Held, Some(_)) | (Counted::Streak(_), None) => {}
+            (Counted::Streak(_), None) => {}
         }
         drop(state);
         self.call();
+    }
+
+    /// The `streak`th request in a row has failed.
+    fn count(&self, state: &mut State, position: usize, streak: u64, kind: FailureKind, now: Instant) {
+        if self.watched.get(position).is_some_and(|watched| watched.config.may_change_at(streak)) {
+            let spare = self.has_spare(state, position);
+            self.update(state, position, |vitals| vitals.failed(streak, kind, spare, now));
+        }
     }
 
     /// The one place where a backend's state changes: keeps its streak, the events and the mark in step with it.

@@ -28,6 +28,8 @@ pub(crate) struct Standing {
     pub(crate) probes_good: bool,
     /// It is kept out for what its requests met.
     pub(crate) ejected: bool,
+    /// It would be, but could not be spared.
+    pub(crate) failing: bool,
     pub(crate) circuit: Circuit,
 }
 
@@ -68,7 +70,7 @@ impl Standing {
 
     /// Whether others can be spared for it.
     pub(crate) fn is_dependable(self) -> bool {
-        self.is_healthy() && self.circuit == Circuit::Closed
+        self.is_healthy() && !self.failing && self.circuit == Circuit::Closed
     }
 
     /// Whether its circuit lets anything pass.
@@ -83,7 +85,7 @@ impl Standing {
 
     /// Whether its requests need the lock.
     pub(crate) fn is_held(self) -> bool {
-        self.ejected || self.circuit != Circuit::Closed
+        self.ejected || self.failing || self.circuit != Circuit::Closed
     }
 }
 
@@ -108,6 +110,7 @@ impl Vitals {
         Standing {
             probes_good: self.probe.as_ref().is_none_or(Thresholds::is_healthy),
             ejected: self.ejected_until().is_some(),
+            failing: self.ejection.as_ref().is_some_and(Ejection::is_failing),
             circuit: self.breaker.as_ref().map_or(Circuit::Closed, Breaker::circuit),
         }
     }
@@ -166,9 +169,23 @@ impl Vitals {
         self.note(before, now);
     }
 
-    /// A request that was admitted before the backend was taken out has been served after all.
-    pub(crate) fn succeeded_late(&mut self) {
+    /// A request has failed while reports come here; its number in the row, where that may still change something.
+    pub(crate) fn count_failure(&mut self) -> Option<u64> {
+        self.standing().failing.then(|| {
+            self.streak += 1;
+            self.streak
+        })
+    }
+
+    /// A request has been served while reports come here: one that was admitted before the backend was taken out, or that it
+    /// got all the same because every one is out (`deserted`).
+    pub(crate) fn succeeded_held(&mut self, deserted: bool, now: Instant) {
+        let before = self.standing();
         self.streak = 0;
+        if let Some(ejection) = &mut self.ejection {
+            ejection.succeeded(deserted && self.breaker.is_none());
+        }
+        self.note(before, now);
     }
 
     /// A probe has ended, for this reason where it was bad.

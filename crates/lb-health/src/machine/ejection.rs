@@ -14,13 +14,15 @@ use crate::machine::later;
 pub(crate) struct Ejection {
     config: PassiveConfig,
     until: Option<Instant>,
+    /// It would be out, but could not be spared.
+    failing: bool,
     /// Good probes in a row since the last bad one, where there was one.
     good_since_bad: Option<u32>,
 }
 
 impl Ejection {
     pub(crate) fn new(config: PassiveConfig) -> Self {
-        Self { config, until: None, good_since_bad: None }
+        Self { config, until: None, failing: false, good_since_bad: None }
     }
 
     /// When it comes back, while it is out.
@@ -28,11 +30,26 @@ impl Ejection {
         self.until
     }
 
+    /// Whether it has failed as often as ejects, and stays only for want of another.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing
+    }
+
     /// The `streak`th request in a row has failed. `spare` says that another backend can take what this one would get: without
-    /// one it stays.
+    /// one it stays, and is known to be failing.
     pub(crate) fn failed(&mut self, streak: u64, spare: bool, now: Instant) {
-        if self.until.is_none() && spare && self.config.ejects_at(streak) {
-            self.until = Some(later(now, self.config.ejection_time));
+        if self.until.is_none() && self.config.ejects_at(streak) {
+            self.until = spare.then(|| later(now, self.config.ejection_time));
+            self.failing = !spare;
+        }
+    }
+
+    /// A request was served while it was out or failing. `deserted` says that it gets requests though it is out, for want of
+    /// any other: then this one tells that it works again.
+    pub(crate) fn succeeded(&mut self, deserted: bool) {
+        self.failing = false;
+        if deserted {
+            self.until = None;
         }
     }
 
@@ -52,6 +69,7 @@ impl Ejection {
     /// Ends it before its time.
     pub(crate) fn lift(&mut self) {
         self.until = None;
+        self.failing = false;
     }
 
     /// Time has passed.
@@ -128,8 +146,22 @@ mod tests {
         let mut ejection = Ejection::new(PassiveConfig::default());
         ejection.failed(5, false, now);
         ejection.failed(6, true, now);
-        assert_eq!(ejection.until(), None);
+        assert_eq!((ejection.until(), ejection.is_failing()), (None, true));
         ejection.failed(10, true, now);
+        assert_eq!((ejection.until(), ejection.is_failing()), (Some(now + OUT), false));
+    }
+
+    #[test]
+    fn a_request_that_is_served_ends_it_only_where_it_was_asked_for_want_of_another() {
+        let now = Instant::now();
+        let mut ejection = Ejection::new(PassiveConfig::default());
+        ejection.failed(5, true, now);
+        ejection.succeeded(false);
         assert_eq!(ejection.until(), Some(now + OUT));
+        ejection.succeeded(true);
+        assert_eq!(ejection.until(), None);
+        ejection.failed(5, false, now);
+        ejection.succeeded(false);
+        assert!(!ejection.is_failing());
     }
 }

@@ -50,14 +50,20 @@ impl HealthMonitor {
 
     fn apply(&self, state: &State) {
         let panics = self.panics(state);
-        let mut serving = self.members(state).filter(|(backend, _)| takes_requests(backend));
-        let deserted = !serving.any(|(_, vitals)| vitals.standing().is_dependable());
+        let deserted = self.is_deserted(state);
         for (backend, vitals) in self.members(state) {
             let standing = vitals.standing();
-            // One that was ejected while there was a spare is better than nobody once that is gone too.
+            // One that was ejected while there was a spare is better than nobody, and no worse than one that only stays because
+            // it is the last, once that fails too.
             let needed = deserted && standing.is_merely_ejected() && !vitals.has_breaker();
             backend.set_healthy(standing.in_rotation() || needed || panics && standing.is_conducting());
         }
+    }
+
+    /// Whether no backend is left that can be relied upon.
+    pub(super) fn is_deserted(&self, state: &State) -> bool {
+        let mut serving = self.members(state).filter(|(backend, _)| takes_requests(backend));
+        !serving.any(|(_, vitals)| vitals.standing().is_dependable())
     }
 
     /// Whether so few backends work that all are used. Each priority group is looked at by itself: primaries that are all down

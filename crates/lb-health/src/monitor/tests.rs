@@ -114,7 +114,6 @@ fn the_last_eligible_backend_is_never_ejected() {
     for position in 0..3 {
         fail(&monitor, position, 1000, now);
     }
-    assert_eq!(monitor.balancer().eligible(), 1);
     assert_eq!(state(&monitor, 2).0, HealthState::Healthy);
     // When others are back it can be spared.
     monitor.tick(now + EJECTION);
@@ -156,6 +155,50 @@ fn an_ejected_backend_serves_after_all_once_its_spare_is_gone() {
     backends[1].set_draining(false);
     monitor.refresh();
     assert_eq!((backends[0].is_healthy(), monitor.balancer().eligible()), (false, 1));
+}
+
+#[test]
+fn once_the_last_backend_fails_too_the_ejected_ones_are_asked_again() {
+    let now = Instant::now();
+    let backends = backends(3);
+    let monitor = watch(&backends, &HealthConfig::default());
+    let kept = listen(&monitor);
+    let used = || {
+        monitor.settle(now);
+        [0, 1, 2].map(|position: usize| backends[position].is_healthy())
+    };
+    fail(&monitor, 0, 5, now);
+    fail(&monitor, 1, 5, now);
+    fail(&monitor, 2, 4, now);
+    assert_eq!(used(), [false, false, true]);
+    fail(&monitor, 2, 1, now);
+    assert_eq!(used(), [true; 3]);
+    // That goes on, and says nothing, as long as all fail.
+    (0..3).for_each(|position| fail(&monitor, position, 1000, now));
+    assert_eq!(used(), [true; 3]);
+    assert_eq!(kept.0.lock().unwrap().len(), 2);
+
+    // Who answers is back; the last one is a backend like any other then.
+    monitor.succeeded(1, now);
+    assert_eq!(used(), [false, true, true]);
+    fail(&monitor, 2, 5, now);
+    assert_eq!(used(), [false, true, false]);
+    assert_eq!(monitor.next_tick(), Some(now + EJECTION));
+}
+
+#[test]
+fn a_last_backend_that_works_again_leaves_the_ejected_ones_out() {
+    let now = Instant::now();
+    let backends = backends(2);
+    let monitor = watch(&backends, &HealthConfig::default());
+    fail(&monitor, 0, 5, now);
+    fail(&monitor, 1, 5, now);
+    assert_eq!(monitor.balancer().eligible(), 2);
+    monitor.succeeded(1, now);
+    assert_eq!((backends[0].is_healthy(), monitor.balancer().eligible()), (false, 1));
+    // Its row has begun anew.
+    fail(&monitor, 1, 4, now);
+    assert_eq!(monitor.balancer().eligible(), 1);
 }
 
 #[test]
@@ -381,8 +424,9 @@ fn a_new_configuration_goes_on_where_the_old_one_stood() {
     old.tick(now + EJECTION);
     assert_eq!(state(&new, 2).0, HealthState::Ejected);
     old.failed(2, FailureKind::Connect, now);
-    assert_eq!(new.streaks[0].count(), 5);
+    assert!(new.lock().vitals[0].standing().failing);
     old.succeeded(2, now);
+    assert!(!new.lock().vitals[0].standing().failing);
     assert_eq!(new.streaks[0].count(), 0);
     assert!(old.admit(0, now).is_some());
     // And one generation further.

@@ -31,6 +31,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Model {
     row: u64,
     ejected: Option<u64>,
+    /// Would be ejected, were there another.
+    failing: bool,
     probes: Vec<bool>,
     down: bool,
 }
@@ -38,6 +40,10 @@ struct Model {
 impl Model {
     fn healthy(&self) -> bool {
         !self.down && self.ejected.is_none()
+    }
+
+    fn dependable(&self) -> bool {
+        self.healthy() && !self.failing
     }
 }
 
@@ -54,16 +60,20 @@ proptest! {
             match step {
                 Step::Good(at) => {
                     monitor.succeeded(at, now);
-                    models[at].row = 0;
+                    let deserted = !models.iter().any(Model::dependable);
+                    let model = &mut models[at];
+                    (model.row, model.failing) = (0, false);
+                    model.ejected = model.ejected.filter(|_| !deserted);
                 }
                 Step::Bad(at) => {
                     monitor.failed(at, FailureKind::Reset, now);
-                    let spare = models.iter().enumerate().any(|(other, model)| other != at && model.healthy());
+                    let spare = models.iter().enumerate().any(|(other, model)| other != at && model.dependable());
                     let model = &mut models[at];
                     if model.ejected.is_none() {
                         model.row += 1;
-                        if spare && model.row % 5 == 0 {
-                            model.ejected = Some(clock + 30);
+                        if model.row % 5 == 0 {
+                            model.ejected = spare.then_some(clock + 30);
+                            model.failing = !spare;
                         }
                     }
                 }
@@ -74,7 +84,7 @@ proptest! {
                     let ends_with = |run: &[bool]| model.probes.ends_with(run);
                     model.down = if model.down { !ends_with(&[true; 2]) } else { ends_with(&[false; 3]) };
                     if ends_with(&[false, true, true]) {
-                        model.ejected = None;
+                        (model.ejected, model.failing) = (None, false);
                     }
                 }
                 Step::Wait(seconds) => {
@@ -86,7 +96,7 @@ proptest! {
                 }
             }
             monitor.settle(now);
-            let deserted = !models.iter().any(Model::healthy);
+            let deserted = !models.iter().any(Model::dependable);
             let used: Vec<bool> = models.iter().map(|model| model.healthy() || deserted && !model.down).collect();
             prop_assert_eq!(&used, &backends.iter().map(|backend| backend.is_healthy()).collect::<Vec<_>>());
             prop_assert_eq!(monitor.balancer().eligible(), used.iter().filter(|used| **used).count());
