@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use lb_testkit::{Backend, Gateway, PATIENCE, eventually};
+use lb_testkit::{Backend, Gateway, Jammed, PATIENCE, eventually};
 
 use crate::support::{STATUS_LISTENER, backend_status, gateway, rule, tally};
 
@@ -111,6 +111,24 @@ fn an_attempt_that_hears_nothing_is_broken_off_and_made_elsewhere() {
     assert_eq!(backend_status(&gateway, "r", &silent.url())["state"], "ejected");
     for backend in [&silent, &good] {
         assert_eq!(backend_status(&gateway, "r", &backend.url())["active_connections"], 0);
+    }
+}
+
+/// A stopped process whose queue of connections is full: connecting to it neither succeeds nor fails.
+#[test]
+fn an_attempts_deadline_holds_for_its_connection_too_and_for_any_method() {
+    let (jammed, good) = (Jammed::new(), Backend::echo("good"));
+    for hedge in ["", "hedge = { after = \"30s\" }"] {
+        let gateway = gateway(&format!(
+            "connect_timeout = \"60s\"\n[[rules]]\n{STAYS}{hedge}\ntimeout = \"4s\"\n\
+             retries = {{ attempt_timeout = \"200ms\" }}\nbackends = [\"{}\", \"{}\"]\n",
+            jammed.url(),
+            good.url()
+        ));
+        for method in ["GET", "POST", "PUT", "POST"] {
+            let response = gateway.fetch(method, "/", &[("Content-Length", "0")]);
+            assert_eq!((response.status, response.backend().as_str()), (200, "good"), "{method}");
+        }
     }
 }
 

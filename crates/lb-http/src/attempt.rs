@@ -102,7 +102,10 @@ pub(crate) struct Limits {
     deadline: Instant,
     /// To the response head, once the request has gone.
     response_head: Duration,
-    /// Whether that is the attempt's own, shorter than what is left of the whole.
+    /// The attempt's own end, from its first step on: all of it where the request may be sent again, and until there is a
+    /// connection for any.
+    until: Option<Instant>,
+    /// Whether `until` still holds with the request sent.
     is_own: bool,
 }
 
@@ -112,20 +115,29 @@ impl Limits {
         // The deadline starts anew with an upload's end, and so for one that is sent again.
         let began = if outgoing.upload.bytes() == 0 { ticket.started() } else { Instant::now() };
         let deadline = later(began, response_head);
-        let own = rule.retries.attempt_timeout.filter(|_| {
-            rule.retries.attempts > 0
-                && outgoing.asked.method.is_idempotent()
-                && outgoing.upload.is_repeatable()
-        });
-        match own.filter(|own| later(Instant::now(), *own) < deadline) {
-            Some(own) => Self { deadline, response_head: own, is_own: true },
-            None => Self { deadline, response_head, is_own: false },
-        }
+        let own = rule.retries.attempt_timeout.filter(|_| rule.retries.attempts > 0);
+        let until = own.map(|own| later(Instant::now(), own)).filter(|until| *until < deadline);
+        let may_repeat = outgoing.asked.method.is_idempotent() && outgoing.upload.is_repeatable();
+        Self { deadline, response_head, until, is_own: until.is_some() && may_repeat }
     }
 
     /// How long the response head may take from now on.
     pub(crate) fn left(&self, now: Instant) -> Duration {
-        self.deadline.saturating_duration_since(now).min(self.response_head)
+        self.deadline.saturating_duration_since(now).min(self.response_head(now))
+    }
+
+    /// The same for one that follows an upload, whose end begins the deadline anew.
+    fn response_head(&self, now: Instant) -> Duration {
+        match self.until.filter(|_| self.is_own) {
+            Some(until) => until.saturating_duration_since(now).min(self.response_head),
+            None => self.response_head,
+        }
+    }
+
+    /// When a connection that is begun now must be there.
+    fn connected_by(&self, now: Instant, connect: Duration) -> Instant {
+        let until = later(now, connect).min(self.deadline);
+        self.until.map_or(until, |own| own.min(until))
     }
 
     /// What it means that time is up, or the client gone.
@@ -157,7 +169,7 @@ pub(crate) async fn attempt(
     loop {
         let mut connection = match pooled.take() {
             Some(connection) => connection,
-            None => connect(&client, rule, target, limits.deadline)
+            None => connect(&client, rule, target, &limits)
                 .await
                 .map_err(|rejected| Failed { rejected, cause: Some(Cause::Connect) })?,
         };
@@ -175,7 +187,7 @@ pub(crate) async fn attempt(
             takes_interim: outgoing.version >= Version::HTTP_11,
             idle: rule.timeouts.idle,
             pace: rule.timeouts.min_rate.map(|rate| Pace::upload(rate, rule.timeouts.idle, sent_at)),
-            response_head: limits.response_head,
+            response_head: limits.response_head(sent_at),
         };
         match sending.run().await {
             Sent::Answered(head) => {
@@ -235,15 +247,15 @@ pub(crate) fn set_host(rule: &Rule, target: &Target, asked: &Asked, headers: &mu
 /// Room for a usual head, so that it is written without growing.
 const HEAD_ESTIMATE: usize = 1 << 10;
 
-/// Opens a connection within `connect_timeout` and the request's own deadline.
+/// Opens a connection within `connect_timeout` and the deadlines of the attempt. A stopped backend whose queue of connections is
+/// full does not even refuse: the kernel drops what asks for one.
 async fn connect(
     client: &Client,
     rule: &Rule,
     target: &Target,
-    deadline: Instant,
+    limits: &Limits,
 ) -> Result<Connection, Reject> {
-    let until = later(Instant::now(), rule.timeouts.connect);
-    client.watch.begin_until(Phase::Connect, until.min(deadline));
+    client.watch.begin_until(Phase::Connect, limits.connected_by(Instant::now(), rule.timeouts.connect));
     let addresses = target.endpoint.addresses();
     match within_deadline(&client.watch, Connection::open(&target.url, &addresses, target.tls.as_deref()))
         .await

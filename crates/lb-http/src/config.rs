@@ -223,7 +223,8 @@ pub struct RetryConfig {
     pub on: RetryOn,
     /// Extra requests as a share of all, over the upstream and the process.
     pub budget: f64,
-    /// Until the response head, for one attempt of a request that may be tried again; then it is broken off.
+    /// Until the response head, its connection included, for one attempt of a request that may be tried again; then it is broken
+    /// off. For any other until the connection.
     pub attempt_timeout: Option<Duration>,
     /// The largest request body that is kept until an answer has come, so that it can be sent again.
     pub replay_body: usize,

@@ -22,8 +22,8 @@ pub(crate) enum ConnectError {
         /// The backend's URL.
         backend: Arc<str>,
     },
-    /// No address accepted within `connect_timeout`.
-    #[error("backend {backend}: no connection within connect_timeout")]
+    /// No address accepted within `connect_timeout`, or what was left of the attempt's own deadline.
+    #[error("backend {backend}: no connection within connect_timeout or attempt_timeout")]
     Timeout {
         /// The backend's URL.
         backend: Arc<str>,

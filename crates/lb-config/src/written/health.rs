@@ -45,7 +45,7 @@ pub(crate) struct Retries {
     pub(crate) on: Option<At<List<String>>>,
     /// Extra requests as a share of all.
     pub(crate) budget: Option<At<f64>>,
-    /// Until the response head, for one attempt of a request that may be tried again.
+    /// Until the response head, for one attempt of a request that may be tried again; until the connection for any.
     pub(crate) attempt_timeout: Option<At<Time>>,
     /// The largest request body that is kept to be sent again.
     pub(crate) replay_body: Option<At<Size>>,
