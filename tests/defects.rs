@@ -42,6 +42,10 @@ const HOMES: &[(&str, &str)] = &[
         "failure::a_backend_that_does_not_accept_is_passed_over",
     ),
     ("events are held back until their stream ends", "limits::an_event_arrives_while_its_stream_is_open"),
+    (
+        "WebSocket fails, and its backend is called unhealthy for it",
+        "upgrades::a_websocket_library_is_content",
+    ),
     ("the deadline to the answer's head cuts streams", "limits::a_stream_outlives_the_deadline_to_its_head"),
     (
         "a rule's deadline longer than the global one never works",

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use lb_testkit::{Backend, Gateway, PATIENCE};
 use serde_json::Value;
 
-use crate::support::{cli, gateway, rule};
+use crate::support::{cli, gateway, python, rule};
 
 /// A dump of real traffic in `traffic_dumps`, in several files, written to its end: 30 times 200 from two backends, 5
 /// times 404 and 5 times 502, of two clients' programs.
@@ -233,28 +233,6 @@ fn the_archive_has_what_its_format_asks_for() {
     assert_eq!(entries[0]["request"]["queryString"][0], serde_json::json!({"name": "x", "value": "1"}));
 }
 
-/// Python with haralyzer, in an environment of its own beside the build.
-fn python() -> std::path::PathBuf {
-    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-    let python = environment.join("bin/python");
-    let has_it = || {
-        Command::new(&python)
-            .args(["-c", "import haralyzer"])
-            .output()
-            .is_ok_and(|output| output.status.success())
-    };
-    if !has_it() {
-        let environment = environment.display();
-        bash(
-            Path::new("/"),
-            &format!(
-                "python3 -m venv '{environment}' && '{environment}/bin/pip' install --quiet haralyzer==2.4.0"
-            ),
-        );
-    }
-    python
-}
-
 #[test]
 fn haralyzer_reads_the_archive() {
     let dump = Dump::new();
@@ -273,7 +251,8 @@ print(json.dumps({
     'times': all(entry.time >= 0 and entry.startTime.year > 2000 for entry in entries),
 }))
 ";
-    let output = Command::new(python()).arg("-c").arg(script).arg(&archive).output().unwrap();
+    let output =
+        Command::new(python("haralyzer==2.4.0")).arg("-c").arg(script).arg(&archive).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let read: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&read["version"], &read["creator"]), (&"1.2".into(), &"gatewayd".into()));

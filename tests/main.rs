@@ -49,3 +49,4 @@ mod tls;
 mod tls_backends;
 mod tls_files;
 mod tracing;
+mod upgrades;

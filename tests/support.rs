@@ -1,7 +1,8 @@
 //! What the areas share: the program under test, short configurations, tallies.
 
 use std::collections::BTreeMap;
-use std::process::Output;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use lb_testkit::{Backend, Gateway, Launch, Response};
 use serde_json::Value;
@@ -21,6 +22,24 @@ pub(crate) fn gateway(config: &str) -> Gateway {
 #[track_caller]
 pub(crate) fn cli(arguments: &[&str]) -> Output {
     launch().args(arguments).run()
+}
+
+/// Python with this package (`NAME==VERSION`) from PyPI, in an environment of its own beside the build.
+#[track_caller]
+pub(crate) fn python(package: &str) -> PathBuf {
+    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("python-{package}"));
+    let program = environment.join("bin/python");
+    let ready = environment.join("ready");
+    if !ready.exists() {
+        let run = |command: &mut Command| {
+            let output = command.output().expect("python3 is installed");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        };
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
+        run(Command::new(&program).args(["-m", "pip", "install", "--quiet", package]));
+        std::fs::write(&ready, "").unwrap();
+    }
+    program
 }
 
 /// One rule in TOML: its own lines, then its backends.

@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let Some((how, data)) = data.split_first() else { return };
     let method = [Method::GET, Method::HEAD, Method::CONNECT, Method::POST][usize::from(how & 3)].clone();
-    let asked = Asked { method: &method, upgrade: how & 4 != 0 };
+    let asked = Asked { method: &method, upgrade: (how & 4 != 0).then_some(&lb_h1::Upgrade::WebSocket) };
     let limits = HeadLimits::default();
     let whole = parse_response(&mut BytesMut::from(data), &limits, asked, &mut ParseState::default());
     assert_eq!(format!("{whole:?}"), format!("{:?}", byte_by_byte(data, &limits, asked)));

@@ -52,7 +52,7 @@ fn read_request(buf: &mut BytesMut, state: &mut ParseState, bytes: &[u8]) -> Req
 
 fn read_response(buf: &mut BytesMut, state: &mut ParseState, bytes: &[u8]) -> ResponseHead {
     buf.extend_from_slice(bytes);
-    let asked = Asked { method: &Method::GET, upgrade: false };
+    let asked = Asked { method: &Method::GET, upgrade: None };
     parse_response(buf, &HeadLimits::default(), asked, state).unwrap().unwrap()
 }
 

@@ -89,6 +89,12 @@ impl Upgrade {
         }
     }
 
+    /// Whether `answer` is one of the protocols that this asks for. Versions are part of a protocol's name.
+    pub fn offers(&self, answer: &Self) -> bool {
+        *self != Self::H2c
+            && list(self.protocol()).any(|offered| offered.eq_ignore_ascii_case(answer.protocol()))
+    }
+
     /// The protocol as it is written in an Upgrade field.
     pub fn protocol(&self) -> &[u8] {
         match self {

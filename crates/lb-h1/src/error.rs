@@ -271,8 +271,9 @@ pub enum ResponseError {
         /// The limit in force.
         limit: usize,
     },
-    /// 101 although no upgrade was asked for (RFC 9110 section 15.2.2).
-    #[error("the backend switched protocols without being asked to")]
+    /// 101 although no upgrade was asked for, or not to that protocol, or without saying to which (RFC 9110 sections 7.8
+    /// and 15.2.2).
+    #[error("the backend switched to a protocol that it was not asked for")]
     UnaskedUpgrade,
 }
 

@@ -18,8 +18,8 @@ use crate::scan::{ParseState, Scanned, keep, line_before, offset};
 pub struct Asked<'a> {
     /// The method that the backend was sent.
     pub method: &'a Method,
-    /// Whether the backend was sent an Upgrade. Without one, 101 is refused.
-    pub upgrade: bool,
+    /// The Upgrade that the backend was sent. Without one, 101 is refused, and so is one to another protocol.
+    pub upgrade: Option<&'a Upgrade>,
 }
 
 /// A response head that can be passed on.
@@ -94,7 +94,7 @@ impl ResponseHead {
 /// use lb_h1::{Asked, HeadLimits, ParseState, ResponseFraming, parse_response};
 ///
 /// let mut buf = BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-/// let asked = Asked { method: &Method::GET, upgrade: false };
+/// let asked = Asked { method: &Method::GET, upgrade: None };
 /// let head = parse_response(&mut buf, &HeadLimits::default(), asked, &mut ParseState::default())?
 ///     .expect("complete");
 /// assert_eq!((head.status.as_u16(), head.framing), (200, ResponseFraming::Length(2)));
@@ -182,7 +182,6 @@ struct ResponseSink {
     framing: FramingFields,
     connection: ConnectionOptions,
     hop_by_hop: HopByHop,
-    has_upgrade: bool,
     underscore_names: bool,
 }
 
@@ -203,12 +202,11 @@ impl FieldSink for ResponseSink {
         };
         self.hop_by_hop.present |= known.is_hop_by_hop();
         match known.kind {
-            Kind::Plain | Kind::Date | Kind::Host | Kind::Expect => {}
+            Kind::Plain | Kind::Date | Kind::Host | Kind::Expect | Kind::Upgrade => {}
             Kind::ContentLength => self.framing.content_length(value, Repeated::Accept)?,
             Kind::TransferEncoding => self.framing.transfer_encoding(value)?,
             Kind::Connection => self.connection.read(value),
             Kind::Te => self.hop_by_hop.te_trailers |= asks_for_trailers(value),
-            Kind::Upgrade => self.has_upgrade = true,
         }
         Ok(true)
     }
@@ -224,17 +222,14 @@ impl ResponseSink {
     ) -> Result<ResponseHead, ResponseError> {
         let StatusLine { version, status, reason: (reason_start, reason_end) } = line;
         let declared = self.framing.judge(version)?;
-        if status == StatusCode::SWITCHING_PROTOCOLS && !asked.upgrade {
-            return Err(ResponseError::UnaskedUpgrade);
-        }
+
         if self.connection.names_fields {
             remove_named_fields(&mut headers)?;
         }
         let framing = body_framing(status, asked.method, declared);
-        let upgrade = if framing == ResponseFraming::Tunnel && self.has_upgrade {
-            headers.get(&UPGRADE).and_then(Upgrade::read)
-        } else {
-            None
+        let upgrade = match status {
+            StatusCode::SWITCHING_PROTOCOLS => Some(switched(asked, headers.get(&UPGRADE))?),
+            _ => None,
         };
         Ok(ResponseHead {
             keep_alive: !self.connection.close
@@ -251,6 +246,14 @@ impl ResponseSink {
             upgrade,
         })
     }
+}
+
+/// The protocol that a backend switches to: one of those that it was asked for (RFC 9110 section 7.8).
+#[cold]
+fn switched(asked: Asked<'_>, said: Option<&[u8]>) -> Result<Upgrade, ResponseError> {
+    let said = said.and_then(Upgrade::read);
+    said.filter(|said| asked.upgrade.is_some_and(|asked| asked.offers(said)))
+        .ok_or(ResponseError::UnaskedUpgrade)
 }
 
 /// RFC 9112 section 6.3, in its order.

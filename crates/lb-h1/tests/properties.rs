@@ -125,7 +125,7 @@ proptest! {
         upgrade in any::<bool>(),
     ) {
         let bytes = [start.as_bytes(), &fields].concat();
-        let asked = Asked { method: &method, upgrade };
+        let asked = Asked { method: &method, upgrade: upgrade.then_some(&lb_h1::Upgrade::WebSocket) };
         let _ = crate::support::response(&bytes, asked);
     }
 
@@ -177,7 +177,7 @@ proptest! {
         let mut buf = BytesMut::new();
         encode_response_head(&mut buf, line, &headers, framing.into(), ConnectionHeader::Implied, None).unwrap();
 
-        let asked = Asked { method: &Method::GET, upgrade: false };
+        let asked = Asked { method: &Method::GET, upgrade: None };
         let head = parse_response(&mut buf, &HeadLimits::default(), asked, &mut ParseState::default()).unwrap().unwrap();
         prop_assert_eq!(head.status.as_u16(), status);
         prop_assert_eq!(head.reason().unwrap_or_default(), reason.as_bytes());

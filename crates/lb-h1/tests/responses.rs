@@ -5,7 +5,7 @@ use lb_h1::{Asked, BodyFraming, ResponseFraming, Upgrade};
 
 use crate::support::{lines, name, response};
 
-const GET: Asked<'_> = Asked { method: &Method::GET, upgrade: false };
+const GET: Asked<'_> = Asked { method: &Method::GET, upgrade: None };
 
 /// `STATUS reason framing`, with `close` where the connection is not kept, or the error's name.
 fn verdict(bytes: &str, asked: Asked<'_>) -> String {
@@ -112,8 +112,8 @@ fn framing_that_could_be_read_in_two_ways_is_refused() {
 
 #[test]
 fn some_statuses_and_methods_have_no_body_whatever_the_fields_say() {
-    let head = Asked { method: &Method::HEAD, upgrade: false };
-    let connect = Asked { method: &Method::CONNECT, upgrade: false };
+    let head = Asked { method: &Method::HEAD, upgrade: None };
+    let connect = Asked { method: &Method::CONNECT, upgrade: None };
     for (bytes, asked, framing, declared, keep_alive) in [
         ("200 OK\r\nContent-Length: 5\r\n", head, ResponseFraming::None, BodyFraming::Length(5), true),
         ("200 OK\r\nTransfer-Encoding: chunked\r\n", head, ResponseFraming::None, BodyFraming::Chunked, true),
@@ -173,12 +173,25 @@ fn some_statuses_and_methods_have_no_body_whatever_the_fields_say() {
 fn protocols_are_switched_only_when_that_was_asked_for() {
     let bytes = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     assert_eq!(verdict(bytes, GET), "UnaskedUpgrade");
-    let asked = Asked { method: &Method::GET, upgrade: true };
+    let asked = Asked { method: &Method::GET, upgrade: Some(&Upgrade::WebSocket) };
     let head = response(bytes.as_bytes(), asked).unwrap().unwrap();
     assert_eq!(head.status, StatusCode::SWITCHING_PROTOCOLS);
     assert_eq!((head.framing, head.upgrade.clone()), (ResponseFraming::Tunnel, Some(Upgrade::WebSocket)));
     assert!(!head.is_interim() && !head.keep_alive);
     assert_eq!(verdict("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", asked), "200 OK Length(2)");
+    // To one of those that were offered, whatever the letter case, and to no other.
+    let list = Upgrade::Other("HTTP/3.0, IRC/6.9".parse().unwrap());
+    for (offered, answer, verdict_) in [
+        (&list, "Upgrade: irc/6.9\r\n", "101 Switching Protocols Tunnel close"),
+        (&list, "Upgrade: websocket\r\n", "UnaskedUpgrade"),
+        (&list, "Upgrade: HTTP/3.0, IRC/6.9\r\n", "UnaskedUpgrade"),
+        (&list, "Upgrade: h2c\r\n", "UnaskedUpgrade"),
+        (&list, "", "UnaskedUpgrade"),
+        (&Upgrade::H2c, "Upgrade: h2c\r\n", "UnaskedUpgrade"),
+    ] {
+        let bytes = format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n{answer}\r\n");
+        assert_eq!(verdict(&bytes, Asked { upgrade: Some(offered), ..asked }), verdict_, "{answer:?}");
+    }
 }
 
 #[test]

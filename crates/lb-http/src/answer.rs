@@ -5,7 +5,8 @@ use std::time::Instant;
 use http::{Method, StatusCode, Version};
 use lb_dump::{Capture, Side};
 use lb_h1::{
-    ConnectionHeader, Fields, RequestHead, ResponseFraming, ResponseHead, ResponseLine, encode_response_head,
+    ConnectionHeader, Fields, RequestHead, ResponseFraming, ResponseHead, ResponseLine, Upgrade,
+    encode_response_head,
 };
 
 use crate::config::Timeouts;
@@ -26,12 +27,14 @@ pub(crate) struct Manner {
 
 /// How one answer goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct Plan<'a> {
     /// What the head announces.
     announced: ResponseFraming,
     /// Whether the body is written in chunks.
     pub(crate) is_chunked: bool,
     keep_alive: bool,
+    /// What the connection becomes.
+    upgrade: Option<&'a Upgrade>,
 }
 
 impl Manner {
@@ -47,29 +50,49 @@ impl Manner {
     }
 
     /// For a backend's answer. A body that has a length keeps it, unless a filter changes it.
-    pub(crate) fn plan(self, head: &ResponseHead, is_filtered: bool, must_close: bool) -> Plan {
+    pub(crate) fn plan(self, head: &ResponseHead, is_filtered: bool, must_close: bool) -> Plan<'static> {
         let keep_alive = self.keep_alive && !must_close;
         match head.framing {
-            ResponseFraming::None => Plan { announced: head.declared.into(), is_chunked: false, keep_alive },
-            ResponseFraming::Length(length) if !is_filtered => {
-                Plan { announced: ResponseFraming::Length(length), is_chunked: false, keep_alive }
+            ResponseFraming::None => {
+                Plan { announced: head.declared.into(), is_chunked: false, keep_alive, upgrade: None }
             }
+            ResponseFraming::Length(length) if !is_filtered => Plan {
+                announced: ResponseFraming::Length(length),
+                is_chunked: false,
+                keep_alive,
+                upgrade: None,
+            },
             _ if self.is_http_11 => {
-                Plan { announced: ResponseFraming::Chunked, is_chunked: true, keep_alive }
+                Plan { announced: ResponseFraming::Chunked, is_chunked: true, keep_alive, upgrade: None }
             }
             // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
-            _ => Plan { announced: ResponseFraming::UntilClose, is_chunked: false, keep_alive: false },
+            _ => Plan {
+                announced: ResponseFraming::UntilClose,
+                is_chunked: false,
+                keep_alive: false,
+                upgrade: None,
+            },
         }
     }
 
     /// For an answer of the gateway's own.
-    pub(crate) fn plan_own(self, length: usize, must_close: bool) -> Plan {
+    pub(crate) fn plan_own(self, length: usize, must_close: bool) -> Plan<'static> {
         let keep_alive = self.keep_alive && !must_close;
-        Plan { announced: ResponseFraming::Length(length as u64), is_chunked: false, keep_alive }
+        Plan {
+            announced: ResponseFraming::Length(length as u64),
+            is_chunked: false,
+            keep_alive,
+            upgrade: None,
+        }
     }
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
+    /// For a backend's 101: there is no body, and no next request.
+    pub(crate) fn switched(upgrade: Option<&'a Upgrade>) -> Self {
+        Self { announced: ResponseFraming::None, is_chunked: false, keep_alive: true, upgrade }
+    }
+
     /// What becomes of the connection once the answer has gone.
     pub(crate) fn next(&self, conversation: &Conversation, upload: &Upload) -> Next {
         if !upload.is_complete() {
@@ -92,16 +115,17 @@ pub(crate) fn write_head(
     conversation: &mut Conversation,
     (status, headers): (StatusCode, &Fields),
     reason: Option<&[u8]>,
-    plan: &Plan,
+    plan: &Plan<'_>,
     manner: Manner,
     now: Instant,
     dump: Option<&Capture>,
 ) {
     let start = conversation.outbox.len();
-    let connection = match plan.keep_alive {
-        false => ConnectionHeader::Close,
-        true if manner.is_http_11 => ConnectionHeader::Implied,
-        true => ConnectionHeader::KeepAlive,
+    let connection = match (plan.upgrade, plan.keep_alive) {
+        (Some(upgrade), _) => ConnectionHeader::Upgrade(upgrade),
+        (None, false) => ConnectionHeader::Close,
+        (None, true) if manner.is_http_11 => ConnectionHeader::Implied,
+        (None, true) => ConnectionHeader::KeepAlive,
     };
     let announced = match (plan.announced, manner.is_http_11) {
         // An answer to HEAD may announce chunks that will never come; not to HTTP/1.0, which has none.
@@ -124,7 +148,7 @@ pub(crate) async fn send_own(
     conversation: &mut Conversation,
     head: (StatusCode, &Fields),
     body: &[u8],
-    plan: &Plan,
+    plan: &Plan<'_>,
     manner: Manner,
     dump: Option<&Capture>,
 ) -> Result<(), Gone> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use http::header;
 use http::{HeaderValue, Version};
-use lb_h1::{ConnectionHeader, Fields, RequestLine, ResponseHead, encode_request_head};
+use lb_h1::{ConnectionHeader, Fields, RequestLine, ResponseHead, Upgrade, encode_request_head};
 
 use crate::client::Client;
 use crate::config::HostHeader;
@@ -46,6 +46,8 @@ pub(crate) struct Outgoing<'a> {
     /// The path after the rule's rewriting.
     pub(crate) path: &'a str,
     pub(crate) upload: &'a mut Upload,
+    /// What the client would make of its connection.
+    pub(crate) upgrade: Option<&'a Upgrade>,
     /// The client's version: 1.0 gets no interim responses.
     pub(crate) version: Version,
 }
@@ -184,6 +186,7 @@ pub(crate) async fn attempt(
             head,
             url: &target.url,
             method: &outgoing.asked.method,
+            upgrade: outgoing.upgrade,
             takes_interim: outgoing.version >= Version::HTTP_11,
             idle: rule.timeouts.idle,
             pace: rule.timeouts.min_rate.map(|rate| Pace::upload(rate, rule.timeouts.idle, sent_at)),
@@ -229,7 +232,8 @@ pub(crate) fn encode(rule: &Rule, target: &Target, outgoing: &mut Outgoing<'_>) 
         target: &target::forwarded(&outgoing.asked.uri, &target.base_path, outgoing.path),
         version: Version::HTTP_11,
     };
-    encode_request_head(&mut out, line, headers, outgoing.upload.framing(), ConnectionHeader::Implied)
+    let connection = outgoing.upgrade.map_or(ConnectionHeader::Implied, ConnectionHeader::Upgrade);
+    encode_request_head(&mut out, line, headers, outgoing.upload.framing(), connection)
         .map_err(|error| Reject::bad_request(format!("the request cannot be forwarded: {error}")))?;
     Ok(out)
 }

@@ -316,6 +316,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Between two pieces of a body, either way.
     pub idle: Duration,
+    /// How long nothing may move on a connection that was switched to another protocol, as WebSocket does.
+    pub tunnel: Duration,
     /// Bytes a second that a client moves of a body at least, while it is the client that is waited for.
     pub min_rate: Option<NonZeroU64>,
 }
@@ -326,6 +328,7 @@ impl Default for Timeouts {
             response_head: Duration::from_secs(30),
             connect: Duration::from_secs(3),
             idle: Duration::from_secs(60),
+            tunnel: Duration::from_secs(60 * 60),
             min_rate: None,
         }
     }

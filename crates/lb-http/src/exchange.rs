@@ -10,12 +10,12 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode, Uri};
 use lb_dump::Side;
-use lb_h1::{Fields, RequestHead, drop_underscore_names};
+use lb_h1::{Fields, RequestHead, Upgrade, drop_underscore_names};
 use lb_health::FailureKind;
 use lb_policy::{BodyFilter, ClientInfo, RequestParts, ResponseParts, Verdict};
 use lb_router::{RequestView, Routed};
 
-use crate::answer::{self, Manner};
+use crate::answer::{self, Manner, Plan};
 use crate::attempt::{Answer, Outgoing};
 use crate::body::Passage;
 use crate::config::{Redirect, Timeouts};
@@ -29,6 +29,7 @@ use crate::relay::{Relayed, relay};
 use crate::snapshot::{Rule, RulePolicy};
 use crate::target::{self, Asked, Matched, Target};
 use crate::ticket::Ticket;
+use crate::tunnel::tunnel;
 use crate::upload::Upload;
 use crate::watch::{Expired, Phase, within_deadline};
 
@@ -51,6 +52,9 @@ pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<Requ
     };
     let mut ticket = Ticket::open(&client, asked, &request.headers);
     match answer(&mut ticket, conversation, *request, &mut upload).await {
+        Ok(Outcome::Backend(answer)) if answer.head.upgrade.is_some() => {
+            Box::pin(switch(&mut ticket, conversation, manner, answer)).await
+        }
         Ok(Outcome::Backend(answer)) => pass_on(&mut ticket, conversation, manner, answer, &mut upload).await,
         // What is no backend's answer is boxed, so that an exchange with one needs no room for it.
         Ok(Outcome::Own(response)) => {
@@ -135,7 +139,10 @@ async fn answer(
 
     // Choose, attempt, perhaps again: until the response head is here.
     ticket.enter(rule)?;
-    let mut outgoing = Outgoing { asked: &asked, headers, path: &path, upload, version: request.version };
+    // With a body to come there is nothing to switch yet; and h2c would speak past every rule.
+    let upgrade = request.upgrade.as_ref().filter(|upgrade| **upgrade != Upgrade::H2c && upload.is_empty());
+    let mut outgoing =
+        Outgoing { asked: &asked, headers, path: &path, upload, upgrade, version: request.version };
     forward(ticket, rule, conversation, &mut outgoing).await.map(Outcome::Backend)
 }
 
@@ -259,6 +266,31 @@ async fn pass_on(
         }
         Relayed::ClientGone => Next::Break,
     }
+}
+
+/// A backend's consent to speak another protocol: passed on, and then whatever the two have to say.
+async fn switch(
+    ticket: &mut Ticket,
+    conversation: &mut Conversation,
+    manner: Manner,
+    mut answer: Answer,
+) -> Next {
+    let Answer { head, came_at, .. } = &mut answer;
+    head.headers.insert(&REQUEST_ID, ticket.request_id());
+    run_response_policies(ticket, head.status, &mut head.headers);
+    let plan = Plan::switched(head.upgrade.as_ref());
+    let line = (head.status, &head.headers);
+    answer::write_head(conversation, line, head.reason(), &plan, manner, *came_at, ticket.dump());
+    // The backend has done what health is judged by; what is said from now on is none of the gateway's business.
+    ticket.switched(*came_at);
+    let timeouts = ticket.timeouts();
+    let carried =
+        tunnel(conversation, &mut answer.connection.transport, (timeouts.tunnel, timeouts.idle)).await;
+    ticket.carried(carried.bytes_in, carried.bytes_out);
+    if carried.is_ended {
+        ticket.complete(Instant::now());
+    }
+    Next::Close
 }
 
 /// An answer of the gateway's own.

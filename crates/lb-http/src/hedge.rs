@@ -34,7 +34,7 @@ use crate::watch::Phase;
 /// How long the first backend is waited for; `None` where this request goes to one backend alone.
 pub(crate) fn patience(rule: &Rule, upstream: &Upstream, outgoing: &Outgoing<'_>) -> Option<Duration> {
     let after = rule.hedge?;
-    if !outgoing.asked.method.is_idempotent() || !outgoing.upload.is_empty() {
+    if !outgoing.asked.method.is_idempotent() || !outgoing.upload.is_empty() || outgoing.upgrade.is_some() {
         return None;
     }
     match after {
@@ -269,7 +269,7 @@ fn poll_head(
 ) -> Poll<Result<ResponseHead, SendError>> {
     let backend = || Arc::clone(&target.url);
     loop {
-        let asked = Asked { method, upgrade: false };
+        let asked = Asked { method, upgrade: None };
         match parse_response(&mut connection.transport.inbox, &response_limits(), asked, parse) {
             Ok(Some(head)) if head.is_interim() && *interim < MAX_INTERIM => {
                 *interim += 1;

@@ -44,6 +44,7 @@ mod target;
 mod ticket;
 mod tls;
 mod transport;
+mod tunnel;
 mod upload;
 mod upstream;
 mod watch;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use http::{Method, Version};
 use lb_h1::{
-    Asked, ConnectionHeader, HeadLimits, ParseState, ResponseFraming, ResponseHead, ResponseLine,
+    Asked, ConnectionHeader, HeadLimits, ParseState, ResponseFraming, ResponseHead, ResponseLine, Upgrade,
     encode_response_head, parse_response,
 };
 
@@ -34,6 +34,8 @@ pub(crate) struct Sending<'a> {
     pub(crate) head: BytesMut,
     pub(crate) url: &'a Arc<str>,
     pub(crate) method: &'a Method,
+    /// What the connection is to become.
+    pub(crate) upgrade: Option<&'a Upgrade>,
     /// Whether the client can be sent 103.
     pub(crate) takes_interim: bool,
     pub(crate) idle: Duration,
@@ -104,7 +106,7 @@ impl Sending<'_> {
 
     fn poll_answer(&mut self, cx: &mut Context<'_>, parse: &mut ParseState, interim: &mut u32) -> Poll<Sent> {
         loop {
-            let asked = Asked { method: self.method, upgrade: false };
+            let asked = Asked { method: self.method, upgrade: self.upgrade };
             match parse_response(&mut self.backend.inbox, &response_limits(), asked, parse) {
                 Ok(Some(head)) if head.is_interim() => {
                     *interim += 1;

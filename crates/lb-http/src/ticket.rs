@@ -256,6 +256,11 @@ impl Ticket {
         }
     }
 
+    /// The backend agreed to speak another protocol: its attempt is a success however long that goes on. Its lease is kept.
+    pub(crate) fn switched(&mut self, now: Instant) {
+        self.backend_succeeded(now);
+    }
+
     /// The gateway answers by itself.
     pub(crate) fn answered_here(&mut self, status: StatusCode) {
         self.status = status;

@@ -31,6 +31,8 @@ pub(crate) enum Phase {
     Wait,
     /// The response body is being relayed.
     Relay,
+    /// The connection speaks another protocol.
+    Tunnel,
     /// Everything has been said; the client may still be talking.
     Linger,
 }

@@ -80,6 +80,7 @@ fn timeouts(root: &Root, rule: &Rule) -> Timeouts {
         response_head: rule.timeout.or(root.global_timeout).map_or(default.response_head, |time| time.0),
         connect: rule.connect_timeout.or(root.connect_timeout).map_or(default.connect, |time| time.0),
         idle: rule.idle_timeout.or(root.idle_timeout).map_or(default.idle, |time| time.0),
+        tunnel: rule.tunnel_timeout.or(root.tunnel_timeout).map_or(default.tunnel, |time| time.0),
         // None at all is as good as no rule.
         min_rate: rule.min_rate.or(root.min_rate).and_then(|size| NonZeroU64::new(size.0)),
     }

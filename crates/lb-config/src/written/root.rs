@@ -21,6 +21,7 @@ pub(crate) struct Root {
     pub(crate) global_timeout: Option<Time>,
     pub(crate) connect_timeout: Option<Time>,
     pub(crate) idle_timeout: Option<Time>,
+    pub(crate) tunnel_timeout: Option<Time>,
     pub(crate) min_rate: Option<Size>,
     pub(crate) max_idle_conns: Option<usize>,
     pub(crate) max_idle_conns_per_host: Option<usize>,

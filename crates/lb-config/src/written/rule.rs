@@ -32,6 +32,7 @@ pub(crate) struct Rule {
     pub(crate) timeout: Option<Time>,
     pub(crate) connect_timeout: Option<Time>,
     pub(crate) idle_timeout: Option<Time>,
+    pub(crate) tunnel_timeout: Option<Time>,
     pub(crate) min_rate: Option<Size>,
     pub(crate) host_header: Option<At<String>>,
     pub(crate) request_headers: Option<Headers>,

@@ -1,0 +1,245 @@
+//! Connections that are switched to another protocol: WebSocket with a real library, and whatever else both sides agree on.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lb_testkit::{Backend, Client, Conn, Gateway, PATIENCE, eventually};
+
+use crate::support::{STATUS_LISTENER, backend_status, gateway, python, rule};
+
+const ASKED: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, X-Hop\r\nUpgrade: websocket\r\nX-Hop: 1\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// Agrees to switch, then sends every byte back until the peer has said all.
+fn echo(conn: &mut Conn) {
+    let Some(request) = conn.request() else { return };
+    if request.header("upgrade").is_none() {
+        conn.reply("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        return;
+    }
+    conn.reply(AGREED);
+    while let Ok(bytes) = conn.read_some(64 << 10)
+        && !bytes.is_empty()
+        && conn.try_send(&bytes).is_ok()
+    {}
+    conn.try_send("bye").ok();
+}
+
+fn switched(gateway: &Gateway) -> Client {
+    let mut client = gateway.client();
+    client.send(ASKED);
+    let head = client.response_head("GET").unwrap();
+    assert_eq!(head.status, 101);
+    assert_eq!(head.header("upgrade"), Some("websocket"));
+    assert_eq!(head.header("connection"), Some("Upgrade"));
+    assert_eq!(head.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert!(head.header("x-request-id").is_some());
+    assert!(head.header("content-length").is_none() && head.header("transfer-encoding").is_none());
+    client
+}
+
+#[test]
+fn bytes_pass_both_ways_until_both_sides_have_said_all() {
+    let backend = Backend::scripted(echo);
+    let gateway = gateway(&format!("{STATUS_LISTENER}{}", rule("name = \"r\"", &[&backend])));
+    let mut client = switched(&gateway);
+    let seen = backend.requests().remove(0);
+    assert_eq!((seen.header("connection"), seen.header("upgrade")), (Some("Upgrade"), Some("websocket")));
+    assert_eq!(seen.header("x-hop"), None, "it was for this hop");
+    assert_eq!(seen.header("sec-websocket-key"), Some("dGhlIHNhbXBsZSBub25jZQ=="));
+    for round in 0..3_u8 {
+        // Not text, and more than any socket takes at once.
+        let message: Vec<u8> = (0..3_000_000_u32).map(|byte| byte.to_le_bytes()[0] ^ round).collect();
+        let mut writer = client.stream().try_clone().unwrap();
+        let sent = message.clone();
+        let writing = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &sent));
+        assert!(client.read_exact(message.len()).unwrap() == message);
+        writing.join().unwrap().unwrap();
+    }
+    assert_eq!(
+        backend_status(&gateway, "r", &backend.url())["active_connections"],
+        1,
+        "it counts while it lasts"
+    );
+    // What one side has left to say after the other has ended still arrives.
+    client.finish();
+    assert_eq!(client.read_to_close(), b"bye");
+    eventually("its place is given back", PATIENCE, || {
+        backend_status(&gateway, "r", &backend.url())["active_connections"] == 0
+    });
+    let metrics = gateway.get("/metrics").text();
+    assert!(metrics.contains("gatewayd_requests_total{rule=\"r\",code=\"1xx\"} 1"), "{metrics}");
+}
+
+#[test]
+fn what_is_sent_with_the_heads_is_not_lost() {
+    let backend = Backend::scripted(|conn| {
+        conn.request();
+        conn.reply(format!("{AGREED}first"));
+        let early = conn.read_exact("early".len()).unwrap();
+        conn.try_send(&early).unwrap();
+    });
+    let gateway = gateway(&rule("", &[&backend]));
+    let mut client = gateway.client();
+    client.send(format!("{ASKED}early"));
+    assert_eq!(client.response_head("GET").unwrap().status, 101);
+    assert_eq!(client.read_to_close(), b"firstearly");
+}
+
+#[test]
+fn a_tunnel_outlives_the_deadlines_of_answers_and_not_its_own() {
+    let backend = Backend::scripted(echo);
+    let timeouts = "timeout = \"200ms\"\nidle_timeout = \"200ms\"";
+    let gateway = gateway(&format!(
+        "{}{}",
+        rule(&format!("path_prefix = \"/chat\"\ntunnel_timeout = \"2s\"\n{timeouts}"), &[&backend]),
+        rule(timeouts, &[&backend])
+    ));
+    let mut client = switched(&gateway);
+    std::thread::sleep(Duration::from_millis(900));
+    client.send("still there");
+    assert_eq!(client.read_exact(11).unwrap(), b"still there");
+    assert!(client.closes_within(PATIENCE), "nothing moves any more");
+    eventually("the backend's side is closed too", PATIENCE, || backend.open_connections() == 0);
+}
+
+#[test]
+fn a_side_that_breaks_ends_the_other() {
+    let backend = Backend::scripted(|conn| {
+        conn.request();
+        conn.reply(AGREED);
+        conn.read_exact(1).unwrap();
+        conn.reset();
+    });
+    let gateway = gateway(&rule("", &[&backend]));
+    let mut client = switched(&gateway);
+    client.send("x");
+    assert!(client.closes_within(PATIENCE));
+    let holding = Backend::scripted(echo);
+    let gateway = crate::support::gateway(&rule("", &[&holding]));
+    switched(&gateway).into_wire().reset();
+    eventually("the backend is let go", PATIENCE, || holding.open_connections() == 0);
+}
+
+#[test]
+fn a_refused_upgrade_is_an_answer_like_any_other() {
+    let backend = Backend::scripted(|conn| {
+        while conn
+            .request()
+            .is_some_and(|_| conn.reply("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"))
+        {}
+    });
+    let gateway = gateway(&rule("", &[&backend]));
+    let mut client = gateway.client();
+    for _ in 0..2 {
+        client.send(ASKED);
+        let response = client.response();
+        assert_eq!((response.status, response.text()), (403, "no".to_owned()));
+    }
+    assert_eq!(backend.accepted(), 1, "both connections are kept");
+}
+
+#[test]
+fn nobody_is_switched_to_what_was_not_agreed() {
+    let h2c = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n";
+    let with_body = ASKED.replace("GET", "POST").replace("\r\n\r\n", "\r\nContent-Length: 2\r\n\r\nhi");
+    let backend = Backend::scripted(|conn| {
+        let asked = conn.request().is_some_and(|request| request.header("upgrade").is_some());
+        conn.reply(if asked {
+            AGREED.replace("websocket", "other")
+        } else {
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned()
+        });
+    });
+    let gateway = gateway(&rule("passive = false", &[&backend]));
+    let status = |request: &str| {
+        let mut client = gateway.client();
+        client.send(request);
+        client.response().status
+    };
+    assert_eq!(status(h2c), 200, "never passed on");
+    assert_eq!(status(&with_body), 200, "there is a body first");
+    assert_eq!(status(&ASKED.replace("HTTP/1.1", "HTTP/1.0")), 200, "HTTP/1.0 has no upgrades");
+    assert_eq!(status(&ASKED.replace("Upgrade, X-Hop", "X-Hop")), 200, "Connection does not name it");
+    assert_eq!(status(ASKED), 502, "the backend switched to something else");
+    assert!(backend.requests().iter().rev().skip(1).all(|request| request.header("upgrade").is_none()));
+}
+
+#[test]
+fn a_backend_that_cannot_be_reached_costs_no_upgrade() {
+    let (mut gone, backend) = (Backend::scripted(echo), Backend::scripted(echo));
+    gone.stop();
+    let gateway = gateway(&rule("", &[&gone, &backend]));
+    for _ in 0..4 {
+        let mut client = switched(&gateway);
+        client.send("hello");
+        assert_eq!(client.read_exact(5).unwrap(), b"hello");
+    }
+}
+
+/// A real server and a real client, with fragments, pings, large messages and a close with a code.
+#[test]
+fn a_websocket_library_is_content() {
+    let python = python("websockets==15.0.1");
+    let mut server = Command::new(&python)
+        .args([
+            "-c",
+            "
+from websockets.sync.server import serve
+def echo(ws):
+    for message in ws:
+        if message == 'close':
+            ws.close(4001, 'as asked')
+        else:
+            ws.send(message)
+with serve(echo, '127.0.0.1', 0, max_size=1 << 24) as server:
+    print(server.socket.getsockname()[1], flush=True)
+    server.serve_forever()
+",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let gateway = gateway(&format!(
+        "[[listeners]]\naddress = \"{{listen}}\"\n\
+         [[listeners]]\naddress = \"{{listen2}}\"\ntls = \"self-signed\"\n\
+         [[rules]]\nbackends = [\"127.0.0.1:{}\"]",
+        port.trim()
+    ));
+    let client = "
+import ssl, sys
+from websockets.sync.client import connect
+from websockets.exceptions import ConnectionClosed
+trusting = ssl.create_default_context()
+trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+options = {'ssl': trusting} if sys.argv[1].startswith('wss') else {}
+with connect(sys.argv[1] + '/chat?x=1', max_size=1 << 24, **options) as ws:
+    for message in ['hello', '', b'\\x00\\xff', 'x' * 1_000_000, b'y' * 5_000_000]:
+        ws.send(message)
+        assert ws.recv() == message
+    ws.send(iter(['in ', 'frag', 'ments']))
+    assert ws.recv() == 'in fragments'
+    assert ws.ping().wait(20)
+    ws.send('close')
+    try:
+        ws.recv()
+    except ConnectionClosed as closed:
+        print(closed.rcvd.code, closed.rcvd.reason)
+";
+    let outputs = [
+        format!("ws://{}", gateway.address_of("listen")),
+        format!("wss://{}", gateway.address_of("listen2")),
+    ]
+    .map(|url| Command::new(&python).args(["-c", client, &url]).output().unwrap());
+    server.kill().unwrap();
+    server.wait().unwrap();
+    for output in outputs {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "4001 as asked");
+    }
+}
