@@ -183,6 +183,15 @@ fn every_value_in_effect_is_shown_with_its_source_and_no_secret() {
 }
 
 #[test]
+fn editors_get_a_schema() {
+    let output = cli(&["schema"]);
+    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rule = &schema["properties"]["rules"]["items"]["properties"];
+    assert_eq!(rule["path_prefix"]["type"], "string", "{rule}");
+    assert!(rule["backends"]["items"]["anyOf"].as_array().is_some_and(|forms| forms.len() == 2), "{rule}");
+}
+
+#[test]
 fn shells_and_man_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let output = cli(&["completions", shell]);

@@ -76,6 +76,8 @@ pub(crate) enum Command {
     /// Show or change which lines a running gateway logs
     #[command(after_help = LOG_LEVEL_HELP)]
     LogLevel(LogLevel),
+    /// Print the JSON schema of configurations, for editors
+    Schema,
     /// Print a shell's completion script
     Completions(Completions),
     /// Print the manual page

@@ -1,4 +1,4 @@
-//! `gatewayd config show`: the configuration in effect, and where each value came from.
+//! `gatewayd config show`: the configuration in effect, and where each value came from. `gatewayd schema`: what can be written.
 
 use lb_config::Provenance;
 use serde_json::json;
@@ -24,5 +24,12 @@ pub(crate) fn show(args: &cli::ConfigShow) -> Outcome {
         out.push_str(&format!("{path:<paths$}  {value:<texts$}  {place}\n"));
     }
     print(out.trim_end());
+    Ok(())
+}
+
+/// `gatewayd schema`.
+pub(crate) fn schema() -> Outcome {
+    let text = serde_json::to_string_pretty(&lb_config::schema()).map_err(anyhow::Error::from)?;
+    print(&text);
     Ok(())
 }

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         Some(Command::Dump(command)) => dump::dump(&command),
         Some(Command::Explain(args)) => explain::explain(&args),
         Some(Command::Config(cli::Config::Show(args))) => config::show(&args),
+        Some(Command::Schema) => config::schema(),
         Some(Command::Completions(args)) => shell::completions(&args),
         Some(Command::Man) => shell::man(),
         Some(Command::Reload(reload)) => operate::reload(&reload),
