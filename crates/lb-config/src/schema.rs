@@ -375,7 +375,7 @@ mod tests {
                     let below = form["properties"].get(key).or_else(|| form.get("additionalProperties"));
                     match below {
                         Some(below) if below.is_object() => {
-                            strangers(value, below, &format!("{path}.{key}"), found)
+                            strangers(value, below, &format!("{path}.{key}"), found);
                         }
                         Some(Value::Bool(true)) => {}
                         _ => found.push(format!("{path}.{key}")),
