@@ -5,7 +5,8 @@
 use bytes::BytesMut;
 use http::HeaderMap;
 use lb_h1::{
-    BodyDecoder, BodyError, BodyFraming, BodyLimits, CHUNK_END, Decoded, chunk_head, encode_trailers,
+    BodyDecoder, BodyError, BodyFraming, BodyLimits, CHUNK_END, Decoded, LAST_CHUNK, chunk_head,
+    encode_trailers,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -32,6 +33,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(whole.data, pieces.data);
     }
     assert!(!(whole.is_complete && whole.error.is_some()));
+    passed_on_means_the_same(data.chunks(usize::from(*step).max(1)), limits, &whole);
     if whole.is_complete {
         let mut out = BytesMut::new();
         for piece in whole.data.chunks(7) {
@@ -45,6 +47,47 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!((again.data, again.trailers), (whole.data, whole.trailers));
     }
 });
+
+/// What a relay passes on of it as it stands, and the rest framed anew, is read as the body was.
+fn passed_on_means_the_same<'a>(pieces: impl Iterator<Item = &'a [u8]>, limits: BodyLimits, whole: &Body) {
+    let mut decoder = BodyDecoder::for_request(BodyFraming::Chunked, limits);
+    let (mut buffer, mut out, mut is_ended, mut is_broken) = (BytesMut::new(), BytesMut::new(), false, false);
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        while !is_ended && !is_broken {
+            let (passed, _) = decoder.pass_chunks(&buffer).expect("it is chunked");
+            out.extend_from_slice(&buffer.split_to(passed));
+            if decoder.is_complete() {
+                is_ended = true;
+                break;
+            }
+            match decoder.decode(&mut buffer) {
+                Ok(Decoded::Data(piece)) => {
+                    out.extend_from_slice(chunk_head(piece.len()).as_ref());
+                    out.extend_from_slice(&piece);
+                    out.extend_from_slice(CHUNK_END);
+                }
+                Ok(Decoded::Trailers(trailers)) => {
+                    encode_trailers(&mut out, &trailers);
+                    is_ended = true;
+                }
+                Ok(Decoded::End) => {
+                    out.extend_from_slice(LAST_CHUNK);
+                    is_ended = true;
+                }
+                Ok(Decoded::NeedMore) => break,
+                Err(_) => is_broken = true,
+            }
+        }
+    }
+    assert_eq!((is_ended, is_broken), (whole.is_complete, whole.error.is_some()));
+    let again = read([&out[..]].into_iter(), BodyLimits::default());
+    assert!(again.error.is_none(), "{}", out.escape_ascii());
+    assert_eq!(again.is_complete, is_ended);
+    if !is_broken {
+        assert_eq!((&again.data, &again.trailers), (&whole.data, &whole.trailers));
+    }
+}
 
 fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>, limits: BodyLimits) -> Body {
     let mut decoder = BodyDecoder::for_request(BodyFraming::Chunked, limits);

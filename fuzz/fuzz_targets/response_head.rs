@@ -41,8 +41,7 @@ fn byte_by_byte(
 
 fn leaves_as_it_came(head: &ResponseHead, limits: &HeadLimits, asked: Asked<'_>) {
     let mut out = BytesMut::new();
-    let line =
-        ResponseLine { status: head.status, reason: head.reason.as_deref(), version: Version::HTTP_11 };
+    let line = ResponseLine { status: head.status, reason: head.reason(), version: Version::HTTP_11 };
     encode_response_head(&mut out, line, &head.headers, head.announced(), ConnectionHeader::Implied, None)
         .expect("can be written");
     let text = out.clone();

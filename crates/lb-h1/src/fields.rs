@@ -4,6 +4,8 @@
 //! list, nothing is hashed or counted, and what stood together is written together. Lookups are linear, over a list that is
 //! bounded by [`HeadLimits::max_fields`](crate::HeadLimits).
 
+use std::fmt;
+
 use bytes::BytesMut;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -37,7 +39,7 @@ const LINE_END: &[u8] = b"\r\n";
 /// assert_eq!(lines, [(&b"X-Odd"[..], &b"1"[..]), (b"Host", b"b.example")]);
 /// # Ok::<(), lb_h1::RequestError>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Fields {
     /// The head as received, and behind it the lines that were set.
     text: Vec<u8>,
@@ -274,6 +276,15 @@ impl Fields {
         let (name_end, value_end) = (offset(field.name_end), offset(field.value_end));
         self.text.get(name_end..offset(field.value)) == Some(COLON)
             && self.text.get(value_end..value_end + LINE_END.len()) == Some(LINE_END)
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |(name, value): (&[u8], &[u8])| {
+            (name.escape_ascii().to_string(), value.escape_ascii().to_string())
+        };
+        f.debug_map().entries(self.iter().map(text)).finish()
     }
 }
 

@@ -119,6 +119,14 @@ fn starts_with_ignoring_case(bytes: &[u8], prefix: &[u8]) -> bool {
     bytes.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
+/// An empty path, in origin form.
+impl Default for Target {
+    fn default() -> Self {
+        let shape = Shape { form: TargetForm::Origin, authority_start: 0, path_start: 0, path_end: 0 };
+        Self { raw: Bytes::new(), shape }
+    }
+}
+
 impl Target {
     pub(crate) fn new(raw: Bytes, shape: Shape) -> Self {
         Self { raw, shape }
@@ -165,9 +173,14 @@ impl Target {
     /// Path and query as the origin form would have them: what a backend is sent when nothing is
     /// rewritten. A slice of the buffer, but where an absolute target has a query and no path.
     pub fn path_and_query(&self) -> Bytes {
+        self.clone().into_path_and_query()
+    }
+
+    /// The same of a target that is needed no more: the origin form costs nothing then.
+    pub fn into_path_and_query(self) -> Bytes {
         let behind_authority = || self.raw.slice(offset(self.shape.path_start).min(self.raw.len())..);
         match self.shape.form {
-            TargetForm::Origin | TargetForm::Asterisk => self.raw.clone(),
+            TargetForm::Origin | TargetForm::Asterisk => self.raw,
             TargetForm::Authority => Bytes::new(),
             TargetForm::Absolute { .. } => match behind_authority() {
                 rest if rest.is_empty() => Bytes::from_static(b"/"),

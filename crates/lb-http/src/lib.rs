@@ -39,6 +39,7 @@ mod send;
 mod serve;
 mod slots;
 mod snapshot;
+mod socket;
 mod splice;
 mod target;
 mod ticket;

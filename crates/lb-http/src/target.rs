@@ -19,8 +19,11 @@ pub(crate) struct Asked {
     /// Path and query.
     pub(crate) uri: Uri,
     /// The authority, as the target or Host has it.
-    pub(crate) host: Option<Box<[u8]>>,
+    pub(crate) host: Option<Host>,
 }
+
+/// Most hosts need no allocation.
+type Host = smallvec::SmallVec<[u8; 40]>;
 
 impl Asked {
     /// For bytes that never became a request.
@@ -30,12 +33,6 @@ impl Asked {
 
     /// Reads a head. What its target says of the host stands in Host from then on.
     pub(crate) fn of(head: &mut RequestHead) -> Result<Self, Reject> {
-        let uri = match head.target.form() {
-            // CONNECT has neither path nor query, and is refused before either is asked for.
-            TargetForm::Authority => Uri::from_static("/"),
-            _ => origin_form(head.target.path_and_query())
-                .map_err(|error| Reject::bad_request(format!("the request target is not valid: {error}")))?,
-        };
         if let Some(authority) = head.target.authority()
             && !head.headers.contains(&header::HOST)
         {
@@ -44,7 +41,13 @@ impl Asked {
                 .map_err(|_| Reject::bad_request("the request target's host is not valid"))?;
             head.headers.insert(&header::HOST, &host);
         }
-        let host = head.headers.get(&header::HOST).map(Box::from);
+        let uri = match head.target.form() {
+            // CONNECT has neither path nor query, and is refused before either is asked for.
+            TargetForm::Authority => Uri::from_static("/"),
+            _ => origin_form(std::mem::take(&mut head.target).into_path_and_query())
+                .map_err(|error| Reject::bad_request(format!("the request target is not valid: {error}")))?,
+        };
+        let host = head.headers.get(&header::HOST).map(Host::from);
         Ok(Self { method: head.method.clone(), uri, host })
     }
 }

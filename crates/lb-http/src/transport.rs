@@ -14,8 +14,10 @@ use bytes::{Buf, BytesMut};
 use lb_tls::{HandshakeError, Session};
 use rustix::net::{SendFlags, send};
 use rustix::pipe::{SpliceFlags, splice};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
+
+use crate::socket;
 
 /// A worker's reading buffer. Small enough to stay in a core's cache, large enough for bulk.
 pub(crate) const SCRATCH: usize = 64 << 10;
@@ -100,9 +102,7 @@ impl Transport {
         if let Some(session) = &mut self.tls {
             return session.poll_read(cx, &mut self.stream, scratch);
         }
-        let mut buffer = ReadBuf::new(scratch);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().len()))
+        socket::poll_recv(&self.stream, cx, scratch)
     }
 
     /// Reads the beginning of what is there and keeps it in the inbox; 0 is the end.
@@ -119,7 +119,7 @@ impl Transport {
     /// Writes some of these bytes.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.tls {
-            None => Pin::new(&mut self.stream).poll_write(cx, bytes),
+            None => socket::poll_send(&self.stream, cx, bytes),
             Some(session) => session.poll_write(cx, &mut self.stream, bytes),
         }
     }
