@@ -109,6 +109,33 @@ fn the_client_is_said_with_how_it_was_derived() {
 }
 
 #[test]
+fn the_scheme_is_that_of_the_url_or_else_of_the_listeners() {
+    let explained = |tls: &str, url: &str| {
+        let launch = launch();
+        let file = launch.directory().join("gatewayd.toml").display().to_string();
+        let listener = format!("[[listeners]]\naddress = \"127.0.0.1:1\"\n{tls}\n");
+        let config = format!("{listener}[[rules]]\nbackends = [\"127.0.0.1:9001\"]\n");
+        let arguments = ["explain", "-c", &file, "GET", url, "--json"];
+        let output = launch.config_file("gatewayd.toml", &config).args(&arguments).run();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let tls = "tls = \"self-signed\"";
+    for (tls, url, scheme) in [
+        ("", "/x", "http"),
+        (tls, "/x", "https"),
+        ("", "https://example.com/x", "https"),
+        (tls, "http://example.com/x", "http"),
+    ] {
+        let explained = explained(tls, url);
+        assert_eq!(explained["scheme"], scheme, "{tls} {url}");
+        let added = explained["request"]["added"].as_array().unwrap();
+        assert!(added.contains(&json!(["x-forwarded-proto", scheme])), "{tls} {url}: {added:?}");
+    }
+    assert_eq!(ask(&["GET", "gopher://example.com/x"]).0, Some(1));
+}
+
+#[test]
 fn requests_that_no_rule_takes_are_explained_too() {
     for (method, url, words) in [
         ("GET", "http://other.example/x", "404 no_rule"),

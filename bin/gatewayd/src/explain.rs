@@ -99,9 +99,10 @@ fn field(text: &str) -> Result<(String, String), String> {
 
 /// For people.
 pub(crate) fn text(explained: &Explained) -> String {
-    let Explained { answer, client, path, rules, policies, redirect, request, upstream, .. } = explained;
+    let Explained { answer, scheme, client, path, rules, policies, redirect, request, upstream, .. } =
+        explained;
     let ClientAnswer { peer, address, why } = client;
-    let mut out = format!("{answer}\n\nclient    {address}");
+    let mut out = format!("{answer}\n\nclient    {address}, {scheme}");
     if address != peer {
         let _ = write!(out, ", by way of {peer}");
     }

@@ -30,12 +30,19 @@ use crate::request_id;
 use crate::snapshot::{Rule, Snapshot, Target as Backend};
 use crate::target::{self, Asked, Matched, Target};
 
+/// In the clear.
+const HTTP: &str = "http";
+/// By TLS.
+const HTTPS: &str = "https";
+
 /// A request that is asked about.
 #[derive(Debug, Clone)]
 pub struct Question {
     /// As a client would send it.
     head: Vec<u8>,
     peer: IpAddr,
+    /// As the URL has it, where it has one.
+    scheme: Option<&'static str>,
 }
 
 /// What would become of it.
@@ -43,6 +50,8 @@ pub struct Question {
 pub struct Explained {
     /// In a line: the rule, or the status and why.
     pub answer: String,
+    /// By which scheme it comes: `http` or `https`.
+    pub scheme: &'static str,
     /// Who the client is taken for.
     pub client: ClientAnswer,
     /// The path in the form that rules see; none where it has none.
@@ -112,7 +121,8 @@ pub struct Forwarded {
 }
 
 impl Question {
-    /// A request as a command line has it: `url` may lack scheme and host. Whoever is connected is `from`.
+    /// A request as a command line has it: `url` may lack scheme and host. Without a scheme it is that of the listeners: `https`
+    /// where all of them speak TLS. Whoever is connected is `from`.
     ///
     /// # Errors
     /// What is no valid request, in a sentence.
@@ -122,7 +132,9 @@ impl Question {
         fields: impl IntoIterator<Item = (String, String)>,
         from: IpAddr,
     ) -> Result<Self, String> {
-        let (authority, path) = match url.split_once("://").map(|(_, rest)| rest) {
+        let parts = url.split_once("://");
+        let scheme = parts.map(|(scheme, _)| scheme_of(scheme)).transpose()?;
+        let (authority, path) = match parts.map(|(_, rest)| rest) {
             Some(rest) => {
                 let end = rest.find(['/', '?']).unwrap_or(rest.len());
                 (rest.get(..end), rest.get(end..).unwrap_or_default())
@@ -150,7 +162,7 @@ impl Question {
         // Only there a request may do without a host.
         let version = if has_host { "HTTP/1.1" } else { "HTTP/1.0" };
         let head = format!("{method} {path} {version}\r\n{lines}\r\n").into_bytes();
-        Ok(Self { head, peer: from.to_canonical() })
+        Ok(Self { head, peer: from.to_canonical(), scheme })
     }
 
     /// Read as it would be from a connection.
@@ -165,6 +177,19 @@ impl Question {
         let asked = Asked::of(&mut head)?;
         Ok((head, asked))
     }
+}
+
+/// The scheme of a URL that clients may ask a gateway for.
+fn scheme_of(written: &str) -> Result<&'static str, String> {
+    let known = [HTTP, HTTPS].into_iter().find(|known| written.eq_ignore_ascii_case(known));
+    known.ok_or_else(|| format!("{written:?} is no scheme that the gateway speaks: http or https"))
+}
+
+/// The scheme where a question has none.
+fn scheme_of_listeners(config: &GatewayConfig) -> &'static str {
+    let is_secure =
+        !config.listeners.is_empty() && config.listeners.iter().all(|listener| listener.tls.is_some());
+    if is_secure { HTTPS } else { HTTP }
 }
 
 /// What a configuration would make of a request, with every backend healthy and idle.
@@ -187,6 +212,7 @@ fn of(snapshot: &Snapshot, question: &Question) -> Explained {
     let peer = question.peer;
     let mut explained = Explained {
         answer: String::new(),
+        scheme: question.scheme.unwrap_or_else(|| scheme_of_listeners(&snapshot.config)),
         client: client(snapshot, peer, None),
         path: None,
         rule: None,
@@ -204,6 +230,10 @@ fn of(snapshot: &Snapshot, question: &Question) -> Explained {
     explained.client = client(snapshot, peer, Some(&head.headers));
     if !snapshot.underscores_in_headers {
         drop_underscore_names(&mut head.headers);
+    }
+    // No certificate of a client's is asked about.
+    for field in &snapshot.identity_headers {
+        head.headers.remove(field);
     }
     let target = match Target::read(&asked.uri, asked.host.as_deref(), snapshot.merge_slashes) {
         Ok(target) => target,
@@ -262,8 +292,8 @@ fn taken(
     explained.rule = Some(config.route.name.clone());
     explained.policies = config.policies.iter().map(policy).collect();
     let asked = sent.asked;
-    tell_backend(&mut headers, asked, &explained.client, snapshot);
-    let info = ClientInfo { address: explained.client.address, secure: false };
+    tell_backend(&mut headers, asked, explained, snapshot);
+    let info = ClientInfo { address: explained.client.address, secure: explained.scheme == HTTPS };
     for (config, built) in config.policies.iter().zip(&*rule.policies) {
         // Others may count what they see.
         if matches!(config, PolicyConfig::RequestHeaders(_)) {
@@ -329,7 +359,8 @@ fn policy(config: &PolicyConfig) -> PolicyAnswer {
 }
 
 /// The fields by which a backend learns of the client.
-fn tell_backend(headers: &mut Fields, asked: &Asked, client: &ClientAnswer, snapshot: &Snapshot) {
+fn tell_backend(headers: &mut Fields, asked: &Asked, explained: &Explained, snapshot: &Snapshot) {
+    let client = &explained.client;
     if !headers.get(&REQUEST_ID).is_some_and(request_id::is_acceptable) {
         headers.insert(&REQUEST_ID, &HeaderValue::from_static("(a new one for each request)"));
     }
@@ -337,7 +368,7 @@ fn tell_backend(headers: &mut Fields, asked: &Asked, client: &ClientAnswer, snap
         peer: &forwarded::address_value(client.peer),
         client: client.address,
         trusted: forwarded::is_trusted(client.peer, &snapshot.trusted_proxies),
-        scheme: "http",
+        scheme: explained.scheme,
         host: asked.host.as_deref(),
     };
     forwarded::apply(headers, &hop);

@@ -47,7 +47,7 @@ pub(crate) struct Explain {
     /// The request's method
     pub(crate) method: String,
 
-    /// Its URL, or its path alone
+    /// Its URL, or its path alone; without a scheme it comes by https where all listeners speak TLS
     pub(crate) url: String,
 
     /// A header field of it
