@@ -4,12 +4,14 @@
 //! proxy's threads a completed request, as a ratio to nginx doing the same work in the same run: it holds where machines are
 //! noisy and requests a second do not. `benches/README.md` has the method and its reasons.
 
+mod certificate;
 mod chart;
 mod check;
 mod compare;
 mod congestion;
 mod extra;
 pub(crate) mod faults;
+mod full_handshakes;
 mod gentle;
 mod hostile;
 mod idle_memory;

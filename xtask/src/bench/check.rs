@@ -2,11 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::interrupt::Interrupt;
+use super::scenario::Transport;
 
 /// Fields that every proxy is to give the origin.
 const FORWARDED: &[&str] =
@@ -14,10 +16,14 @@ const FORWARDED: &[&str] =
 
 /// Ask the origin what arrived; gives back what is missing, nothing being right. Some proxies listen before they know their rules,
 /// so they have five seconds until they forward.
-pub(crate) fn missing_work(port: u16, interrupt: &Interrupt) -> Result<Vec<String>> {
+pub(crate) fn missing_work(transport: Transport, port: u16, interrupt: &Interrupt) -> Result<Vec<String>> {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
-        let answer = get(port, "/work").context("it does not forward")?;
+        let answer = match transport {
+            Transport::Clear => get(port, "/work"),
+            Transport::Tls | Transport::TlsAnew => get_by_tls(port, "/work"),
+        };
+        let answer = answer.context("it does not forward")?;
         if answer.starts_with("HTTP/1.1 200") {
             return Ok(missing_in(&answer));
         }
@@ -47,11 +53,33 @@ fn missing_in(answer: &str) -> Vec<String> {
 pub(crate) fn get(port: u16, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(request(port, path).as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// The same by TLS 1.3.
+fn get_by_tls(port: u16, path: &str) -> Result<String> {
+    let address = format!("127.0.0.1:{port}");
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-quiet", "-tls1_3", "-connect", &address])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    // Held open: the proxy is to end the connection.
+    let mut stdin = client.stdin.take();
+    if let Some(stdin) = &mut stdin {
+        stdin.write_all(request(port, path).as_bytes())?;
+    }
+    let answer = client.wait_with_output()?.stdout;
+    drop(stdin);
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn request(port: u16, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")
 }
 
 #[cfg(test)]

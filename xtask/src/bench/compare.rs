@@ -16,8 +16,8 @@ use super::origin::Origins;
 use super::peer::{self, NGINX, Peer};
 use super::ports::Ports;
 use super::report::Run;
-use super::scenario::{self, Scenario};
-use super::{Args, Benchmark, install, stats};
+use super::scenario::{self, Scenario, Transport};
+use super::{Args, Benchmark, certificate, install, stats};
 
 /// Find the proxies, measure every scenario, print and write the tables.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -30,11 +30,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ("wrk", "wrk"),
         ("setpriv", "util-linux"),
         ("h2load", "nghttp2-client"),
+        ("openssl", "openssl"),
         ("strace", "strace"),
         ("valgrind", "valgrind"),
     ] {
         let wanted = match tool {
             "h2load" => extras.iter().any(|extra| extra.name == "open-loop"),
+            "openssl" => scenarios.iter().any(|scenario| scenario.transport != Transport::Clear),
             "strace" => args.strace,
             "valgrind" => args.callgrind,
             _ => true,
@@ -111,6 +113,9 @@ fn measure(
     let directory = tempfile::Builder::new().prefix("gatewayd-bench-").tempdir()?;
     let mut ports = Ports::new();
     let origins = Origins::start(directory.path(), &mut ports, interrupt)?;
+    if scenarios.iter().any(|scenario| scenario.transport != Transport::Clear) {
+        certificate::make(directory.path())?;
+    }
     let bench = Bench {
         directory: directory.path(),
         origins: &origins,

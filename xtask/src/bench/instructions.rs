@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::measure::Bench;
-use super::peer::Peer;
+use super::peer::{Peer, Start};
 use super::ports::Ports;
 use super::scenario::Scenario;
 use super::{check, wrk};
@@ -48,8 +48,9 @@ fn run(
     // A file a process: %p is its id.
     let file = format!("--callgrind-out-file={}/%p", out.path().display());
     let valgrind = ["valgrind", "-q", "--tool=callgrind", &file].map(str::to_owned);
-    let proxy = peer.start_under(&valgrind, bench.directory, bench.origins.ports, ports, bench.interrupt)?;
-    check::missing_work(proxy.port, bench.interrupt)?;
+    let start = Start { wrapper: &valgrind, transport: scenario.transport };
+    let proxy = peer.start(&start, bench.directory, bench.origins.ports, ports, bench.interrupt)?;
+    check::missing_work(scenario.transport, proxy.port, bench.interrupt)?;
     let load = wrk::run(scenario, proxy.port, seconds, bench.directory, bench.interrupt)?;
     proxy.running.end(Duration::from_secs(20), bench.interrupt)?;
 

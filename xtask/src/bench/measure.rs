@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::interrupt::Interrupt;
 use super::origin::Origins;
-use super::peer::{CONTROL, NGINX, Peer, Proxy};
+use super::peer::{CONTROL, NGINX, Peer, Proxy, Start};
 use super::ports::Ports;
 use super::process::Core;
 use super::scenario::{self, Scenario};
@@ -150,8 +150,9 @@ impl Bench<'_> {
 
     /// A proxy that forwards, warmed up, and the work that it does not do.
     fn start(&self, peer: &Peer, scenario: &Scenario, ports: &mut Ports) -> Result<(Proxy, Vec<String>)> {
-        let proxy = peer.start(self.directory, self.origins.ports, ports, self.interrupt)?;
-        let missing = check::missing_work(proxy.port, self.interrupt)?;
+        let start = Start { wrapper: &[], transport: scenario.transport };
+        let proxy = peer.start(&start, self.directory, self.origins.ports, ports, self.interrupt)?;
+        let missing = check::missing_work(scenario.transport, proxy.port, self.interrupt)?;
         wrk::run(scenario, proxy.port, 1, self.directory, self.interrupt).context("warming up")?;
         Ok((proxy, missing))
     }

@@ -31,7 +31,7 @@ impl Origins {
 
         let ports = [ports.take()?, ports.take()?, ports.take()?];
         let values = Values { directory, port: 0, admin: 0, origins: ports };
-        let file = render("origin.conf", &values)?;
+        let file = render("", "origin.conf", &values)?;
         let arguments = ["-p".to_owned(), directory.display().to_string(), "-c".to_owned(), file];
         let mut nginx = Running::start("origin", Core::Load, Path::new("nginx"), &arguments, &[], directory)?;
         for port in ports {

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::interrupt::Interrupt;
 use super::ports::Ports;
 use super::process::{Core, Running};
+use super::scenario::Transport;
 
 /// How one proxy is started.
 pub(crate) struct PeerInfo {
@@ -16,6 +17,8 @@ pub(crate) struct PeerInfo {
     pub(crate) name: &'static str,
     /// Files of `benches/peers/` that are filled in for it.
     templates: &'static [&'static str],
+    /// Whether the same files stand in `benches/peers/tls/`, for listening by TLS.
+    has_tls: bool,
     /// Its arguments, with the same places to fill in as the templates.
     arguments: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
@@ -34,6 +37,7 @@ pub(crate) const CONTROL: &str = "nginx again";
 const NGINX_PEER: PeerInfo = PeerInfo {
     name: NGINX,
     templates: &["nginx.conf"],
+    has_tls: true,
     arguments: &["-p", "{{dir}}", "-c", "{{dir}}/nginx.conf"],
     environment: &[],
     version: "-v",
@@ -46,6 +50,7 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo {
         name: "gatewayd",
         templates: &["gatewayd.toml"],
+        has_tls: true,
         arguments: &["run", "-c", "{{dir}}/gatewayd.toml"],
         environment: &[],
         version: "--version",
@@ -54,6 +59,7 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo {
         name: "haproxy",
         templates: &["haproxy.cfg"],
+        has_tls: true,
         arguments: &["-db", "-f", "{{dir}}/haproxy.cfg"],
         environment: &[],
         version: "-v",
@@ -62,6 +68,7 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo {
         name: "envoy",
         templates: &["envoy.yaml"],
+        has_tls: false,
         arguments: &[
             "-c",
             "{{dir}}/envoy.yaml",
@@ -78,6 +85,7 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo {
         name: "traefik",
         templates: &["traefik.yaml", "traefik-rules.yaml"],
+        has_tls: false,
         arguments: &["--configFile={{dir}}/traefik.yaml"],
         environment: &[("GOMAXPROCS", "1")],
         version: "version",
@@ -86,6 +94,7 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo {
         name: "caddy",
         templates: &["Caddyfile"],
+        has_tls: false,
         arguments: &["run", "--config", "{{dir}}/Caddyfile", "--adapter", "caddyfile"],
         environment: &[("GOMAXPROCS", "1")],
         version: "version",
@@ -94,6 +103,7 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo {
         name: "pingora",
         templates: &[],
+        has_tls: false,
         arguments: &["{{port}}", "{{origin_1}}", "{{origin_2}}", "{{origin_3}}"],
         environment: &[],
         version: "--version",
@@ -106,6 +116,7 @@ pub(crate) const ALL: &[PeerInfo] = &[
 pub(crate) const HUNDRED_RULES: PeerInfo = PeerInfo {
     name: "gatewayd, 100 rules",
     templates: &["gatewayd-100-rules.toml"],
+    has_tls: false,
     arguments: &["run", "-c", "{{dir}}/gatewayd-100-rules.toml"],
     environment: &[],
     version: "--version",
@@ -117,6 +128,7 @@ const VARIANTS: &[PeerInfo] = &[
     PeerInfo {
         name: "gatewayd, access log",
         templates: &["gatewayd-log.toml"],
+        has_tls: false,
         arguments: &["run", "-c", "{{dir}}/gatewayd-log.toml"],
         environment: &[],
         version: "--version",
@@ -125,6 +137,7 @@ const VARIANTS: &[PeerInfo] = &[
     PeerInfo {
         name: "gatewayd, dump",
         templates: &["gatewayd-dump.toml"],
+        has_tls: false,
         arguments: &["run", "-c", "{{dir}}/gatewayd-dump.toml"],
         environment: &[],
         version: "--version",
@@ -163,24 +176,13 @@ impl Peer {
     /// Start it in a directory of its own, in front of `origins`.
     pub(crate) fn start(
         &self,
+        start: &Start<'_>,
         directory: &Path,
         origins: [u16; 3],
         ports: &mut Ports,
         interrupt: &Interrupt,
     ) -> Result<Proxy> {
-        self.start_under(&[], directory, origins, ports, interrupt)
-    }
-
-    /// As [`start`](Self::start), run by the program and arguments of `wrapper`.
-    pub(crate) fn start_under(
-        &self,
-        wrapper: &[String],
-        directory: &Path,
-        origins: [u16; 3],
-        ports: &mut Ports,
-        interrupt: &Interrupt,
-    ) -> Result<Proxy> {
-        let mut proxy = self.launch(wrapper, directory, origins, ports)?;
+        let mut proxy = self.launch(start, directory, origins, ports)?;
         proxy.running.wait_for_port(proxy.port, interrupt)?;
         Ok(proxy)
     }
@@ -193,7 +195,7 @@ impl Peer {
     /// Starts it and waits for nothing.
     pub(crate) fn launch(
         &self,
-        wrapper: &[String],
+        start: &Start<'_>,
         directory: &Path,
         origins: [u16; 3],
         ports: &mut Ports,
@@ -201,12 +203,14 @@ impl Peer {
         let directory = directory.join(self.info.name.replace([' ', ','], "-"));
         fs::create_dir_all(&directory)?;
         let values = Values { directory: &directory, port: ports.take()?, admin: ports.take()?, origins };
+        let is_clear = start.transport == Transport::Clear;
+        ensure!(is_clear || self.info.has_tls, "there are no settings for TLS in benches/peers/tls");
         for template in self.info.templates {
-            render(template, &values)?;
+            render(if is_clear { "" } else { "tls" }, template, &values)?;
         }
         let program = self.program.display().to_string();
         let arguments = self.info.arguments.iter().map(|text| values.fill_in(text));
-        let mut words = wrapper.iter().cloned().chain([program]).chain(arguments);
+        let mut words = start.wrapper.iter().cloned().chain([program]).chain(arguments);
         let program = words.next().map(PathBuf::from).unwrap_or_default();
         let running = Running::start(
             self.info.program(),
@@ -229,6 +233,19 @@ impl PeerInfo {
             None => self.name,
         }
     }
+}
+
+/// How a proxy is to be run.
+pub(crate) struct Start<'a> {
+    /// The program and arguments that run it.
+    pub(crate) wrapper: &'a [String],
+    /// How it listens.
+    pub(crate) transport: Transport,
+}
+
+impl Start<'_> {
+    /// By itself, listening in the clear.
+    pub(crate) const CLEAR: Self = Self { wrapper: &[], transport: Transport::Clear };
 }
 
 /// A proxy that listens.
@@ -262,9 +279,9 @@ impl Values<'_> {
     }
 }
 
-/// Fill a template in; gives back the path of the file written.
-pub(crate) fn render(template: &str, values: &Values<'_>) -> Result<String> {
-    let path = Path::new("benches/peers").join(template);
+/// Fill a template of a folder of `benches/peers/` in; gives back the path of the file written.
+pub(crate) fn render(folder: &str, template: &str, values: &Values<'_>) -> Result<String> {
+    let path = Path::new("benches/peers").join(folder).join(template);
     let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
     let target = values.directory.join(template);
     fs::write(&target, values.fill_in(&text))?;

@@ -20,6 +20,8 @@ pub(crate) struct Scenario {
     pub(crate) answer_bytes: u64,
     /// Connections of the load generator.
     pub(crate) connections: u32,
+    /// How clients speak to the proxy.
+    pub(crate) transport: Transport,
     /// Processor time a request to reach, as a ratio to nginx.
     pub(crate) goal: Option<f64>,
     /// Whether `cargo xtask bench proxy` runs it.
@@ -37,6 +39,17 @@ pub(crate) enum Upload {
     Chunks { chunk_bytes: u32, count: u32 },
 }
 
+/// What is between client and proxy. By TLS everyone has the same certificate, version 1.3 and cipher suite.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// TCP.
+    Clear,
+    /// TLS; who comes again resumes its session.
+    Tls,
+    /// TLS; every connection makes a full handshake, one connection after the other.
+    TlsAnew,
+}
+
 const KIB: u32 = 1024;
 
 /// What the others are changed from: a bare GET for 1 KiB on 64 kept connections.
@@ -48,6 +61,7 @@ pub(crate) const BASE: Scenario = Scenario {
     upload: Upload::None,
     answer_bytes: 1024,
     connections: 64,
+    transport: Transport::Clear,
     goal: Some(0.90),
     first: true,
 };
@@ -124,7 +138,33 @@ pub(crate) const ALL: &[Scenario] = &[
         first: false,
         ..BASE
     },
+    Scenario { name: "tls-1k", summary: "1 KiB by TLS 1.3, keep-alive", goal: Some(1.0), ..TLS },
+    Scenario {
+        name: "tls-64k",
+        summary: "64 KiB answers by TLS 1.3",
+        path: "/64k",
+        answer_bytes: 65_536,
+        goal: Some(1.0),
+        ..TLS
+    },
+    Scenario {
+        name: "tls-handshake",
+        summary: "1 KiB by TLS 1.3, a resumed session a request",
+        headers: &[("Connection", "close")],
+        goal: Some(1.0),
+        ..TLS
+    },
+    Scenario {
+        name: "tls-full-handshake",
+        summary: "1 KiB by TLS 1.3, a full handshake a request",
+        transport: Transport::TlsAnew,
+        connections: 1,
+        goal: Some(1.0),
+        ..TLS
+    },
 ];
+
+const TLS: Scenario = Scenario { transport: Transport::Tls, first: false, ..BASE };
 
 const fn upload(upload: Upload) -> Scenario {
     Scenario { path: "/upload", upload, answer_bytes: 1, first: false, ..BASE }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::check;
 use super::extra::Outcome;
 use super::measure::Bench;
-use super::peer::{CONTROL, HUNDRED_RULES, Peer};
+use super::peer::{CONTROL, HUNDRED_RULES, Peer, Start};
 use super::ports::Ports;
 
 /// Starts of each proxy. The first reads the program from disk and is not counted.
@@ -58,7 +58,7 @@ fn starts(bench: &Bench<'_>, peer: &Peer, ports: &mut Ports) -> Result<Vec<f64>>
     let mut times = Vec::new();
     for _ in 0..STARTS {
         let started = Instant::now();
-        let proxy = peer.launch(&[], bench.directory, bench.origins.ports, ports)?;
+        let proxy = peer.launch(&Start::CLEAR, bench.directory, bench.origins.ports, ports)?;
         while !check::get(proxy.port, "/1k").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
             ensure!(started.elapsed() < LIMIT, "no answer {} s after its start", LIMIT.as_secs());
             bench.interrupt.sleep(STEP)?;

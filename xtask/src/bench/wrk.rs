@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::full_handshakes;
 use super::interrupt::Interrupt;
 use super::process::{Core, Running};
-use super::scenario::{Scenario, Upload};
+use super::scenario::{Scenario, Transport, Upload};
 
 /// What wrk counted in one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +45,11 @@ pub(crate) fn run(
 
 /// Start what [`finish`] waits for.
 pub(crate) fn start(scenario: &Scenario, port: u16, seconds: u64, directory: &Path) -> Result<Running> {
+    let scheme = match scenario.transport {
+        Transport::Clear => "http",
+        Transport::Tls => "https",
+        Transport::TlsAnew => return full_handshakes::start(scenario, port, seconds, directory),
+    };
     let file = directory.join(format!("{}.lua", scenario.name));
     fs::write(&file, script(scenario, port))?;
     let arguments = [
@@ -52,7 +58,7 @@ pub(crate) fn start(scenario: &Scenario, port: u16, seconds: u64, directory: &Pa
         format!("-d{seconds}s"),
         "--timeout=10s".to_owned(),
         format!("-s{}", file.display()),
-        format!("http://127.0.0.1:{port}{}", scenario.path),
+        format!("{scheme}://127.0.0.1:{port}{}", scenario.path),
     ];
     Running::start("wrk", Core::Load, Path::new("wrk"), &arguments, &[], directory)
 }
@@ -65,9 +71,14 @@ pub(crate) fn finish(
     interrupt: &Interrupt,
 ) -> Result<Count> {
     let output = wrk.output(Duration::from_secs(seconds + 15), interrupt)?;
-    let line = output.lines().find_map(|line| line.strip_prefix("count "));
-    let count: Count = serde_json::from_str(line.context("wrk has not printed its count")?)?;
-    ensure!(count.requests > 0, "wrk completed no request in {seconds} s");
+    let count = match scenario.transport {
+        Transport::TlsAnew => full_handshakes::count(&output)?,
+        Transport::Clear | Transport::Tls => {
+            let line = output.lines().find_map(|line| line.strip_prefix("count "));
+            serde_json::from_str::<Count>(line.context("wrk has not printed its count")?)?
+        }
+    };
+    ensure!(count.requests > 0, "the load completed no request in {seconds} s");
     let answer = count.bytes / count.requests;
     ensure!(answer >= scenario.answer_bytes, "answers are not whole: {answer} bytes on average");
     Ok(count)
