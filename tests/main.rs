@@ -30,6 +30,7 @@ mod hostile_backends;
 mod hostile_clients;
 mod http1;
 mod http1_refused;
+mod http2;
 mod limits;
 mod live;
 mod log_level;

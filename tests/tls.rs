@@ -247,10 +247,14 @@ fn a_session_is_resumed_by_whichever_worker() {
 }
 
 #[test]
-fn http_1_1_is_agreed_on_and_what_is_not_spoken_is_refused() {
+fn a_protocol_is_agreed_on_and_what_is_not_spoken_is_refused() {
     let backend = Backend::echo("a");
     let secure = Secure::start("", &rule("", &[&backend]));
-    assert!(secure.s_client(&["-alpn", "h2,http/1.1"], LAST).contains("ALPN protocol: http/1.1"));
+    assert!(secure.s_client(&["-alpn", "http/1.1"], LAST).contains("ALPN protocol: http/1.1"));
+    assert!(
+        secure.s_client(&["-alpn", "http/1.1,h2"], LAST).contains("ALPN protocol: h2"),
+        "ours is the order"
+    );
     assert!(secure.s_client(&["-alpn", "smtp"], LAST).contains("no application protocol"));
     assert!(secure.s_client(&[], LAST).contains("No ALPN negotiated"));
 }

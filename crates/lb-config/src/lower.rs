@@ -16,6 +16,7 @@ mod clash;
 mod context;
 mod dump;
 mod health;
+mod http2;
 mod listener;
 mod matching;
 mod observe;

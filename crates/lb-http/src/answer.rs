@@ -11,6 +11,7 @@ use lb_h1::{
 
 use crate::config::Timeouts;
 use crate::conversation::{Conversation, Gone, Next};
+use crate::grpc;
 use crate::upload::Upload;
 use crate::watch::Phase;
 
@@ -23,6 +24,8 @@ pub(crate) struct Manner {
     pub(crate) keep_alive: bool,
     /// Whether only the head is wanted.
     pub(crate) is_head: bool,
+    /// Whether it is a call of gRPC, which is told of failures in its own way.
+    pub(crate) is_grpc: bool,
 }
 
 /// How one answer goes out.
@@ -39,13 +42,15 @@ pub(crate) struct Plan<'a> {
 
 impl Manner {
     /// For a client of which nothing is known but that it must be left.
-    pub(crate) const LAST: Self = Self { is_http_11: true, keep_alive: false, is_head: false };
+    pub(crate) const LAST: Self =
+        Self { is_http_11: true, keep_alive: false, is_head: false, is_grpc: false };
 
     pub(crate) fn of(head: &RequestHead) -> Self {
         Self {
             is_http_11: head.version >= Version::HTTP_11,
             keep_alive: head.keep_alive,
             is_head: head.method == Method::HEAD,
+            is_grpc: head.method == Method::POST && grpc::is_call(&head.headers),
         }
     }
 
@@ -168,7 +173,7 @@ pub(crate) async fn send_own(
 mod tests {
     use super::*;
 
-    const KEEPS: Manner = Manner { is_http_11: true, keep_alive: true, is_head: false };
+    const KEEPS: Manner = Manner { is_http_11: true, keep_alive: true, is_head: false, is_grpc: false };
 
     #[test]
     fn an_answer_of_ones_own_has_a_length() {

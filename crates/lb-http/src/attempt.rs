@@ -260,10 +260,7 @@ async fn connect(
     limits: &Limits,
 ) -> Result<Connection, Reject> {
     client.watch.begin_until(Phase::Connect, limits.connected_by(Instant::now(), rule.timeouts.connect));
-    let addresses = target.endpoint.addresses();
-    match within_deadline(&client.watch, Connection::open(&target.url, &addresses, target.tls.as_deref()))
-        .await
-    {
+    match within_deadline(&client.watch, Connection::to(target, &client.worker)).await {
         Ok(connected) => connected.map_err(Reject::Connect),
         Err(Expired) => Err(Reject::Connect(ConnectError::Timeout { backend: Arc::clone(&target.url) })),
     }

@@ -60,8 +60,15 @@ pub(crate) struct Client {
     pub(crate) watch: Watch,
     /// Who it has shown to be, where it was asked.
     secured: OnceCell<Box<Secured>>,
-    /// Its place among its address's connections, where those are counted.
-    _seat: Option<Seat>,
+    place: Place,
+}
+
+/// What a client stands for.
+enum Place {
+    /// A connection, with its place among its address's connections, where those are counted.
+    Connection { _seat: Option<Seat> },
+    /// One stream of a connection, which stays for as long as its streams.
+    Stream { connection: Rc<Client> },
 }
 
 impl Client {
@@ -81,7 +88,21 @@ impl Client {
             secured: OnceCell::new(),
             worker,
             listener,
-            _seat: seat,
+            place: Place::Connection { _seat: seat },
+        })
+    }
+
+    /// One stream of this connection: it has deadlines of its own, and is no connection more.
+    pub(crate) fn stream(connection: &Rc<Self>) -> Rc<Self> {
+        let limits = connection.listener.config.limits;
+        Rc::new(Self {
+            worker: Rc::clone(&connection.worker),
+            listener: Rc::clone(&connection.listener),
+            peer: connection.peer,
+            peer_value: connection.peer_value.clone(),
+            watch: Watch::new(Instant::now(), limits.header_timeout),
+            secured: OnceCell::new(),
+            place: Place::Stream { connection: Rc::clone(connection) },
         })
     }
 
@@ -113,7 +134,11 @@ impl Client {
             headers.remove(field);
         }
         let field = self.listener.config.tls.as_ref().and_then(|tls| tls.subject_header.as_ref());
-        if let (Some(field), Some(secured)) = (field, self.secured.get()) {
+        let secured = match &self.place {
+            Place::Connection { .. } => self.secured.get(),
+            Place::Stream { connection } => connection.secured.get(),
+        };
+        if let (Some(field), Some(secured)) = (field, secured) {
             headers.insert(field, &secured.subject);
         }
     }
@@ -125,12 +150,16 @@ impl Client {
 
     /// The exchange is over; the connection waits for the next one.
     pub(crate) fn begin_idle(&self, now: Instant) {
+        self.watch.end_by(None);
         self.watch.begin(Phase::Idle, now, self.listener.config.limits.keep_alive_timeout);
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
+        if matches!(self.place, Place::Stream { .. }) {
+            return;
+        }
         self.listener.stats.closed(self.worker.index);
         self.worker.closed();
     }

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
 use lb_core::{BalancerOptions, StrategyConfig};
 use lb_dump::DumpConfig;
+pub use lb_h2::Http2Limits;
 use lb_health::{HealthConfig, UpstreamOptions};
 use lb_policy::PolicyConfig;
 use lb_router::RouteConfig;
@@ -89,6 +90,8 @@ pub struct ClientLimits {
     pub keep_alive_timeout: Duration,
     /// Connections that one address may have.
     pub per_address: AddressLimit,
+    /// What an HTTP/2 connection may ask for; `None` where only HTTP/1.1 is spoken.
+    pub http2: Option<Http2Limits>,
 }
 
 /// How many connections one address may have; networks of 64 bits count as one in IPv6. Trusted proxies are not counted.
@@ -115,6 +118,7 @@ impl Default for ClientLimits {
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             per_address: AddressLimit::default(),
+            http2: Some(Http2Limits::default()),
         }
     }
 }
@@ -184,8 +188,20 @@ pub struct BackendConfig {
     pub timeout: Option<Duration>,
     /// Used only while no other backend is eligible.
     pub backup: bool,
+    /// Which HTTP it speaks.
+    pub protocol: BackendProtocol,
     /// How it is found to be healthy or not.
     pub health: HealthConfig,
+}
+
+/// Which HTTP a backend speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BackendProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: agreed on by TLS, or by prior knowledge in the clear.
+    Http2,
 }
 
 /// One rule: what it matches, where it leads and what happens on the way.

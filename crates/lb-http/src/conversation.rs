@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use lb_h1::{ParseState, RequestError, RequestHead, parse_request};
-use tokio::net::TcpStream;
 
 use crate::client::Client;
 use crate::transport::Transport;
@@ -58,13 +57,8 @@ pub(crate) enum NoHead {
 pub(crate) struct Gone;
 
 impl Conversation {
-    pub(crate) fn new(stream: TcpStream, client: Rc<Client>) -> Self {
-        Self {
-            client,
-            transport: Transport::new(stream),
-            outbox: BytesMut::new(),
-            parse: ParseState::default(),
-        }
+    pub(crate) fn new(transport: Transport, client: Rc<Client>) -> Self {
+        Self { client, transport, outbox: BytesMut::new(), parse: ParseState::default() }
     }
 
     /// The worker's reading buffer. Not to be held while anything waits.

@@ -24,6 +24,7 @@ use crate::decisions;
 use crate::fields::REQUEST_ID;
 use crate::forward::forward;
 use crate::forwarded::{self, Hop};
+use crate::grpc;
 use crate::reject::Reject;
 use crate::relay::{Relayed, relay};
 use crate::snapshot::{Rule, RulePolicy};
@@ -31,7 +32,8 @@ use crate::target::{self, Asked, Matched, Target};
 use crate::ticket::Ticket;
 use crate::tunnel::tunnel;
 use crate::upload::Upload;
-use crate::watch::{Expired, Phase, within_deadline};
+use crate::upstream::ConnectError;
+use crate::watch::{Expired, Phase, later, within_deadline};
 
 /// Who answers.
 enum Outcome {
@@ -51,6 +53,11 @@ pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<Requ
         Err(rejected) => return Box::pin(refuse_head(conversation, rejected)).await,
     };
     let mut ticket = Ticket::open(&client, asked, &request.headers);
+    if manner.is_grpc
+        && let Some(deadline) = grpc::deadline(&request.headers)
+    {
+        client.watch.end_by(Some(later(ticket.started(), deadline)));
+    }
     match answer(&mut ticket, conversation, *request, &mut upload).await {
         Ok(Outcome::Backend(answer)) if answer.head.upgrade.is_some() => {
             Box::pin(switch(&mut ticket, conversation, manner, answer)).await
@@ -327,10 +334,42 @@ async fn refuse(
     rejected: Reject,
     upload: &mut Upload,
 ) -> Next {
+    let rejected = overdue(ticket, rejected);
+    let manner = Manner { keep_alive: manner.keep_alive && !rejected.closes(), ..manner };
+    if manner.is_grpc {
+        return refuse_call(ticket, conversation, manner, &rejected, upload).await;
+    }
     let response = rejected.response(ticket.request_id());
     ticket.rejected(&rejected, response.status());
-    let manner = Manner { keep_alive: manner.keep_alive && !rejected.closes(), ..manner };
     own(ticket, conversation, manner, response, upload).await
+}
+
+/// The same to a call of gRPC. It is recorded with the status that any other request would have got.
+async fn refuse_call(
+    ticket: &mut Ticket,
+    conversation: &mut Conversation,
+    manner: Manner,
+    rejected: &Reject,
+    upload: &mut Upload,
+) -> Next {
+    let (response, status) = grpc::refusal(rejected, ticket.request_id());
+    ticket.rejected(rejected, status);
+    ticket.client().watch.end_by(None);
+    let next = own(ticket, conversation, manner, response, upload).await;
+    ticket.answered_here(status);
+    next
+}
+
+/// Where the request's own deadline is over, that is why, and no backend is to blame.
+fn overdue(ticket: &Ticket, rejected: Reject) -> Reject {
+    match rejected {
+        Reject::UpstreamTimeout | Reject::RequestTimeout | Reject::Connect(ConnectError::Timeout { .. })
+            if ticket.client().watch.is_at_end() =>
+        {
+            Reject::Deadline
+        }
+        rejected => rejected,
+    }
 }
 
 /// Answers a connection whose bytes never became a request.

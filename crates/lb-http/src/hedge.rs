@@ -232,8 +232,7 @@ async fn ask(client: &Client, rule: &Rule, target: &Target, method: &Method, hea
         let mut connection = match pooled.take() {
             Some(connection) => connection,
             None => {
-                let addresses = target.endpoint.addresses();
-                let open = Connection::open(&target.url, &addresses, target.tls.as_deref());
+                let open = Connection::to(target, &client.worker);
                 let timeout = || ConnectError::Timeout { backend: Arc::clone(&target.url) };
                 let opened = tokio::time::timeout(rule.timeouts.connect, open).await;
                 let opened = opened.unwrap_or_else(|_| Err(timeout()));

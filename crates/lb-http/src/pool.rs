@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use crate::config::PoolConfig;
+use crate::multiplex::Multiplex;
 use crate::slots::Slot;
 use crate::upstream::Connection;
 
@@ -25,6 +26,8 @@ struct Stack {
     /// Whose turn it is at this place; 0 is nobody's.
     turn: u32,
     idle: Vec<Idle>,
+    /// Connections of HTTP/2, in the use of any number of exchanges.
+    shared: Vec<Multiplex>,
 }
 
 struct Idle {
@@ -54,7 +57,7 @@ impl Pool {
         idle.resize_with(turns.len(), Stack::default);
         for (stack, turn) in idle.iter_mut().zip(turns) {
             if stack.turn != turn {
-                *stack = Stack { turn, idle: Vec::new() };
+                *stack = Stack { turn, ..Stack::default() };
             }
         }
         self.count.set(idle.iter().map(|stack| stack.idle.len()).sum());
@@ -64,6 +67,9 @@ impl Pool {
     pub(crate) fn take(&self, slot: Slot) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(slot.place).filter(|stack| stack.turn == slot.turn)?;
+        if !stack.shared.is_empty() {
+            return stack.stream(&self.config.get(), Instant::now());
+        }
         while let Some(mut entry) = stack.idle.pop() {
             self.count.set(self.count.get().saturating_sub(1));
             if entry.connection.is_alive() {
@@ -76,6 +82,10 @@ impl Pool {
     /// Keeps a connection for the next request, or closes it where a bound says so or the backend has gone. Where the backend's share is
     /// full, the connection that has been idle longest makes room.
     pub(crate) fn put(&self, slot: Slot, mut connection: Connection, now: Instant) {
+        if connection.transport.is_multiplexed() {
+            // Its stream is over; the connection itself is here.
+            return;
+        }
         let config = self.config.get();
         let worn = config.max_requests_per_connection.is_some_and(|max| connection.requests() >= max.get())
             || config.max_connection_age.is_some_and(|max| now.duration_since(connection.created()) >= max);
@@ -96,11 +106,25 @@ impl Pool {
         stack.push(Idle { connection, since: now });
     }
 
+    /// Keeps a connection of HTTP/2 that is in use already, for other exchanges; not more of them than of any other.
+    pub(crate) fn share(&self, slot: Slot, multiplex: Multiplex) {
+        let mut idle = self.idle.borrow_mut();
+        let Some(stack) = idle.get_mut(slot.place).filter(|stack| stack.turn == slot.turn) else { return };
+        if stack.shared.len() < self.config.get().max_idle_per_backend {
+            stack.shared.push(multiplex);
+        }
+    }
+
     /// Closes connections that have been idle too long or that their backend has closed. Called once a second.
     pub(crate) fn sweep(&self, now: Instant) {
         let config = self.config.get();
         let mut kept = 0;
-        for Stack { idle, .. } in self.idle.borrow_mut().iter_mut() {
+        for Stack { idle, shared, .. } in self.idle.borrow_mut().iter_mut() {
+            shared.retain_mut(|shared| {
+                let is_idle = shared.streams() == 0;
+                shared.has_room().is_some()
+                    && !(is_idle && now.duration_since(shared.used()) >= config.idle_timeout)
+            });
             idle.retain_mut(|entry| {
                 now.duration_since(entry.since) < config.idle_timeout && entry.connection.is_alive()
             });
@@ -113,6 +137,19 @@ impl Pool {
     pub(crate) fn clear(&self) {
         self.idle.borrow_mut().clear();
         self.count.set(0);
+    }
+}
+
+impl Stack {
+    /// A stream on the first connection with room; those that are over or worn are let go.
+    fn stream(&mut self, config: &PoolConfig, now: Instant) -> Option<Connection> {
+        self.shared.retain_mut(|shared| {
+            let worn = config.max_requests_per_connection.is_some_and(|max| shared.requests() >= max.get())
+                || config.max_connection_age.is_some_and(|max| now.duration_since(shared.created()) >= max);
+            !worn && shared.has_room().is_some()
+        });
+        let shared = self.shared.iter_mut().find(|shared| shared.has_room_now())?;
+        Some(Connection::stream(shared, now))
     }
 }
 

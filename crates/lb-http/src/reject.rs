@@ -39,6 +39,8 @@ pub(crate) enum Reject {
     Send(SendError),
     /// No response head within the deadline.
     UpstreamTimeout,
+    /// The deadline that the request itself has brought is over.
+    Deadline,
     /// The client left first; nobody will read the answer.
     ClientGone,
 }
@@ -84,6 +86,11 @@ impl Reject {
             Self::BadRequest(detail) => Some(detail.to_string()),
             _ => None,
         }
+    }
+
+    /// What a person reads.
+    pub(crate) fn detail(&self) -> Cow<'static, str> {
+        self.row().detail
     }
 
     /// The answer.
@@ -180,6 +187,11 @@ impl Reject {
                 StatusCode::GATEWAY_TIMEOUT,
                 "upstream_timeout",
                 "the server behind this gateway did not answer in time",
+            ),
+            Self::Deadline => row(
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream_timeout",
+                "there was no answer within the deadline that the request has set",
             ),
             Self::ClientGone => row(client_closed_request(), "client_gone", "the client left first"),
         }

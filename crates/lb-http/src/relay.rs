@@ -12,7 +12,7 @@ use crate::conversation::{Conversation, Gone};
 use crate::pace::Pace;
 use crate::splice::Splice;
 use crate::transport::{BATCH, TURN, Transport};
-use crate::upload::{Upload, UploadError};
+use crate::upload::{Progress, Upload, UploadError};
 use crate::upstream::Connection;
 use crate::watch::Phase;
 
@@ -105,6 +105,10 @@ impl Relay<'_> {
 
     /// Whose fault it is that nothing moves.
     fn stalled(&self) -> Relayed {
+        if self.conversation.client.watch.is_at_end() {
+            let reason = "the deadline that the request has set is over".to_owned();
+            return Relayed::Cut { code: "upstream_timeout", reason };
+        }
         let is_sent = self.conversation.pending() == 0 && self.splice.is_empty();
         if is_sent && !self.upload.waits_for_client() {
             return Relayed::Stalled;
@@ -199,6 +203,10 @@ impl Relay<'_> {
         }
         let Conversation { client, transport, .. } = &mut *self.conversation;
         match self.upload.poll(cx, &client.worker, transport, self.backend) {
+            Ok(Progress::Some) => {
+                client.watch.begin(Phase::Relay, Instant::now(), self.idle);
+                Poll::Pending
+            }
             Ok(_) => Poll::Pending,
             Err(UploadError::ClientGone) => Poll::Ready(Relayed::ClientGone),
             Err(UploadError::Malformed(error)) => {

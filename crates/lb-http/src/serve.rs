@@ -6,19 +6,28 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use lb_h1::RequestError;
 use tokio::net::TcpStream;
 
 use crate::client::Client;
 use crate::conversation::{Conversation, Next, NoHead};
 use crate::exchange;
 use crate::handshake;
+use crate::http2;
 use crate::reject::Reject;
+use crate::transport::Transport;
 use crate::watch::Timer;
 
 /// Serves a connection until either side is done with it. Dropping the future closes the connection and breaks
 /// off what is in flight.
 pub(crate) async fn connection(stream: TcpStream, client: Rc<Client>) {
-    let mut conversation = pin!(converse(stream, Rc::clone(&client)));
+    let conversation = converse(Conversation::new(Transport::new(stream), Rc::clone(&client)));
+    keep_time(&client, conversation).await;
+}
+
+/// Polls what a client does, and tells it when its phase's time is up and when its listener is closed.
+pub(crate) async fn keep_time(client: &Client, conversation: impl Future<Output = ()>) {
+    let mut conversation = pin!(conversation);
     let mut timer = Timer::new(&client.watch);
     let mut drain = pin!(client.listener.gate.closing());
     let mut is_draining = false;
@@ -43,13 +52,14 @@ pub(crate) async fn connection(stream: TcpStream, client: Rc<Client>) {
 }
 
 /// One request after the other.
-async fn converse(stream: TcpStream, client: Rc<Client>) {
-    let mut conversation = Conversation::new(stream, Rc::clone(&client));
+async fn converse(mut conversation: Conversation) {
+    let client = Rc::clone(&conversation.client);
     if let Some(tls) = &client.listener.tls
         && let Err(next) = Box::pin(handshake::accept(&mut conversation, tls)).await
     {
         return end(conversation, next).await;
     }
+    let mut is_first = true;
     loop {
         let next = match conversation.read_head().await {
             // Boxed, so that an idle connection does not keep room for an exchange.
@@ -58,10 +68,16 @@ async fn converse(stream: TcpStream, client: Rc<Client>) {
             Err(NoHead::Slow) => {
                 Box::pin(exchange::refuse_head(&mut conversation, Reject::RequestTimeout)).await
             }
+            Err(NoHead::Refused(RequestError::Http2Preface))
+                if is_first && http2::may_begin(&conversation) =>
+            {
+                return Box::pin(http2::serve(conversation)).await;
+            }
             Err(NoHead::Refused(error)) => {
                 Box::pin(exchange::refuse_head(&mut conversation, Reject::Head(error))).await
             }
         };
+        is_first = false;
         match next {
             Next::KeepAlive => {}
             next => return end(conversation, next).await,

@@ -19,8 +19,8 @@ use lb_router::{RouteConfig, RouteError, Router};
 
 use crate::budget::Budget;
 use crate::config::{
-    BackendConfig, GatewayConfig, HedgeAfter, HostHeader, PoolConfig, Redirect, RetryConfig, RuleConfig,
-    Timeouts, UpstreamConfig,
+    BackendConfig, BackendProtocol, GatewayConfig, HedgeAfter, HostHeader, PoolConfig, Redirect, RetryConfig,
+    RuleConfig, Timeouts, UpstreamConfig,
 };
 use crate::hedge::Percentile;
 use crate::limiter::Limiter;
@@ -151,6 +151,7 @@ pub(crate) struct Target {
     pub(crate) stats: Arc<BackendStats>,
     pub(crate) backend: Arc<Backend>,
     pub(crate) tls: Option<Arc<BackendTls>>,
+    pub(crate) protocol: BackendProtocol,
     holder: Arc<SlotHolder>,
 }
 
@@ -362,6 +363,7 @@ impl Target {
                 }))
             }),
             tls,
+            protocol: config.protocol,
             holder,
         })
     }

@@ -1,9 +1,12 @@
-//! A socket and the bytes that have been received from it and not used yet.
+//! A socket and the bytes that have been received from it and not used yet; or, in the socket's stead, one stream of an
+//! HTTP/2 connection, which `lb-h2` makes look like one.
 //!
 //! Reading goes through the worker's one large buffer, so that a connection owns memory only for bytes that are
 //! pending: an idle one owns next to none, and a long body passes through without being gathered.
 //!
 //! Nothing here waits by itself; dropping a future that polls it loses nothing but the socket.
+
+mod stream;
 
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
@@ -11,13 +14,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
+use lb_h2::{ClientStream, ServerStream};
 use lb_tls::{HandshakeError, Session};
 use rustix::net::{SendFlags, send};
 use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
-use crate::socket;
+use self::stream::{Stream, first};
 
 /// A worker's reading buffer. Small enough to stay in a core's cache, large enough for bulk.
 pub(crate) const SCRATCH: usize = 64 << 10;
@@ -35,7 +39,7 @@ pub(crate) const TURN: u32 = 16;
 
 /// A connection, a client's or a backend's, in the clear or by TLS.
 pub(crate) struct Transport {
-    stream: TcpStream,
+    stream: Stream,
     /// Boxed, so that a connection without it has room for a pointer alone.
     tls: Option<Box<Session>>,
     pub(crate) inbox: BytesMut,
@@ -43,7 +47,27 @@ pub(crate) struct Transport {
 
 impl Transport {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, tls: None, inbox: BytesMut::new() }
+        Self { stream: Stream::Tcp(stream), tls: None, inbox: BytesMut::new() }
+    }
+
+    /// A client's stream of HTTP/2, whose request's head has been read.
+    pub(crate) fn served(stream: ServerStream, head: BytesMut) -> Self {
+        Self { stream: Stream::Served(Box::new(stream)), tls: None, inbox: head }
+    }
+
+    /// A stream of HTTP/2 to a backend.
+    pub(crate) fn asked(stream: ClientStream) -> Self {
+        Self { stream: Stream::Asked(Box::new(stream)), tls: None, inbox: BytesMut::new() }
+    }
+
+    /// Whether it is one of many streams of a connection.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.stream.socket().is_err()
+    }
+
+    /// Whether a client has reset its stream.
+    pub(crate) fn is_reset(&self) -> bool {
+        matches!(&self.stream, Stream::Served(stream) if stream.is_reset())
     }
 
     /// Speaks TLS from now on; the handshake comes first.
@@ -71,7 +95,7 @@ impl Transport {
 
     /// Whether bytes may pass the kernel's way, unseen.
     pub(crate) fn is_plain(&self) -> bool {
-        self.tls.is_none()
+        self.tls.is_none() && !self.is_multiplexed()
     }
 
     /// What has been taken for the peer and the socket has not taken yet.
@@ -102,7 +126,7 @@ impl Transport {
         if let Some(session) = &mut self.tls {
             return session.poll_read(cx, &mut self.stream, scratch);
         }
-        socket::poll_recv(&self.stream, cx, scratch)
+        self.stream.poll_recv(cx, scratch)
     }
 
     /// Reads the beginning of what is there and keeps it in the inbox; 0 is the end.
@@ -119,8 +143,20 @@ impl Transport {
     /// Writes some of these bytes.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.tls {
-            None => socket::poll_send(&self.stream, cx, bytes),
+            None => self.stream.poll_send(cx, bytes),
             Some(session) => session.poll_write(cx, &mut self.stream, bytes),
+        }
+    }
+
+    /// Writes some of these bytes, of several pieces where the socket takes them.
+    pub(crate) fn poll_write_pieces(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.tls {
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, pieces),
+            Some(_) => self.poll_write(cx, first(pieces)),
         }
     }
 
@@ -175,7 +211,7 @@ impl Transport {
             pending.advance(count);
         }
         match &mut self.tls {
-            None => Poll::Ready(Ok(())),
+            None => Pin::new(&mut self.stream).poll_flush(cx),
             Some(session) => session.poll_flush(cx, &mut self.stream),
         }
     }
@@ -186,13 +222,14 @@ impl Transport {
         cx: &mut Context<'_>,
         pending: &mut BytesMut,
     ) -> Poll<io::Result<()>> {
-        if self.tls.is_some() {
+        if !self.is_plain() {
             return self.poll_flush(cx, pending);
         }
+        let socket = self.stream.socket()?;
         while !pending.is_empty() {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_io(Interest::WRITABLE, || {
-                Ok(send(&self.stream, pending, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+            ready!(socket.poll_write_ready(cx))?;
+            match socket.try_io(Interest::WRITABLE, || {
+                Ok(send(socket, pending, SendFlags::MORE | SendFlags::NOSIGNAL)?)
             }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(count) => pending.advance(count),
@@ -210,11 +247,11 @@ impl Transport {
         pipe: &OwnedFd,
         limit: usize,
     ) -> Poll<io::Result<usize>> {
+        let socket = self.stream.socket()?;
         loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            let moved = self
-                .stream
-                .try_io(Interest::READABLE, || Ok(splice(&self.stream, None, pipe, None, limit, SPLICE)?));
+            ready!(socket.poll_read_ready(cx))?;
+            let moved =
+                socket.try_io(Interest::READABLE, || Ok(splice(socket, None, pipe, None, limit, SPLICE)?));
             match moved {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 moved => return Poll::Ready(moved),
@@ -229,11 +266,11 @@ impl Transport {
         pipe: &OwnedFd,
         held: usize,
     ) -> Poll<io::Result<usize>> {
+        let socket = self.stream.socket()?;
         loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            let moved = self
-                .stream
-                .try_io(Interest::WRITABLE, || Ok(splice(pipe, None, &self.stream, None, held, SPLICE)?));
+            ready!(socket.poll_write_ready(cx))?;
+            let moved =
+                socket.try_io(Interest::WRITABLE, || Ok(splice(pipe, None, socket, None, held, SPLICE)?));
             match moved {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 moved => return Poll::Ready(moved),

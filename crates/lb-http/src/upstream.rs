@@ -10,8 +10,12 @@ use std::time::Instant;
 use lb_h1::ResponseError;
 use tokio::net::TcpStream;
 
+use crate::config::BackendProtocol;
+use crate::multiplex::{Multiplex, Place};
+use crate::snapshot::Target;
 use crate::tls::BackendTls;
 use crate::transport::Transport;
+use crate::worker::Worker;
 
 /// Why no connection could be made.
 #[derive(Debug, thiserror::Error)]
@@ -85,9 +89,45 @@ pub(crate) struct Connection {
     reused: bool,
     requests: u32,
     created: Instant,
+    /// Where it is one of a connection's streams.
+    _place: Option<Place>,
 }
 
 impl Connection {
+    /// Connects to a backend; where it speaks HTTP/2, the connection is there for the worker's other exchanges too, and what
+    /// is returned is a stream on it. Cancel-safe; the caller bounds the time.
+    pub(crate) async fn to(target: &Target, worker: &Worker) -> Result<Self, ConnectError> {
+        let addresses = target.endpoint.addresses();
+        let opened = Self::open(&target.url, &addresses, target.tls.as_deref()).await?;
+        match target.protocol {
+            BackendProtocol::Http1 => Ok(opened),
+            // Boxed, so that other requests need no room for it.
+            BackendProtocol::Http2 => Box::pin(opened.multiplex(target, worker)).await,
+        }
+    }
+
+    async fn multiplex(self, target: &Target, worker: &Worker) -> Result<Self, ConnectError> {
+        let backend = || Arc::clone(&target.url);
+        if let Some(session) = self.transport.session()
+            && session.alpn_protocol() != Some(b"h2")
+        {
+            let reason = "it does not speak HTTP/2, which `protocol = \"h2\"` asks for".to_owned();
+            return Err(ConnectError::Tls { backend: backend(), reason });
+        }
+        let begun = Multiplex::begin(self.transport, self.created).await;
+        let mut multiplex = begun.map_err(|source| ConnectError::Io { backend: backend(), source })?;
+        let stream = Self::stream(&mut multiplex, self.created);
+        worker.pool.share(target.slot, multiplex);
+        Ok(stream)
+    }
+
+    /// A stream on a connection that is shared.
+    pub(crate) fn stream(multiplex: &mut Multiplex, now: Instant) -> Self {
+        let is_reused = multiplex.requests() > 0;
+        let (transport, place) = multiplex.stream(now);
+        Self { transport, reused: is_reused, requests: 0, created: now, _place: Some(place) }
+    }
+
     /// Connects to the first address that accepts. Cancel-safe; the caller bounds the time.
     pub(crate) async fn open(
         backend: &Arc<str>,
@@ -104,7 +144,13 @@ impl Connection {
                         // Boxed, so that a request in the clear needs no room for it.
                         Box::pin(secure(&mut transport, tls, backend)).await?;
                     }
-                    return Ok(Self { transport, reused: false, requests: 0, created: Instant::now() });
+                    return Ok(Self {
+                        transport,
+                        reused: false,
+                        requests: 0,
+                        created: Instant::now(),
+                        _place: None,
+                    });
                 }
                 Err(error) => last = Some(error),
             }

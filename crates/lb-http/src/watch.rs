@@ -45,6 +45,8 @@ pub(crate) struct Watch {
     deadline: Cell<Instant>,
     progress: Cell<bool>,
     expired: Cell<bool>,
+    /// When everything must be over, whatever the phase.
+    end: Cell<Option<Instant>>,
 }
 
 impl Watch {
@@ -56,6 +58,7 @@ impl Watch {
             deadline: Cell::new(later(now, idle)),
             progress: Cell::new(false),
             expired: Cell::new(false),
+            end: Cell::new(None),
         }
     }
 
@@ -76,9 +79,24 @@ impl Watch {
     /// Begins a phase that must end by then.
     pub(crate) fn begin_until(&self, phase: Phase, deadline: Instant) {
         self.phase.set(phase);
-        self.deadline.set(deadline);
+        self.deadline.set(self.bounded(deadline));
         self.progress.set(false);
         self.expired.set(false);
+    }
+
+    /// No phase lasts longer than this from now on; `None` lifts it.
+    pub(crate) fn end_by(&self, end: Option<Instant>) {
+        self.end.set(end);
+        self.deadline.set(self.bounded(self.deadline.get()));
+    }
+
+    /// Whether everything must be over.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.end.get().is_some_and(|end| Instant::now() >= end)
+    }
+
+    fn bounded(&self, deadline: Instant) -> Instant {
+        self.end.get().map_or(deadline, |end| end.min(deadline))
     }
 
     /// A slow client took some of what it is sent: the phase may last its limit once more.
@@ -89,7 +107,7 @@ impl Watch {
     /// Whether the deadline has passed, unless progress has earned another one.
     fn is_over(&self, now: Instant) -> bool {
         if now >= self.deadline.get() && self.progress.take() {
-            self.deadline.set(later(now, self.limit.get()));
+            self.deadline.set(self.bounded(later(now, self.limit.get())));
         }
         now >= self.deadline.get()
     }

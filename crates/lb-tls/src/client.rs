@@ -31,6 +31,8 @@ pub struct ClientOptions {
     pub pins: Vec<Pin>,
     /// What is shown to a backend that asks.
     pub certificate: Option<CertificateFiles>,
+    /// Application protocols that are offered, the favourite first (RFC 7301).
+    pub alpn: Vec<Vec<u8>>,
 }
 
 /// Who is believed.
@@ -149,7 +151,7 @@ fn build(options: &ClientOptions) -> Result<(ClientConfig, Vec<String>), TlsErro
             (builder.with_client_cert_resolver(Arc::new(key)), identity.notices)
         }
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols.clone_from(&options.alpn);
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok((config, notices))
 }

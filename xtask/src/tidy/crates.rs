@@ -10,6 +10,7 @@ use anyhow::Context;
 const OURS: &[(&str, &[&str])] = &[
     ("lb-core", &[]),
     ("lb-h1", &[]),
+    ("lb-h2", &["lb-h1"]),
     ("lb-router", &[]),
     ("lb-policy", &["lb-h1"]),
     ("lb-tls", &[]),
@@ -25,7 +26,17 @@ const OURS: &[(&str, &[&str])] = &[
     ("lb-admin", &["lb-core", "lb-health", "lb-observe"]),
     (
         "lb-http",
-        &["lb-core", "lb-dump", "lb-h1", "lb-health", "lb-observe", "lb-policy", "lb-router", "lb-tls"],
+        &[
+            "lb-core",
+            "lb-dump",
+            "lb-h1",
+            "lb-h2",
+            "lb-health",
+            "lb-observe",
+            "lb-policy",
+            "lb-router",
+            "lb-tls",
+        ],
     ),
     (
         "lb-config",

@@ -19,6 +19,7 @@ const OURS: &[&str] = &[
     "lb_dump",
     "lb_faults",
     "lb_h1",
+    "lb_h2",
     "lb_health",
     "lb_http",
     "lb_observe",
@@ -26,6 +27,7 @@ const OURS: &[&str] = &[
     "lb_router",
     "lb_sim",
     "lb_testkit",
+    "lb_tls",
     "lb_trace",
 ];
 

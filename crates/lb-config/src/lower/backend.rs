@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use lb_http::config::BackendConfig;
+use lb_http::config::{BackendConfig, BackendProtocol};
 
 use super::tls::{self, Belief};
 use super::url::{self, BackendUrl};
 use super::{Context, health};
 use crate::tree::NodeId;
-use crate::written::upstream::Backend;
+use crate::written::upstream::{Backend, Protocol};
 use crate::written::values::{At, WordOr};
 
 /// A backend with what later checks need: its place and its parsed URL.
@@ -49,7 +49,8 @@ pub(super) fn member(
         context.at_least_one(limit, "leave the key out for no limit; `weight = 0` means no new requests")
     });
     let parsed = parse_url(context, &url)?;
-    let tls = tls::backend(context, url.id, &parsed, table.tls.as_ref(), belief);
+    let protocol = protocol(context, &parsed, table.protocol.as_ref().or(belief.protocol()));
+    let tls = tls::backend(context, url.id, &parsed, table.tls.as_ref(), belief, protocol);
     let config = BackendConfig {
         url: url.value.clone(),
         host: parsed.host.clone(),
@@ -63,11 +64,36 @@ pub(super) fn member(
         },
         timeout: table.timeout.map(|time| time.0),
         backup: table.backup.unwrap_or(false),
+        protocol,
         health: lb_health::HealthConfig::default(),
     };
     let path = table.health_check_path.as_ref().map(|path| path.value.clone());
     let probe = (path, table.health_check_interval.map(|time| time.0));
     Some(Member { place: url.id, url: parsed, config, probe })
+}
+
+/// Which HTTP is spoken with it.
+fn protocol(context: &mut Context<'_>, url: &BackendUrl, written: Option<&At<Protocol>>) -> BackendProtocol {
+    match written.map(|written| (written.value, written.id, url.secure)) {
+        None | Some((Protocol::Auto | Protocol::H1, ..)) => BackendProtocol::Http1,
+        Some((Protocol::H2, _, true) | (Protocol::H2c, _, false)) => BackendProtocol::Http2,
+        Some((Protocol::H2, id, false)) => {
+            context
+                .error(id, "`protocol = \"h2\"` is HTTP/2 by TLS, and this URL is `http`", "not for this URL")
+                .help("write `https://`, or \"h2c\" for HTTP/2 in the clear");
+            BackendProtocol::Http2
+        }
+        Some((Protocol::H2c, id, true)) => {
+            context
+                .error(
+                    id,
+                    "`protocol = \"h2c\"` is HTTP/2 in the clear, and this URL is `https`",
+                    "not for this URL",
+                )
+                .help("write \"h2\" for HTTP/2 by TLS");
+            BackendProtocol::Http2
+        }
+    }
 }
 
 fn parse_url(context: &mut Context<'_>, url: &At<String>) -> Option<BackendUrl> {

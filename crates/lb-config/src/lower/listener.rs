@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use lb_http::config::{AddressLimit, ClientLimits, ListenerConfig};
 
-use super::{Context, tls};
+use super::{Context, http2, tls};
 use crate::loaded::{AdminConfig, Secret};
 use crate::tree::NodeId;
 use crate::written::listener::{Listener, Protocol};
@@ -59,6 +59,7 @@ pub(super) fn listeners(
             None => (Some(DEFAULT_ADDRESS), Some(listener.id)),
         };
         let limits = limits(context, table);
+        let tls = tls.map(|tls| http2::offered(tls, limits.http2.is_some()));
         let Some(address) = address else { continue };
         places.push(Bound { address, place, what: format!("listener `{name}`") });
         let status_endpoints = table.status_endpoints.unwrap_or(false);
@@ -115,6 +116,7 @@ fn limits(context: &mut Context<'_>, table: &Listener) -> ClientLimits {
         header_timeout: table.header_timeout.map_or(default.header_timeout, |time| time.0),
         keep_alive_timeout: table.keep_alive_timeout.map_or(default.keep_alive_timeout, |time| time.0),
         per_address: per_address.unwrap_or(default.per_address),
+        http2: http2::limits(context, table.http2.as_ref()),
     }
 }
 

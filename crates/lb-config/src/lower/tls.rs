@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use http::HeaderName;
-use lb_http::config::ListenerTls;
+use lb_http::config::{BackendProtocol, ListenerTls};
 use lb_tls::{
     CertificateFiles, Certificates, ClientAuth, ClientOptions, ClientTls, MinVersion, Pin, ServerOptions,
     ServerTls, TlsError, Trust,
@@ -14,7 +14,7 @@ use super::url::BackendUrl;
 use crate::tree::NodeId;
 use crate::written::listener::{self, AuthMode};
 use crate::written::root::Root;
-use crate::written::upstream::BackendTls;
+use crate::written::upstream::{BackendTls, Protocol};
 use crate::written::values::{At, WordOr};
 
 /// What a listener's `tls` means; `None` where it is wrong.
@@ -175,12 +175,23 @@ fn client_auth(
 pub(super) struct Belief<'a> {
     skips_verification: bool,
     upstream: Option<&'a At<BackendTls>>,
+    protocol: Option<&'a At<Protocol>>,
 }
 
 impl<'a> Belief<'a> {
     pub(super) fn of(root: &Root, upstream: Option<&'a At<BackendTls>>) -> Self {
         let skips_verification = root.insecure_skip_verify.as_ref().is_some_and(|skip| skip.value);
-        Self { skips_verification, upstream }
+        Self { skips_verification, upstream, protocol: None }
+    }
+
+    /// With what is said of the protocol of all of them.
+    pub(super) fn speaking(self, protocol: Option<&'a At<Protocol>>) -> Self {
+        Self { protocol, ..self }
+    }
+
+    /// What is said of the protocol.
+    pub(super) fn protocol(&self) -> Option<&'a At<Protocol>> {
+        self.protocol
     }
 }
 
@@ -210,6 +221,7 @@ pub(super) fn backend(
     url: &BackendUrl,
     own: Option<&At<BackendTls>>,
     belief: Belief<'_>,
+    protocol: BackendProtocol,
 ) -> Result<Option<ClientOptions>, ()> {
     check_upstream(context, own);
     if !url.secure {
@@ -250,6 +262,10 @@ pub(super) fn backend(
         },
         pins,
         certificate,
+        alpn: match protocol {
+            BackendProtocol::Http1 => vec![b"http/1.1".to_vec()],
+            BackendProtocol::Http2 => vec![b"h2".to_vec()],
+        },
     };
     match ClientTls::new(options.clone()) {
         Ok((_, notices)) => {

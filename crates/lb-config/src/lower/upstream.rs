@@ -75,7 +75,7 @@ impl Upstreams {
             let retries = retries::Meant::of(context, written.value.retries.as_ref());
             let tls = written.value.tls.as_ref();
             tls::check_upstream(context, tls);
-            let belief = Belief::of(root, tls);
+            let belief = Belief::of(root, tls).speaking(written.value.protocol.as_ref());
             let index = upstreams.add(context, name, backends.as_ref(), load_balancing.as_ref(), belief);
             if let Some(entry) = upstreams.entries.get_mut(index) {
                 let watch = health::Watch::new(

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::values::{At, List, Shorthand, Size, Time, WordOr};
+use super::values::{At, List, Shorthand, Size, SwitchOr, Time, WordOr};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +18,7 @@ pub(crate) struct Listener {
     pub(crate) header_timeout: Option<Time>,
     pub(crate) keep_alive_timeout: Option<Time>,
     pub(crate) max_connections_per_address: Option<At<u32>>,
+    pub(crate) http2: Option<At<SwitchOr<Http2>>>,
 }
 
 /// What a listener speaks.
@@ -79,4 +80,16 @@ pub(crate) enum AuthMode {
 
 impl Shorthand for ListenerTls {
     const EXPECTED: &'static str = "a table with `cert` and `key`, or \"self-signed\"";
+}
+
+/// `http2 = false`, or bounds.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http2 {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) max_concurrent_streams: Option<At<u32>>,
+    pub(crate) stream_window: Option<At<Size>>,
+    pub(crate) connection_window: Option<At<Size>>,
+    pub(crate) max_frame_size: Option<At<Size>>,
+    pub(crate) max_resets_per_minute: Option<At<u32>>,
 }

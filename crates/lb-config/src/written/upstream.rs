@@ -25,6 +25,18 @@ pub(crate) struct Upstream {
     /// For those of its backends that are reached by `https`.
     pub(crate) tls: Option<At<BackendTls>>,
     pub(crate) subset: Option<At<Subset>>,
+    /// Of those of its backends that say nothing of it.
+    pub(crate) protocol: Option<At<Protocol>>,
+}
+
+/// Which HTTP a backend speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Derive)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    Auto,
+    H1,
+    H2,
+    H2c,
 }
 
 /// Which of the backends this gateway uses, of a fleet of gateways that together use all.
@@ -49,6 +61,7 @@ pub(crate) struct Backend {
     pub(crate) health_check_path: Option<At<String>>,
     pub(crate) health_check_interval: Option<Time>,
     pub(crate) tls: Option<At<BackendTls>>,
+    pub(crate) protocol: Option<At<Protocol>>,
 }
 
 impl Shorthand for Backend {

@@ -74,6 +74,9 @@ impl<'a> Earlier<'a> {
 impl BackendConfig {
     /// Whether a connection that was opened for one serves the other.
     pub(super) fn connects_as(&self, other: &Self) -> bool {
-        self.host == other.host && self.port == other.port && self.tls == other.tls
+        self.host == other.host
+            && self.port == other.port
+            && self.tls == other.tls
+            && self.protocol == other.protocol
     }
 }

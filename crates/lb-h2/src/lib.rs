@@ -1,0 +1,31 @@
+//! HTTP/2 streams, seen as HTTP/1.1 messages.
+//!
+//! The `h2` crate keeps frames, header compression, flow control and the states of streams. What stands here turns one
+//! stream into what one HTTP/1.1 connection would carry, in both directions: a [`ServerStream`] gives the bytes of a request
+//! and takes those of an answer, a [`ClientStream`] takes a request and gives an answer. So everything that
+//! the gateway does with a message (rules, policies, retries, limits, records) exists once, for every version of HTTP, and the strict
+//! reading of heads and framing in `lb-h1` stands behind HTTP/2 as well.
+//!
+//! Cost: a head is written and read once more each way (under a microsecond for a usual one), and the bytes of a body are
+//! copied once on each side. A body with a length has no framing in between; any other is framed in chunks, at 10 bytes a DATA
+//! frame. Nothing is queued here: a stream's data is taken as it is passed on, which is when its window opens again, and is sent
+//! as far as the peer's window lets it. At most [`PIECE`] bytes of a body wait in a stream.
+//!
+//! Nothing waits by itself. Dropping a stream that is not over resets it.
+
+mod client;
+mod fault;
+mod head;
+mod incoming;
+mod limits;
+mod outgoing;
+mod server;
+
+pub use client::ClientStream;
+pub use fault::is_unprocessed;
+pub use limits::Http2Limits;
+pub use outgoing::PIECE;
+pub use server::{Refused, ServerStream};
+
+/// What every client begins an HTTP/2 connection with (RFC 9113 §3.4).
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -1,0 +1,168 @@
+//! A client's stream: the request as bytes that can be read, the answer as bytes that are taken.
+
+use std::io;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{Method, Request, header};
+use lb_h1::{Asked, HeadLimits, ParseState, ResponseFraming, ResponseHead, parse_response};
+
+use crate::fault::{broken, reset};
+use crate::head::{self, BodyLine};
+use crate::incoming::Incoming;
+use crate::outgoing::{Outgoing, PIECE};
+
+/// One request and its answer.
+///
+/// Dropped before the answer's end, it resets the stream: with `INTERNAL_ERROR` where a part of the answer has gone, so that
+/// nobody takes it for the whole.
+pub struct ServerStream {
+    method: Method,
+    incoming: Incoming,
+    respond: SendResponse<Bytes>,
+    /// Bytes of the answer's head.
+    head: BytesMut,
+    parse: ParseState,
+    answer: Option<Outgoing>,
+    is_reset: bool,
+}
+
+/// A request that is malformed (RFC 9113 §8.1.1): its stream is reset and nothing else becomes of it. Or one that its client has
+/// thrown away already.
+#[derive(Debug)]
+pub struct Refused;
+
+impl ServerStream {
+    /// Takes a stream; the request's head is written to `out` as HTTP/1.1 has it.
+    ///
+    /// # Errors
+    /// [`Refused`] where `:authority` and Host differ or the scheme is none of ours; the stream has been reset then.
+    pub fn open(
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+        out: &mut BytesMut,
+    ) -> Result<Self, Refused> {
+        let has_length = request.headers().contains_key(header::CONTENT_LENGTH);
+        let is_chunked = !request.body().is_end_stream() && !has_length;
+        let body = if is_chunked { BodyLine::Chunked } else { BodyLine::AsFields };
+        let mut cx = Context::from_waker(Waker::noop());
+        if respond.poll_reset(&mut cx).is_ready() {
+            return Err(Refused);
+        }
+        if let Err(refused) = head::write_request(out, &request, body) {
+            respond.send_reset(Reason::PROTOCOL_ERROR);
+            return Err(refused);
+        }
+        let method = request.method().clone();
+        let incoming = Incoming::new(request.into_body(), is_chunked);
+        let (head, parse) = (BytesMut::new(), ParseState::default());
+        Ok(Self { method, incoming, respond, head, parse, answer: None, is_reset: false })
+    }
+
+    /// Whether the client has reset it.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.is_reset
+    }
+
+    /// Reads the request's body; behind its end, waits for the client to leave, which is an error.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.incoming.is_ended() {
+            return self.poll_reset(cx).map(Err);
+        }
+        match self.incoming.poll_read(cx, out) {
+            Poll::Ready(Ok(0)) if !out.is_empty() => self.poll_reset(cx).map(Err),
+            Poll::Ready(Err(error)) => {
+                self.is_reset = true;
+                Poll::Ready(Err(error))
+            }
+            read => read,
+        }
+    }
+
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let left = match &mut self.answer {
+            Some(answer) if answer.is_ended() => return Poll::Pending,
+            Some(answer) => ready!(answer.poll_reset(cx)),
+            None => match ready!(self.respond.poll_reset(cx)) {
+                Ok(reason) => reset(reason),
+                Err(error) => broken(error),
+            },
+        };
+        self.is_reset = true;
+        Poll::Ready(left)
+    }
+
+    /// Takes bytes of the answer: its head, whole or in parts, and its body.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(answer) = &mut self.answer {
+            return answer.poll_write(cx, bytes);
+        }
+        let count = bytes.len().min(PIECE);
+        self.head.extend_from_slice(bytes.get(..count).unwrap_or_default());
+        match self.send_heads(cx) {
+            Ok(()) => Poll::Ready(Ok(count)),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Hands over what has been taken.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.answer {
+            Some(answer) => answer.poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Sends every head that is here whole, and what is behind the last one.
+    fn send_heads(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.answer.is_none() {
+            let asked = Asked { method: &self.method, upgrade: None };
+            let parsed = parse_response(&mut self.head, &own_limits(), asked, &mut self.parse);
+            match parsed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
+                None => return Ok(()),
+                Some(head) if head.is_interim() => {
+                    let interim = head::response(head.status, &head.headers);
+                    self.respond.send_informational(interim).map_err(broken)?;
+                }
+                Some(head) => self.send_head(cx, &head)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn send_head(&mut self, cx: &mut Context<'_>, head: &ResponseHead) -> io::Result<()> {
+        let is_ended = matches!(head.framing, ResponseFraming::None | ResponseFraming::Length(0));
+        let mut response = head::response(head.status, &head.headers);
+        if is_ended && head::is_grpc(response.headers()) {
+            // Trailers alone, of which the length of HTTP/1.1 is no part.
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+        }
+        let stream = self.respond.send_response(response, is_ended).map_err(broken)?;
+        let mut answer = Outgoing::new(stream, head.framing, is_ended);
+        let body = std::mem::take(&mut self.head);
+        // A head with its whole body in one write is the usual case, and fits.
+        let taken = if body.is_empty() { Poll::Ready(Ok(0)) } else { answer.poll_write(cx, &body) };
+        self.answer = Some(answer);
+        match taken {
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl Drop for ServerStream {
+    fn drop(&mut self) {
+        match &mut self.answer {
+            Some(answer) => answer.break_off(Reason::INTERNAL_ERROR),
+            None => self.respond.send_reset(Reason::CANCEL),
+        }
+    }
+}
+
+/// For heads that the gateway itself has written.
+fn own_limits() -> HeadLimits {
+    HeadLimits { max_head_bytes: 1 << 20, max_line_bytes: 1 << 16, max_fields: 1024, max_empty_lines: 0 }
+}

@@ -1,0 +1,210 @@
+//! HTTP/2 with a client: one task for the connection, and one for each of its streams.
+//!
+//! The connection's task lets the `h2` crate read and write frames, takes new streams in and keeps the connection's own time:
+//! idle, or sending out what its last streams left. A stream is served as a connection of one request would be (`lb-h2` makes it
+//! look like one), with deadlines of its own, so that one that stands still costs the others nothing.
+//!
+//! Cost: a client that speaks HTTP/1.1 pays nothing: its first bytes tell. A stream costs a task, a timer and what
+//! `lb-h2` says. Dropping the connection's future ends its streams as if the client had left.
+
+mod io;
+mod streams;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use h2::server::{Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
+use lb_h2::ServerStream;
+
+use self::io::Io;
+use self::streams::{Streams, Tenant};
+use crate::client::Client;
+use crate::config::{Http2Limits, Timeouts};
+use crate::conversation::{Conversation, NoHead};
+use crate::exchange;
+use crate::reject::Reject;
+use crate::serve::keep_time;
+use crate::transport::Transport;
+use crate::watch::{Phase, within_deadline};
+
+/// How long a connection that is told to go may take to hear it.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Room for a usual head.
+const HEAD_ESTIMATE: usize = 1 << 10;
+
+/// Whether this client may speak HTTP/2 from here on.
+pub(crate) fn may_begin(conversation: &Conversation) -> bool {
+    // By TLS it has been agreed on ahead of it (RFC 9113 §3.2).
+    let session = conversation.transport.session();
+    conversation.client.listener.config.limits.http2.is_some()
+        && session.is_none_or(|session| session.alpn_protocol() == Some(b"h2"))
+}
+
+/// Serves a client whose next bytes are HTTP/2's preface, until either side is done.
+pub(crate) async fn serve(conversation: Conversation) {
+    let client = Rc::clone(&conversation.client);
+    let limits = &client.listener.config.limits;
+    let Some(http2) = limits.http2 else { return };
+    let conversation = Rc::new(RefCell::new(conversation));
+    client.watch.begin(Phase::Head, Instant::now(), limits.header_timeout);
+    let server = http2.server(limits.max_header_bytes);
+    let handshake = server.handshake::<_, Bytes>(Io::new(Rc::clone(&conversation)));
+    let Ok(shaken) = within_deadline(&client.watch, handshake).await else { return };
+    if let Ok(connection) = shaken {
+        let mut server = Server::new(connection, Rc::clone(&client), http2);
+        std::future::poll_fn(|cx| server.poll(cx)).await;
+    }
+    // What was said last must arrive, though the client may still be talking.
+    if let Some(conversation) = Rc::into_inner(conversation) {
+        conversation.into_inner().linger().await;
+    }
+}
+
+/// One connection.
+struct Server {
+    connection: Connection<Io, Bytes>,
+    client: Rc<Client>,
+    streams: Rc<Streams>,
+    max_streams: u32,
+    stage: Stage,
+    /// Whether the client has been told to go.
+    is_leaving: bool,
+}
+
+/// What the connection itself is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing: each of its streams has its own time.
+    Busy,
+    /// It sends what streams that are over have left.
+    Sending,
+    /// It waits for requests.
+    Idle,
+    /// It waits for the client's leave.
+    Leaving,
+}
+
+impl Server {
+    fn new(connection: Connection<Io, Bytes>, client: Rc<Client>, limits: Http2Limits) -> Self {
+        let streams = Streams::new(limits.max_resets, Instant::now());
+        // The first request has the time of a head.
+        let stage = Stage::Idle;
+        Self { connection, client, streams, max_streams: limits.max_streams, stage, is_leaving: false }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.client.watch.is_expired() && !self.goes_on() {
+            return Poll::Ready(());
+        }
+        if self.client.is_draining() {
+            self.leave();
+        }
+        self.streams.wake_by(cx.waker());
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.admit(request, respond),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        if self.streams.is_restless() && !std::mem::replace(&mut self.is_leaving, true) {
+            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            cx.waker().wake_by_ref();
+        }
+        self.keep_stage();
+        Poll::Pending
+    }
+
+    /// Tells the client that it may finish what it has begun, and no more.
+    fn leave(&mut self) {
+        if !std::mem::replace(&mut self.is_leaving, true) {
+            self.connection.graceful_shutdown();
+        }
+    }
+
+    /// Time is up for what the connection was doing.
+    fn goes_on(&mut self) -> bool {
+        match self.stage {
+            Stage::Busy => {
+                self.begin(Stage::Busy);
+                true
+            }
+            Stage::Idle => {
+                self.leave();
+                self.begin(Stage::Leaving);
+                true
+            }
+            Stage::Sending | Stage::Leaving => false,
+        }
+    }
+
+    fn keep_stage(&mut self) {
+        let stage = if self.streams.are_open() {
+            Stage::Busy
+        } else if self.connection.has_streams() {
+            Stage::Sending
+        } else if self.is_leaving {
+            Stage::Leaving
+        } else {
+            Stage::Idle
+        };
+        if stage != self.stage {
+            self.begin(stage);
+        }
+    }
+
+    fn begin(&mut self, stage: Stage) {
+        self.stage = stage;
+        let (watch, now) = (&self.client.watch, Instant::now());
+        match stage {
+            Stage::Busy => watch.begin(Phase::Wait, now, Duration::MAX),
+            Stage::Sending => watch.begin(Phase::Relay, now, Timeouts::default().idle),
+            Stage::Idle => self.client.begin_idle(now),
+            Stage::Leaving => watch.begin(Phase::Linger, now, FAREWELL),
+        }
+    }
+
+    /// Takes a stream in.
+    fn admit(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        // Streams that are over for the client may not be so for us yet; there are bounds to that.
+        if self.streams.open() >= self.max_streams.saturating_mul(2) {
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        }
+        let mut head = BytesMut::with_capacity(HEAD_ESTIMATE);
+        match ServerStream::open(request, respond, &mut head) {
+            Ok(stream) => {
+                let tenant = self.streams.enter();
+                let conversation =
+                    Conversation::new(Transport::served(stream, head), Client::stream(&self.client));
+                drop(tokio::task::spawn_local(serve_stream(conversation, tenant)));
+            }
+            Err(_) => self.streams.count_reset(Instant::now()),
+        }
+    }
+}
+
+/// Serves one stream's one request.
+async fn serve_stream(mut conversation: Conversation, tenant: Tenant) {
+    let client = Rc::clone(&conversation.client);
+    keep_time(&client, answer(&mut conversation)).await;
+    if conversation.transport.is_reset() {
+        tenant.was_reset();
+    }
+}
+
+async fn answer(conversation: &mut Conversation) {
+    let rejected = match conversation.read_head().await {
+        Ok(head) => {
+            exchange::serve(conversation, head).await;
+            return;
+        }
+        Err(NoHead::Refused(error)) => Reject::Head(error),
+        Err(NoHead::Over | NoHead::Slow) => return,
+    };
+    Box::pin(exchange::refuse_head(conversation, rejected)).await;
+}

@@ -1,0 +1,136 @@
+//! HTTP/2 to a backend: one connection that the worker's exchanges share, each with a stream of its own.
+//!
+//! A stream looks like a connection of one exchange (`lb-h2`), so that attempts, retries and relays know no difference. The
+//! connection's frames are read and written by a task of its own, which ends with the last stream once nobody holds the
+//! connection any more, or when the backend closes it.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use h2::client::SendRequest;
+use http::uri::Scheme;
+use lb_h2::{ClientStream, Http2Limits};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::transport::Transport;
+
+/// A connection to a backend that many exchanges share.
+pub(crate) struct Multiplex {
+    send: SendRequest<Bytes>,
+    scheme: Scheme,
+    streams: Rc<Cell<usize>>,
+    requests: u32,
+    created: Instant,
+    /// When it was last given to an exchange.
+    used: Instant,
+}
+
+/// A stream that is counted while it is in use.
+pub(crate) struct Place(Rc<Cell<usize>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+impl Multiplex {
+    /// Speaks HTTP/2 over a connection that has just been opened.
+    pub(crate) async fn begin(transport: Transport, now: Instant) -> io::Result<Self> {
+        let scheme = if transport.is_plain() { Scheme::HTTP } else { Scheme::HTTPS };
+        let client = Http2Limits::default().client();
+        let (send, connection) =
+            client.handshake::<_, Bytes>(BackendIo(transport)).await.map_err(io::Error::other)?;
+        // It owns itself: what it ends by is known to its streams.
+        drop(tokio::task::spawn_local(async {
+            let _ = connection.await;
+        }));
+        Ok(Self { send, scheme, streams: Rc::default(), requests: 0, created: now, used: now })
+    }
+
+    /// Whether another stream can be opened now; `None` where the connection is over.
+    pub(crate) fn has_room(&self) -> Option<bool> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.send.clone().poll_ready(&mut cx) {
+            Poll::Ready(Err(_)) => None,
+            Poll::Ready(Ok(())) => Some(self.streams.get() < self.send.current_max_send_streams()),
+            Poll::Pending => Some(false),
+        }
+    }
+
+    /// Whether another stream can be opened at once.
+    pub(crate) fn has_room_now(&self) -> bool {
+        self.has_room() == Some(true)
+    }
+
+    /// A stream on it.
+    pub(crate) fn stream(&mut self, now: Instant) -> (Transport, Place) {
+        self.streams.set(self.streams.get() + 1);
+        self.requests = self.requests.saturating_add(1);
+        self.used = now;
+        let stream = ClientStream::new(self.send.clone(), self.scheme.clone());
+        (Transport::asked(stream), Place(Rc::clone(&self.streams)))
+    }
+
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.get()
+    }
+
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    pub(crate) fn created(&self) -> Instant {
+        self.created
+    }
+
+    pub(crate) fn used(&self) -> Instant {
+        self.used
+    }
+}
+
+/// A backend's transport as the `h2` crate reads and writes it.
+struct BackendIo(Transport);
+
+impl AsyncRead for BackendIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let count = ready!(self.0.poll_read(cx, buffer.initialize_unfilled()))?;
+        buffer.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for BackendIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write_pieces(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_plain()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_flush(cx, &mut BytesMut::new())
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_shutdown(cx)
+    }
+}
