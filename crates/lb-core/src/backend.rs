@@ -13,7 +13,7 @@ use crossbeam_utils::CachePadded;
 use crate::board::Cell;
 use crate::latency::{self, Averaging, Estimator};
 use crate::lease::Outcome;
-use crate::moment;
+use crate::moment::{self, Moment};
 use crate::places::Places;
 use crate::weight::Weight;
 
@@ -194,15 +194,15 @@ impl Backend {
     }
 
     /// What the strategies that [learn](Self::learn) take for its latency; it falls while no sample comes. `None` without one.
-    pub fn latency(&self, now: Instant) -> Option<Duration> {
-        let nanos = self.estimator.value(self.kept(), moment::nanos(now))?;
+    pub fn latency(&self, now: impl Into<Moment>) -> Option<Duration> {
+        let nanos = self.estimator.value(self.kept(), now.into().nanos())?;
         Duration::try_from_secs_f64(nanos / 1e9).ok()
     }
 
     /// Takes an outcome into the latency estimate: for strategies, from [`Strategy::learn`](crate::Strategy::learn). A failure
     /// counts as a second, as twice the estimate or as what it took, whichever is most; one without a latency still counts.
-    pub fn learn(&self, outcome: &Outcome, averaging: Averaging, now: Instant) {
-        let now = moment::nanos(now);
+    pub fn learn(&self, outcome: &Outcome, averaging: Averaging, now: Moment) {
+        let now = now.nanos();
         match (outcome.ok, outcome.latency) {
             (false, latency) => self.estimator.failure(self.cell.latency(), latency, now),
             (true, Some(latency)) => self.estimator.sample(self.cell.latency(), latency, averaging, now),
@@ -217,8 +217,8 @@ impl Backend {
 
     /// To be called when an idle backend was chosen: where its estimate is old, this request is a trial, and no other shall
     /// follow on the strength of that estimate before it is answered.
-    pub(crate) fn begin_trial(&self, now: Instant) {
-        self.estimator.forget_if_stale(self.cell.latency(), moment::nanos(now));
+    pub(crate) fn begin_trial(&self, now: Moment) {
+        self.estimator.forget_if_stale(self.cell.latency(), now.nanos());
     }
 
     /// When it was last given a request, in nanoseconds as `moment` counts them.
@@ -241,12 +241,12 @@ impl Backend {
     }
 
     /// Takes one of the `max_connections` places; false where none is free.
-    pub(crate) fn reserve(&self, now: Instant) -> bool {
+    pub(crate) fn reserve(&self, now: Moment) -> bool {
         if !self.counters.places.reserve(self.max_connections()) {
             return false;
         }
         self.counters.total.fetch_add(1, Relaxed);
-        self.counters.last_request.store(moment::nanos(now), Relaxed);
+        self.counters.last_request.store(now.nanos(), Relaxed);
         true
     }
 
@@ -286,7 +286,7 @@ mod tests {
             max_connections: NonZeroU32::new(2),
             ..BackendOptions::named("a")
         });
-        let now = Instant::now();
+        let now = Moment::from(Instant::now());
         assert!(backend.reserve(now) && backend.reserve(now) && !backend.reserve(now));
         backend.set_max_connections(NonZeroU32::new(1));
         backend.release();
@@ -301,7 +301,7 @@ mod tests {
         let backend = Backend::new(BackendOptions::named("a"));
         assert_eq!(backend.last_request_unix_ms(), None);
         let now = Instant::now();
-        assert!(backend.reserve(now));
+        assert!(backend.reserve(now.into()));
         assert_eq!(backend.last_request(), Some(now));
         assert!(backend.last_request_unix_ms().unwrap() > 1_500_000_000_000);
     }

@@ -1,7 +1,6 @@
 //! What a pick may know of the request: five words, copied, borrowed, never allocated.
 
-use std::time::Instant;
-
+use crate::moment::Moment;
 use crate::number::{GOLDEN, mix};
 
 /// What a pick may know of the request. Time comes in with it, so the crate needs no clock and tests need no sleep.
@@ -17,7 +16,7 @@ pub struct PickContext<'a> {
     /// Hash of the client's address or of whatever else the strategy is keyed by ([`key`](crate::key)).
     pub key: u64,
     /// When the pick is made.
-    pub now: Instant,
+    pub now: Moment,
     /// Positions, in the balancer's configured order, that this request has tried already; they are not offered again.
     pub tried: &'a [usize],
     /// How many choices came before this one: 0 at first. The balancer counts it up when a choice is full or tried, and keyed
@@ -27,13 +26,13 @@ pub struct PickContext<'a> {
 
 impl PickContext<'static> {
     /// A first attempt with key 0.
-    pub const fn new(now: Instant) -> Self {
-        Self { key: 0, now, tried: &[], attempt: 0 }
+    pub fn new(now: impl Into<Moment>) -> Self {
+        Self { key: 0, now: now.into(), tried: &[], attempt: 0 }
     }
 
     /// A first attempt with a key.
-    pub const fn keyed(key: u64, now: Instant) -> Self {
-        Self { key, now, tried: &[], attempt: 0 }
+    pub fn keyed(key: u64, now: impl Into<Moment>) -> Self {
+        Self { key, now: now.into(), tried: &[], attempt: 0 }
     }
 }
 

@@ -8,9 +8,9 @@
 //! older than the decay time is forgotten as the trial begins.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::moment;
+use crate::moment::{self, Moment};
 
 /// Kept by a backend without a sample: above every real score.
 pub(crate) const NO_SAMPLE: f64 = 1e30;
@@ -106,12 +106,12 @@ impl Estimator {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
     rate: f64,
-    now: Instant,
+    now: Moment,
 }
 
 impl Scale {
     /// For estimates of this [`rate`].
-    pub(crate) fn new(rate: f64, now: Instant) -> Self {
+    pub(crate) fn new(rate: f64, now: Moment) -> Self {
         Self { rate, now }
     }
 
@@ -136,7 +136,7 @@ impl Scale {
         if in_flight == 0 {
             return f64::NEG_INFINITY;
         }
-        FAILURE_LOG2 + moment::nanos(self.now) as f64 * self.rate + log2_next(in_flight)
+        FAILURE_LOG2 + self.now.nanos() as f64 * self.rate + log2_next(in_flight)
     }
 }
 
@@ -272,8 +272,8 @@ mod tests {
     #[test]
     fn a_backend_without_samples_is_tried_once_at_a_time() {
         let trial = Trial::new();
-        let now = Instant::now();
-        trial.sample(100, Averaging::Mean, moment::nanos(now));
+        let now = Moment::from(std::time::Instant::now());
+        trial.sample(100, Averaging::Mean, now.nanos());
         let scale = Scale::new(rate(Duration::from_secs(10)), now);
         let sampled = f64::from_bits(trial.kept.load(Relaxed));
         assert!(scale.score(NO_SAMPLE, 0) < scale.score(sampled, 0));

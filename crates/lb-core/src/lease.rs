@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
+use crate::moment::Moment;
 use crate::selection::Selection;
 
 /// How a request at a backend ended, as far as the strategies care.
@@ -27,7 +28,7 @@ pub struct Outcome {
 pub struct Lease {
     backend: Arc<Backend>,
     position: usize,
-    taken: Instant,
+    taken: Moment,
     mirrored: bool,
     /// The selection it was chosen by and its index there, where that one's strategy learns.
     learner: Option<(Arc<Selection>, usize)>,
@@ -35,7 +36,7 @@ pub struct Lease {
 
 impl Lease {
     /// Reserves a place at the backend of this index, or tells that none is free.
-    pub(crate) fn take(selection: &Arc<Selection>, index: usize, now: Instant) -> Option<Self> {
+    pub(crate) fn take(selection: &Arc<Selection>, index: usize, now: Moment) -> Option<Self> {
         let (backend, position) = (selection.set.get(index)?, selection.set.position(index)?);
         if !backend.reserve(now) {
             return None;
@@ -65,7 +66,7 @@ impl Lease {
 
     /// When the place was taken.
     pub fn taken(&self) -> Instant {
-        self.taken
+        self.taken.instant()
     }
 
     /// Counts the request as failed, with nothing to say of its latency.
@@ -80,8 +81,7 @@ impl Lease {
         }
         if let Some((selection, index)) = &self.learner {
             // The crate reads no clock: a request is over as long after its pick as it took.
-            let now =
-                outcome.latency.and_then(|latency| self.taken.checked_add(latency)).unwrap_or(self.taken);
+            let now = self.taken.after(outcome.latency.unwrap_or_default());
             selection.strategy.learn(&selection.set, *index, &outcome, now);
         }
     }

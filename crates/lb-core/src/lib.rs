@@ -51,7 +51,7 @@ pub use eligibility::{BalancerOptions, Subset};
 pub use key::{KeySource, KeySourceError};
 pub use latency::Averaging;
 pub use lease::{Lease, Outcome};
-pub use moment::epoch;
+pub use moment::{Moment, epoch};
 pub use set::BackendSet;
 pub use strategy::{Strategy, StrategyError, StrategyInfo};
 pub use turn::Turn;

@@ -22,11 +22,11 @@ pub mod weighted_round_robin;
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::config::StrategyConfig;
 use crate::context::PickContext;
 use crate::lease::Outcome;
+use crate::moment::Moment;
 use crate::set::BackendSet;
 use crate::turn::Turn;
 
@@ -59,7 +59,7 @@ pub trait Strategy: Debug + Send + Sync {
 
     /// How a request given to the backend of this index ended, at `now`: called on any thread for every recorded outcome, where
     /// [`needs`](Self::needs) asks for it.
-    fn learn(&self, _backends: &BackendSet, _index: usize, _outcome: &Outcome, _now: Instant) {}
+    fn learn(&self, _backends: &BackendSet, _index: usize, _outcome: &Outcome, _now: Moment) {}
 
     /// What its leases shall do for it; asked once, when it has been built.
     fn needs(&self) -> Needs {

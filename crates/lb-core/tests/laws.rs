@@ -283,7 +283,7 @@ fn a_clock_that_stands_still_or_jumps_either_way_never_keeps_a_request_from_a_ba
         for now in [start, start, start + day, start - day, start + 1_000 * day, start] {
             let mut held = Vec::new();
             for n in 0..400 {
-                let lease = balancer.acquire(&PickContext { now, ..request(n) }).unwrap();
+                let lease = balancer.acquire(&PickContext { now: now.into(), ..request(n) }).unwrap();
                 lease.record(Outcome { latency: Some(Duration::from_millis(5)), ok: n % 7 != 0 });
                 held.push(lease);
             }

@@ -12,6 +12,9 @@ use loom::thread;
 #[path = "../src/lease.rs"]
 #[expect(dead_code, unreachable_pub, reason = "of the crate's file the model needs only what ends a lease")]
 mod lease;
+#[path = "../src/moment.rs"]
+#[expect(dead_code, unreachable_pub, reason = "of the crate's file the model needs only the type")]
+mod moment;
 #[path = "../src/places.rs"]
 mod places;
 
@@ -21,10 +24,10 @@ mod sync {
 
 mod backend {
     use std::num::NonZeroU32;
-    use std::time::Instant;
 
     use loom::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+    use crate::moment::Moment;
     use crate::places::Places;
 
     #[derive(Debug)]
@@ -51,7 +54,7 @@ mod backend {
             Self { limit, places: Places::new(), failed: count(), cell: Cell(count()) }
         }
 
-        pub(crate) fn reserve(&self, _now: Instant) -> bool {
+        pub(crate) fn reserve(&self, _now: Moment) -> bool {
             self.places.reserve(self.limit)
         }
 
@@ -76,12 +79,12 @@ mod backend {
 
 mod selection {
     use std::sync::Arc;
-    use std::time::Instant;
 
     use loom::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     use crate::backend::Backend;
     use crate::lease::Outcome;
+    use crate::moment::Moment;
 
     #[derive(Debug)]
     pub(crate) struct Selection {
@@ -113,7 +116,7 @@ mod selection {
     pub(crate) struct Learner(AtomicU32);
 
     impl Learner {
-        pub(crate) fn learn(&self, _set: &Set, _index: usize, _outcome: &Outcome, _now: Instant) {
+        pub(crate) fn learn(&self, _set: &Set, _index: usize, _outcome: &Outcome, _now: Moment) {
             self.0.fetch_add(1, Relaxed);
         }
 
@@ -132,6 +135,7 @@ mod selection {
 
 use backend::Backend;
 use lease::{Lease, Outcome};
+use moment::Moment;
 use selection::Selection;
 
 /// Whether counts are within the limit; one that fell below zero would be huge.
@@ -147,7 +151,7 @@ fn two_threads_at_a_backend_of_one_place_leave_it_as_it_was() {
     loom::model(|| {
         let backend = Arc::new(Backend::new(1));
         let selection = Selection::new(Arc::clone(&backend));
-        let now = Instant::now();
+        let now = Moment::from(Instant::now());
         let ask = move |selection: &Arc<Selection>| {
             let lease = Lease::take(selection, 0, now);
             if let Some(lease) = &lease {
@@ -173,7 +177,7 @@ fn a_lease_that_ends_on_another_thread_is_given_back_there_and_once() {
     loom::model(|| {
         let backend = Arc::new(Backend::new(2));
         let selection = Selection::new(Arc::clone(&backend));
-        let now = Instant::now();
+        let now = Moment::from(Instant::now());
         let lease = Lease::take(&selection, 0, now).unwrap();
         let other = thread::spawn(move || {
             lease.failed();
@@ -193,7 +197,7 @@ fn a_lease_outlives_its_selection() {
     loom::model(|| {
         let backend = Arc::new(Backend::new(1));
         let (old, new) = (Selection::new(Arc::clone(&backend)), Selection::new(Arc::clone(&backend)));
-        let now = Instant::now();
+        let now = Moment::from(Instant::now());
         let lease = Lease::take(&old, 0, now).unwrap();
         let other = thread::spawn(move || {
             lease.record(ANSWERED);

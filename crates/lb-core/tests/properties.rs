@@ -79,7 +79,12 @@ fn play(count: usize, events: &[Event]) {
                         all[position].max_connections().is_none_or(|limit| before[position] < limit.get())
                     };
                     let untried = || eligible.iter().copied().filter(|position| !tried.contains(position));
-                    match balancer.acquire(&PickContext { key: *key, now, tried, attempt: *attempt }) {
+                    match balancer.acquire(&PickContext {
+                        key: *key,
+                        now: now.into(),
+                        tried,
+                        attempt: *attempt,
+                    }) {
                         Ok(lease) => {
                             let position = lease.position();
                             prop_assert_is(eligible.contains(&position), info.name, event);

@@ -56,8 +56,10 @@ impl<'a> Choices<'a> {
 
     /// The next backend, at once or not at all.
     pub(crate) fn next(&mut self, now: Instant) -> Result<Choice, AcquireError> {
+        let moment = now.into();
         loop {
-            let context = PickContext { key: self.key, now, tried: &self.tried, attempt: self.failed };
+            let context =
+                PickContext { key: self.key, now: moment, tried: &self.tried, attempt: self.failed };
             let lease = self.upstream.balancer.acquire(&context)?;
             match self.upstream.monitor.admit(lease.position(), now) {
                 Some(permit) => return Ok(Choice { lease, permit }),

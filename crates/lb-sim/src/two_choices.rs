@@ -1,10 +1,10 @@
 //! Two choices and no more: what `lb-core` does beyond eight backends, done for fewer too. It is there to show why `lb-core`
 //! looks at all of few, and how a strategy is added from outside.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lb_core::strategy::{Needs, Strategy, StrategyInfo};
-use lb_core::{Averaging, BackendSet, Outcome, PickContext};
+use lb_core::{Averaging, BackendSet, Moment, Outcome, PickContext};
 
 /// Of two backends drawn, the one with the lower peak latency × (in flight + 1).
 pub static TWO_CHOICES: StrategyInfo = StrategyInfo {
@@ -36,7 +36,7 @@ impl Strategy for TwoChoices {
         Some(if load(other) < load(one) { other } else { one })
     }
 
-    fn learn(&self, backends: &BackendSet, index: usize, outcome: &Outcome, now: Instant) {
+    fn learn(&self, backends: &BackendSet, index: usize, outcome: &Outcome, now: Moment) {
         if let Some(backend) = backends.get(index) {
             backend.learn(outcome, Averaging::Peak, now);
         }

@@ -6,11 +6,10 @@
 
 use std::hint::select_unpredictable;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::backend::Backend;
 use crate::board::Cell;
-use crate::moment;
+use crate::moment::Moment;
 use crate::number::lesser;
 use crate::strategy::Build;
 use crate::strategy::options::{OptionInfo, OptionKind};
@@ -68,7 +67,7 @@ impl Choices {
 
     /// The drawn backend of least load; `None` where the set is empty.
     #[inline]
-    pub(super) fn best(&self, now: Instant, load: impl Fn(&Member) -> f64) -> Option<(usize, &Backend)> {
+    pub(super) fn best(&self, now: Moment, load: impl Fn(&Member) -> f64) -> Option<(usize, &Backend)> {
         let best = if self.members.len() <= SCAN_ALL {
             self.of_all(self.candidate(self.table.draw()?, &load)?, now, &load)
         } else if self.draws == 2 {
@@ -89,7 +88,7 @@ impl Choices {
     fn of_all<'a>(
         &'a self,
         drawn: Candidate<'a>,
-        now: Instant,
+        now: Moment,
         load: &impl Fn(&Member) -> f64,
     ) -> Candidate<'a> {
         let mut best = drawn;
@@ -166,14 +165,13 @@ impl Candidate<'_> {
     }
 
     /// By the time since its last request, times its weight.
-    fn has_waited_longer(self, other: Self, now: Instant) -> bool {
+    fn has_waited_longer(self, other: Self, now: Moment) -> bool {
         let last = |it: Self| it.member.backend.last_request_nanos();
         let each = |it: Self| it.member.per_request;
         if each(self) == each(other) {
             return last(self) < last(other);
         }
-        let now = moment::nanos(now);
-        let since = |it: Self| now.saturating_sub(last(it)) as f64;
+        let since = |it: Self| now.nanos().saturating_sub(last(it)) as f64;
         since(self) * each(other) > since(other) * each(self)
     }
 }
@@ -209,7 +207,7 @@ mod tests {
             let choices = choices(&weights, draws);
             for _ in 0..500 {
                 let looked_at = std::cell::RefCell::new(Vec::new());
-                choices.best(Instant::now(), |member| {
+                choices.best(Moment::from(std::time::Instant::now()), |member| {
                     looked_at.borrow_mut().push(Arc::as_ptr(&member.backend));
                     1.0
                 });
@@ -229,7 +227,10 @@ mod tests {
             for _ in 0..20 {
                 let good = Arc::as_ptr(&choices.members[best].backend);
                 let load = |member: &Member| if Arc::as_ptr(&member.backend) == good { 0.0 } else { 1.0 };
-                assert_eq!(choices.best(Instant::now(), load).map(|(index, _)| index), Some(best));
+                assert_eq!(
+                    choices.best(Moment::from(std::time::Instant::now()), load).map(|(index, _)| index),
+                    Some(best)
+                );
             }
         }
     }

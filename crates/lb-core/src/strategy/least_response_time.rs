@@ -12,11 +12,12 @@
 //! and a comparison. At 100 backends that is 51 of the 62 ns of a pick, and a pick of 60 was the goal; doing eight at a time, or in
 //! whole numbers, was no faster.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::context::PickContext;
 use crate::latency::{Averaging, Scale, rate};
 use crate::lease::Outcome;
+use crate::moment::Moment;
 use crate::set::BackendSet;
 use crate::strategy::equals::one_of_least;
 use crate::strategy::options::{OptionInfo, OptionKind};
@@ -90,7 +91,7 @@ impl Strategy for LeastResponseTime {
         Some(chosen)
     }
 
-    fn learn(&self, backends: &BackendSet, index: usize, outcome: &Outcome, now: Instant) {
+    fn learn(&self, backends: &BackendSet, index: usize, outcome: &Outcome, now: Moment) {
         if let Some(backend) = backends.get(index) {
             backend.learn(outcome, Averaging::Mean, now);
         }

@@ -7,11 +7,12 @@
 //! Right where the tail matters and backends stumble: pauses, cold caches, noisy neighbours. It fails where latencies differ by
 //! request far more than by backend, as any one slow request then costs its backend seconds of traffic.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::context::PickContext;
 use crate::latency::{Averaging, Scale, rate};
 use crate::lease::Outcome;
+use crate::moment::Moment;
 use crate::set::BackendSet;
 use crate::strategy::choices::{CHOICES, Choices, Member};
 use crate::strategy::least_response_time::decay;
@@ -54,7 +55,7 @@ impl Strategy for PeakEwma {
         Some(chosen)
     }
 
-    fn learn(&self, backends: &BackendSet, index: usize, outcome: &Outcome, now: Instant) {
+    fn learn(&self, backends: &BackendSet, index: usize, outcome: &Outcome, now: Moment) {
         if let Some(backend) = backends.get(index) {
             backend.learn(outcome, Averaging::Peak, now);
         }

@@ -28,12 +28,12 @@ mod latencies;
 mod pool;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::backend::Backend;
 use crate::context::PickContext;
 use crate::lease::Outcome;
-use crate::moment;
+use crate::moment::Moment;
 use crate::set::BackendSet;
 use crate::strategy::options::{OptionInfo, OptionKind};
 use crate::strategy::weighted_random::AliasTable;
@@ -152,13 +152,13 @@ impl Prequal {
 
 impl Strategy for Prequal {
     fn pick(&self, _backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
-        let time = self.clock.time(moment::nanos(request.now));
+        let time = self.clock.time(request.now.nanos());
         if self.members.len() <= SIZE { self.of_all(time) } else { self.of_pool(time) }
     }
 
-    fn learn(&self, _backends: &BackendSet, index: usize, outcome: &Outcome, now: Instant) {
+    fn learn(&self, _backends: &BackendSet, index: usize, outcome: &Outcome, now: Moment) {
         if let Some(member) = self.members.get(index) {
-            member.latencies.learn(member.backend.active(), outcome, self.clock.time(moment::nanos(now)));
+            member.latencies.learn(member.backend.active(), outcome, self.clock.time(now.nanos()));
         }
     }
 
