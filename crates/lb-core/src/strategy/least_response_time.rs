@@ -9,8 +9,7 @@
 //! happens to get the cheap requests: they make it look fast.
 //!
 //! An exact scan over figures that lie side by side: O(n), about half a nanosecond each: two loads, a logarithm from a table, two sums
-//! and a comparison. At 100 backends that is 51 of the 62 ns of a pick, and a pick of 60 was the goal; doing eight at a time, or in
-//! whole numbers, was no faster.
+//! and a comparison.
 
 use std::time::Duration;
 
