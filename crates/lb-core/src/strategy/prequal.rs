@@ -5,28 +5,27 @@
 //! of fewest requests in flight. Latency thus steers while there is room, and the counts take over before a queue forms, which is
 //! why the tail stays low when load passes what was planned for.
 //!
-//! Parameters are the paper's: Q 0.84, a pool of 16, forgotten after 1 s, and one entry removed a request, the oldest and the worst
-//! alternating. Where the paper sends probes, we read our own counts, of two backends drawn by weight at each pick, and latencies
-//! come with the responses. The quantile is followed over these draws, not over the pool: the pool holds what is better than most
-//! by design, and a quantile of it lets a few backends take everything. Up to sixteen backends all are read instead. Requests in
-//! flight count by weight.
+//! Parameters are the paper's: Q 0.84, a pool of 16, latencies forgotten after 1 s. Where the paper sends probes, we read our own
+//! counts, of a backend drawn by weight at each pick and of another as a request ends, and latencies come with the responses. The
+//! first goes over the oldest entry of the pool, the other over the worst and over one of middling age by turns, so an entry lives
+//! for sixteen picks at most. What the pool says of its best is not believed, however young: it is read again and held against the one
+//! just drawn, and where it has turned hot the next best is looked at, three times at most. The quantile is followed over the draws,
+//! not over the pool: the pool holds what is better than most by design, and a quantile of it lets a few backends take everything.
+//! Up to sixteen backends all are read instead. Requests in flight count by weight.
 //!
-//! Right for large sets on machines they share with others, whose capacity comes and goes. It fails where backends are alike and
-//! close to their limits: differences of latency are chance there, and following them makes queues that counting would not
-//! (simulated: benches/runs). The pick is the dearest of all, and weights steer the counts only, not the latencies. It fails where a few requests tell nothing of a backend: latencies are remembered as short as probes.
+//! Right for large sets on machines they share with others, whose capacity comes and goes. Where backends are alike and close to
+//! their limits differences of latency are chance, and following them makes queues that counting would not (simulated:
+//! benches/runs). Weights steer the counts only, not the latencies. It fails where a few requests tell nothing of a backend:
+//! latencies are remembered as short as probes.
 //!
 //! Lock-free: an entry is one word, ordered as probes are, so the best of the pool is the least of sixteen words. O(pool) a pick.
-//!
-//! It is the one row above the goals for a pick (10, 15 and 50 ns at 3, 100 and 10 000 backends): about 23, 37 and 54 (benches/runs). There is no
-//! hot spot left to mend: sampled at 100 backends, the time is spread over some three hundred instructions, of which none has more than
-//! 4 %. They turn the instant into a number, draw, read counts and latencies of the two drawn and again of the chosen, find the least
-//! and every other time the greatest of sixteen words, and write three probes. Beside 10 000 the drawn backends' two lines each miss
-//! the first cache. Fewer instructions would mean fewer probes than the paper's sixteen.
+//! The probe as a request ends costs about 10 ns there, which a pick does not show.
 
 mod few;
 mod latencies;
 mod pool;
 
+use std::hint::select_unpredictable;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,9 +38,9 @@ use crate::strategy::options::{OptionInfo, OptionKind};
 use crate::strategy::weighted_random::AliasTable;
 use crate::strategy::{Build, Needs, Strategy, StrategyInfo};
 
-use few::{Few, Top};
+use few::Top;
 use latencies::{Clock, Latencies};
-use pool::{Pool, Probe, SIZE, Share};
+use pool::{Pool, Probe, SIZE, Share, Turn};
 
 pub(super) const INFO: StrategyInfo = StrategyInfo {
     name: "prequal",
@@ -68,8 +67,8 @@ pub(super) const INFO: StrategyInfo = StrategyInfo {
     build: |build| Box::new(Prequal::new(build)),
 };
 
-/// What a backend without a sample is taken for while it has a request in flight, as latencies are told: a second.
-const UNKNOWN: u16 = 239;
+/// How often a pick looks for another where the best of the pool has turned hot.
+const RETRIES: usize = 3;
 
 #[derive(Debug)]
 struct Prequal {
@@ -91,6 +90,27 @@ struct Member {
     latencies: Latencies,
 }
 
+impl Member {
+    /// What our own counts say of it.
+    #[inline(always)]
+    fn look(&self, time: u64) -> (u16, u16) {
+        let active = self.backend.active();
+        (self.per_request.load(active), self.latencies.at(active, time))
+    }
+
+    #[inline(always)]
+    fn figure(&self, time: u64) -> u32 {
+        let (load, latency) = self.look(time);
+        few::figure(load, latency)
+    }
+
+    #[inline(always)]
+    fn probe(&self, index: usize, time: u64) -> Probe {
+        let (load, latency) = self.look(time);
+        Probe::new(index, load, self.per_request.one(), latency)
+    }
+}
+
 impl Prequal {
     fn new(build: &Build<'_>) -> Self {
         let (age, quantile) = (build.options.duration("age"), build.options.float("quantile"));
@@ -110,43 +130,61 @@ impl Prequal {
         }
     }
 
-    /// What our own counts say of a backend, with so many requests more than it has: load and latency.
     #[inline(always)]
-    fn look(&self, index: usize, more: u32, time: u64) -> Option<(u16, u16)> {
-        let member = self.members.get(index)?;
-        let active = member.backend.active().saturating_add(more);
-        let untried = if active == 0 { 0 } else { UNKNOWN };
-        let latency = member.latencies.at(active, time).unwrap_or(untried);
-        Some((member.per_request.load(active), latency))
+    fn probe(&self, index: usize, time: u64) -> Option<Probe> {
+        self.members.get(index).map(|member| member.probe(index, time))
     }
 
-    #[inline(always)]
-    fn probe(&self, index: usize, more: u32, time: u64) -> Option<Probe> {
-        self.look(index, more, time).map(|(load, latency)| Probe::new(index, load, latency))
-    }
-
-    /// Of few: all are read. The drawn one first: it stands against its equals, so an idle set is served by weight.
+    /// Of few: all are read. The drawn one stands against its equals, so an idle set is served by weight.
     fn of_all(&self, time: u64) -> Option<usize> {
         let (drawn, lot) = self.table.draw_with_lot()?;
-        let (mut few, count) = (Few::new(), self.members.len());
-        let mut index = drawn;
-        for place in few.places(count) {
-            let (load, latency) = self.look(index, 0, time)?;
-            *place = Few::figure(load, latency);
-            index = if index + 1 == count { 0 } else { index + 1 };
+        // So few that the compiler writes every one of them out.
+        match &*self.members {
+            [_] => Some(0),
+            [a, b] => few::best(&[a, b].map(|it| it.figure(time)), drawn, self.top, lot),
+            [a, b, c] => few::best(&[a, b, c].map(|it| it.figure(time)), drawn, self.top, lot),
+            [a, b, c, d] => few::best(&[a, b, c, d].map(|it| it.figure(time)), drawn, self.top, lot),
+            members => {
+                let mut figures = [0; SIZE];
+                for (figure, member) in figures.iter_mut().zip(members) {
+                    *figure = member.figure(time);
+                }
+                few::best(figures.get(..members.len())?, drawn, self.top, lot)
+            }
         }
-        let chosen = drawn + few.best(count, self.top, lot)?;
-        Some(if chosen < count { chosen } else { chosen - count })
     }
 
-    /// Of many: the pool and two draws.
+    /// Of many: the best of the pool as it is now, or one drawn. The pool says who it might be; how it is has changed since.
     fn of_pool(&self, time: u64) -> Option<usize> {
-        let ((one, two), lot) = self.table.draw_two_with_lot()?;
-        let drawn = [self.probe(one, 0, time)?, self.probe(two, 0, time)?];
-        let found = self.pool.choose(drawn, lot, time);
-        let index = found.chosen.index();
-        self.pool.turn_over(&found, self.probe(index, 1, time)?, time);
-        Some(index)
+        let (drawn, lot) = self.table.draw_with_lot()?;
+        let fresh = self.probe(drawn, time)?;
+        let mut turn = self.pool.begin(fresh, lot);
+        let mut kept = self.probe(turn.best(), time).unwrap_or(fresh);
+        if turn.has_turned_hot(kept) {
+            (turn, kept) = self.another(turn, kept, fresh, time);
+        }
+        let is_kept = self.pool.end(turn, fresh, kept);
+        Some(select_unpredictable(is_kept, turn.best(), drawn))
+    }
+
+    /// The next best of the pool, and the next: one that has turned hot since it was found cold says nothing of the others.
+    #[cold]
+    fn another(&self, mut turn: Turn, mut kept: Probe, fresh: Probe, time: u64) -> (Turn, Probe) {
+        for _ in 0..RETRIES {
+            turn = self.pool.correct(turn, kept);
+            kept = self.probe(turn.best(), time).unwrap_or(fresh);
+            if !turn.has_turned_hot(kept) {
+                break;
+            }
+        }
+        (turn, kept)
+    }
+
+    /// The other probe of a request, as it ends.
+    fn probe_another(&self, time: u64) -> Option<()> {
+        let (drawn, lot) = self.table.draw_with_lot()?;
+        self.pool.hear(self.probe(drawn, time)?, lot);
+        Some(())
     }
 }
 
@@ -158,7 +196,11 @@ impl Strategy for Prequal {
 
     fn learn(&self, _backends: &BackendSet, index: usize, outcome: &Outcome, now: Moment) {
         if let Some(member) = self.members.get(index) {
-            member.latencies.learn(member.backend.active(), outcome, self.clock.time(now.nanos()));
+            let time = self.clock.time(now.nanos());
+            member.latencies.learn(member.backend.active(), outcome, time);
+            if self.members.len() > SIZE {
+                self.probe_another(time);
+            }
         }
     }
 

@@ -4,39 +4,26 @@ use super::pool::{BITS, KEY, MOST, SIZE, key};
 use crate::number::GOLDEN;
 use crate::strategy::weighted_random::Lot;
 
-/// What is known of each backend: load and, below it, latency.
-#[derive(Debug)]
-pub(super) struct Few([u32; SIZE]);
+/// What is known of a backend: load and, below it, latency.
+#[inline(always)]
+pub(super) fn figure(load: u16, latency: u16) -> u32 {
+    u32::from(load.min(MOST)) << BITS | u32::from(latency.min(MOST))
+}
 
-impl Few {
-    pub(super) const fn new() -> Self {
-        Self([0; SIZE])
-    }
-
-    /// Room for what is known of `count` backends: none where they are not few.
-    pub(super) fn places(&mut self, count: usize) -> impl Iterator<Item = &mut u32> {
-        self.0.get_mut(..count).unwrap_or_default().iter_mut()
-    }
-
-    pub(super) fn figure(load: u16, latency: u16) -> u32 {
-        u32::from(load.min(MOST)) << BITS | u32::from(latency.min(MOST))
-    }
-
-    /// Where in the first `count` the fastest of those is that are not hot. Of equals the first of all stands, or else any, so that
-    /// nobody inherits the turns of a busy neighbour. `None` where there is none.
-    #[inline]
-    pub(super) fn best(&self, count: usize, top: Top, lot: Lot) -> Option<usize> {
-        let known = self.0.get(..count)?;
-        let hot = top.hot(known);
-        // A lot for each: multiples of the drawn one, of which the first is nothing.
-        let step = (u64::from(lot.0) << 1 | 1).wrapping_mul(GOLDEN);
-        let rank = |(place, figure): (u64, &u32)| {
-            let key = key(load(*figure), *figure & u32::from(MOST), hot);
-            u64::from(key) << KEY | (step.wrapping_mul(place) >> 40) << 8 | place
-        };
-        let best = (0..).zip(known).map(rank).min()?;
-        usize::try_from(best & 0xff).ok()
-    }
+/// Where the fastest of those is that are not hot. Of equals the drawn one stands, or else any, so that nobody inherits the turns
+/// of a busy neighbour. `None` where there is none.
+#[inline(always)]
+pub(super) fn best(known: &[u32], drawn: usize, top: Top, lot: Lot) -> Option<usize> {
+    let hot = top.hot(known);
+    // A lot for each: multiples of the one drawn by how far it is from the drawn one, which has nothing.
+    let step = (u64::from(lot.0) << 1 | 1).wrapping_mul(GOLDEN);
+    let start = step.wrapping_mul(drawn as u64);
+    let rank = |(place, figure): (u64, &u32)| {
+        let key = key(load(*figure), *figure & u32::from(MOST), hot);
+        u64::from(key) << KEY | (step.wrapping_mul(place).wrapping_sub(start) >> 40) << 8 | place
+    };
+    let best = (0..).zip(known).map(rank).min()?;
+    usize::try_from(best & 0xff).ok()
 }
 
 const fn load(figure: u32) -> u32 {
@@ -95,11 +82,8 @@ mod tests {
     /// Of requests in flight and log₂ of nanoseconds.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers of tests")]
     fn chosen(quantile: f64, probes: &[(f64, f64)]) -> Option<usize> {
-        let mut few = Few::new();
-        for (place, (load, latency)) in few.places(probes.len()).zip(probes) {
-            *place = Few::figure((load * 4.0) as u16, (latency * 8.0) as u16);
-        }
-        few.best(probes.len(), Top::new(quantile, probes.len()), Lot(7))
+        let known = probes.iter().map(|(load, latency)| figure((load * 4.0) as u16, (latency * 8.0) as u16));
+        best(&known.collect::<Vec<_>>(), 0, Top::new(quantile, probes.len()), Lot(7))
     }
 
     #[test]

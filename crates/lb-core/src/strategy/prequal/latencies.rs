@@ -28,6 +28,11 @@ const AGE: u16 = 256;
 /// No sample: a latency of nothing.
 const NONE: u32 = 0;
 
+/// What a backend without a sample is taken for while it has nothing in flight: the fastest of all, so that it is tried.
+pub(super) const UNTRIED: u16 = 0;
+/// And while it has: a second.
+pub(super) const UNKNOWN: u16 = 239;
+
 /// What a failure counts as at least, in log₂ nanoseconds: a second.
 const FAILURE: f64 = 29.9;
 
@@ -64,12 +69,13 @@ impl Default for Latencies {
 
 impl Latencies {
     /// The latency with so many requests in flight, as log₂ of nanoseconds in units of 1/8: of that class, or else of the nearest
-    /// below, or else above, that has been heard of within the age at `time`. `None` where nothing has.
+    /// below, or else above, that has been heard of within the age at `time`. Where nothing has, [`UNTRIED`] or [`UNKNOWN`].
     #[inline(always)]
-    pub(super) fn at(&self, in_flight: u32, time: u64) -> Option<u16> {
-        let class = class(in_flight);
-        let known = self.0.get(class).and_then(|word| known(word.load(Relaxed), time));
-        known.or_else(|| self.nearest(class, time)).map(|it| it / EIGHTH)
+    pub(super) fn at(&self, in_flight: u32, time: u64) -> u16 {
+        match self.0.get(class(in_flight)).and_then(|word| known(word.load(Relaxed), time)) {
+            Some(latency) => latency / EIGHTH,
+            None => self.nearest(in_flight, time),
+        }
     }
 
     /// Takes in how a request ended at `time`, with so many in flight, itself among them.
@@ -89,10 +95,11 @@ impl Latencies {
 
     #[cold]
     #[inline(never)]
-    fn nearest(&self, class: usize, time: u64) -> Option<u16> {
+    fn nearest(&self, in_flight: u32, time: u64) -> u16 {
         let known = |word: &AtomicU32| known(word.load(Relaxed), time);
-        let (below, above) = self.0.split_at_checked(class)?;
-        below.iter().rev().find_map(known).or_else(|| above.iter().find_map(known))
+        let (below, above) = self.0.split_at_checked(class(in_flight)).unwrap_or_default();
+        let nearest = below.iter().rev().find_map(known).or_else(|| above.iter().find_map(known));
+        nearest.map_or(if in_flight == 0 { UNTRIED } else { UNKNOWN }, |it| it / EIGHTH)
     }
 }
 
@@ -104,7 +111,7 @@ const fn stamp(time: u64) -> u16 {
 
 /// log₂, by the count's bits.
 fn class(in_flight: u32) -> usize {
-    (in_flight.max(1).ilog2() as usize).min(CLASSES - 1)
+    ((in_flight | 1).ilog2() as usize).min(CLASSES - 1)
 }
 
 #[inline]
@@ -141,8 +148,9 @@ mod tests {
 
         fn ms(&self, in_flight: u32, now: u64) -> Option<f64> {
             // The middle of its eighth.
-            let eighths = self.latencies.at(in_flight, self.clock.time(now))?;
-            Some(((f64::from(eighths) + 0.5) / 8.0).exp2() / 1e6)
+            let eighths = self.latencies.at(in_flight, self.clock.time(now));
+            (eighths != UNTRIED && eighths != UNKNOWN)
+                .then(|| ((f64::from(eighths) + 0.5) / 8.0).exp2() / 1e6)
         }
     }
 
@@ -169,6 +177,6 @@ mod tests {
     fn failures_are_slow_answers() {
         let trial = Trial::new();
         trial.learn(1, &Outcome { latency: Some(Duration::from_micros(50)), ok: false }, MS);
-        assert!(trial.ms(1, MS).unwrap() > 900.0);
+        assert!(trial.latencies.at(1, trial.clock.time(MS)) >= UNKNOWN);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
+use super::latencies::{UNKNOWN, UNTRIED};
 use crate::strategy::weighted_random::Lot;
 
 /// Entries of the pool.
@@ -13,8 +14,10 @@ pub(super) const SIZE: usize = 16;
 /// What a probe found of a backend: its index, what it has in flight by weight, and its latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Probe {
-    index: u32,
+    index: u64,
     load: u16,
+    /// What a request more would add to the load.
+    share: u16,
     latency: u16,
 }
 
@@ -24,19 +27,28 @@ pub(super) const MOST: u16 = (1 << BITS) - 1;
 
 /// Greatest weight ÷ weight, in units of 1/256: what a request in flight counts.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Share(u64);
+pub(super) struct Share {
+    share: u32,
+    /// The load of one request.
+    one: u16,
+}
 
 impl Share {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "such a cast saturates")]
     pub(super) fn new(ratio: f64) -> Self {
-        Self((ratio * 256.0).round() as u64)
+        let share = Self { share: (ratio * 256.0).round() as u32, one: 0 };
+        Self { one: share.load(1), ..share }
     }
 
     /// The load of so many requests, in quarters of one, up to 1024 requests.
-    #[inline]
+    #[inline(always)]
     pub(super) fn load(self, active: u32) -> u16 {
-        let quarters = self.0.saturating_mul(u64::from(active)) / 64;
+        let quarters = u64::from(self.share) * u64::from(active) / 64;
         u16::try_from(quarters.min(u64::from(MOST))).unwrap_or(MOST)
+    }
+
+    pub(super) const fn one(self) -> u16 {
+        self.one
     }
 }
 
@@ -47,73 +59,38 @@ pub(super) fn key(load: u32, latency: u32, hot: u32) -> u32 {
 }
 
 /// From the top of an entry: the key, of hot or cold, load and latency; then where in the pool it is, so that of equals the least
-/// place is found with it; then index and time.
+/// place is found with it; then the index.
 pub(super) const KEY: u32 = 64 - (2 * BITS + 1);
 const PLACE: u32 = KEY - 4;
-const INDEX: u32 = PLACE - 20;
-
-/// Of an entry's time, units of 1/16 of the age at which a probe is forgotten. It goes round in 2048 ages; an entry that has been
-/// left alone for as long may then look young once more.
-const AGE: u64 = 16;
-/// Bits of the clock that an entry leaves out.
-const FINER: u32 = 4;
 
 /// The index of entries that hold nothing.
-const EMPTY: u64 = (1 << 20) - 1;
+const EMPTY: u64 = (1 << PLACE) - 1;
 
 impl Probe {
-    /// `load` and `latency` are as [`Share`] and `Latencies` tell them.
-    #[inline]
-    pub(super) fn new(index: usize, load: u16, latency: u16) -> Self {
-        let index = u32::try_from(index).unwrap_or(u32::MAX - 1);
-        Self { index, load: load.min(MOST), latency: latency.min(MOST) }
+    /// `load`, what a request more adds to it, and `latency` are as [`Share`] and `Latencies` tell them.
+    #[inline(always)]
+    pub(super) fn new(index: usize, load: u16, share: u16, latency: u16) -> Self {
+        Self { index: (index as u64).min(EMPTY), load: load.min(MOST), share, latency: latency.min(MOST) }
     }
 
-    pub(super) fn index(self) -> usize {
-        self.index as usize
+    /// With the request that is given to it.
+    #[inline(always)]
+    fn chosen(self) -> Self {
+        let latency = select_unpredictable(self.latency == UNTRIED, UNKNOWN, self.latency);
+        Self { load: (self.load + self.share).min(MOST), latency, ..self }
     }
 
-    #[inline]
-    fn key(self, hot: u16) -> u64 {
-        u64::from(key(u32::from(self.load), u32::from(self.latency), u32::from(hot)))
-    }
-
-    /// As an entry of the pool: hot or cold is decided as it enters, and again only if it would be chosen. One whose index is too great for it is none.
-    #[inline]
-    fn pack(self, hot: u16, place: u64, time: u64) -> u64 {
-        if u64::from(self.index) >= EMPTY {
-            return empty(place);
-        }
-        self.key(hot) << KEY | place << PLACE | u64::from(self.index) << INDEX | stamp(time)
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "fields are cut out by their width")]
-    fn unpack(word: u64) -> Self {
-        let (first, second) = ((word >> (KEY + BITS)) as u16 & MOST, (word >> KEY) as u16 & MOST);
-        let (load, latency) = if word >> 63 == 1 { (first, second) } else { (second, first) };
-        Self { index: (word >> INDEX & EMPTY) as u32, load, latency }
+    /// As an entry of the pool: hot or cold is decided as it enters.
+    #[inline(always)]
+    fn pack(self, hot: u16, place: u64) -> u64 {
+        let key = key(u32::from(self.load), u32::from(self.latency), u32::from(hot));
+        u64::from(key) << KEY | place << PLACE | self.index
     }
 }
 
 /// An entry that holds nothing: worse than any, and so the first to be written over.
 const fn empty(place: u64) -> u64 {
-    ((1 << (2 * BITS + 1)) - 1) << KEY | place << PLACE | EMPTY << INDEX
-}
-
-/// What an entry keeps of the time.
-const fn stamp(time: u64) -> u64 {
-    time >> FINER & ((1 << INDEX) - 1)
-}
-
-/// Whether an entry holds nothing, or nothing that is young enough.
-const fn is_none(word: u64, time: u64) -> bool {
-    let age = stamp(time).wrapping_sub(word) & ((1 << INDEX) - 1);
-    age > AGE || word >> INDEX & EMPTY == EMPTY
-}
-
-/// Whether an entry that came in as cold is hot, now that the bound has fallen.
-const fn is_hot_by_now(word: u64, hot: u16) -> bool {
-    word >> 63 == 0 && word >> KEY & MOST as u64 > hot as u64
+    ((1 << (2 * BITS + 1)) - 1) << KEY | place << PLACE | EMPTY
 }
 
 /// The probes last made, shared by all threads. Everything is written without a look at what others write meanwhile: a probe may be
@@ -121,25 +98,30 @@ const fn is_hot_by_now(word: u64, hot: u16) -> bool {
 #[derive(Debug)]
 pub(super) struct Pool {
     entries: CachePadded<[AtomicU64; SIZE]>,
-    /// From the top: the load above which a backend is hot, and a count of picks, which says where the next entry goes.
+    /// A [`State`].
     state: CachePadded<AtomicU64>,
     quantile: u32,
 }
 
-/// Bits of the count of picks.
-const TURNS: u32 = 32;
+/// What a pick begins with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    best: u64,
+    state: State,
+}
 
-/// What a pick found.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) chosen: Probe,
-    /// The entry it came from, or else where the first drawn goes.
-    slot: u64,
-    /// The entry that goes beside the oldest: every other time the worst.
-    other: u64,
-    fresh: [Probe; 2],
-    turn: u64,
-    hot: u16,
+impl Turn {
+    /// Who is the best of the pool; an index that no set has where the pool holds nothing.
+    #[inline(always)]
+    pub(super) const fn best(self) -> usize {
+        (self.best & EMPTY) as usize
+    }
+
+    /// Whether the best of the pool came in as cold and was found to be hot.
+    #[inline(always)]
+    pub(super) const fn has_turned_hot(self, found: Probe) -> bool {
+        self.best >> 63 == 0 && found.load > self.state.hot
+    }
 }
 
 impl Pool {
@@ -155,90 +137,108 @@ impl Pool {
         }
     }
 
-    /// The best of the pool and of two that were drawn just now. Of equals the first drawn stands.
-    #[inline]
-    pub(super) fn choose(&self, fresh: [Probe; 2], lot: Lot, time: u64) -> Found {
-        let [one, two] = fresh;
-        let (turn, before) = split(self.state.load(Relaxed));
-        let hot = self.follow(before, one.load, two.load, lot);
-        let (one_key, two_key) = (one.key(hot), two.key(hot));
-        let drawn = select_unpredictable(two_key < one_key, two.index, one.index);
-        let mut best = self.best();
-        if best >> KEY < one_key.min(two_key) && (is_none(best, time) || is_hot_by_now(best, hot)) {
-            self.refresh(hot, time);
-            best = self.best();
-        }
-        let oldest = turn % SIZE as u64;
-        let other = if turn % 2 == 1 { self.worst() } else { (turn + SIZE as u64 / 2) % SIZE as u64 };
-        if best >> KEY < one_key.min(two_key) {
-            return Found { chosen: Probe::unpack(best), slot: place_of(best), other, fresh, turn, hot };
-        }
-        let chosen = if drawn == one.index { one } else { two };
-        Found { chosen, slot: oldest, other, fresh, turn, hot }
+    /// The best of the pool, after a backend was drawn.
+    #[inline(always)]
+    pub(super) fn begin(&self, drawn: Probe, lot: Lot) -> Turn {
+        Turn { state: self.follow(drawn.load, lot), best: self.best() }
     }
 
-    /// Ends a pick: the chosen backend is known as it is with this request, and the fresh probes go over the oldest and, every
-    /// other time, over the worst.
-    #[inline]
-    pub(super) fn turn_over(&self, found: &Found, chosen: Probe, time: u64) {
-        let told = |probe: Probe| if probe.index == chosen.index { chosen } else { probe };
-        let [one, two] = found.fresh.map(told);
-        let oldest = found.turn % SIZE as u64;
-        self.store(found.slot, chosen, found.hot, time);
-        self.store(found.other, two, found.hot, time);
-        self.store(oldest, one, found.hot, time);
-        self.state.store(u64::from(found.hot) << TURNS | (found.turn + 1) & ((1 << TURNS) - 1), Relaxed);
+    /// The best of the pool when it is known that the best was not what it was taken for.
+    pub(super) fn correct(&self, turn: Turn, found: Probe) -> Turn {
+        self.store(found.pack(turn.state.hot, place_of(turn.best)));
+        Turn { best: self.best(), ..turn }
     }
 
+    /// Ends a pick: whether the best of the pool, as it was found to be, comes before the drawn one. That one goes over the oldest,
+    /// and the chosen one is known to have a request more. All that could be is written out before it is known what is, as the next
+    /// pick waits for it.
+    #[inline(always)]
+    pub(super) fn end(&self, turn: Turn, drawn: Probe, kept: Probe) -> bool {
+        let Turn { best, state } = turn;
+        let words =
+            |probe: Probe, place| (probe.pack(state.hot, place), probe.chosen().pack(state.hot, place));
+        let (drawn_as_is, drawn_chosen) = words(drawn, state.oldest());
+        let (kept_as_is, kept_chosen) = words(kept, place_of(best));
+        let is_kept = kept_as_is >> KEY < drawn_as_is >> KEY;
+        let has_more = is_kept | (kept.index == drawn.index);
+        self.store(select_unpredictable(is_kept, drawn_as_is, drawn_chosen));
+        self.store(select_unpredictable(has_more, kept_chosen, kept_as_is));
+        self.state.store(State { picks: state.picks.wrapping_add(1), ..state }.pack(), Relaxed);
+        is_kept
+    }
+
+    /// Takes in a probe that no pick waits for. It goes over the worst or over one of middling age, by turns.
+    pub(super) fn hear(&self, probe: Probe, lot: Lot) {
+        let state = self.follow(probe.load, lot);
+        let place = if state.heard % 2 == 1 { self.worst() } else { state.middling() };
+        self.store(probe.pack(state.hot, place));
+        self.state.store(State { heard: state.heard.wrapping_add(1), ..state }.pack(), Relaxed);
+    }
+
+    /// Round by round, each halving what is left: one running minimum would wait for itself at every step.
+    #[inline(always)]
     fn best(&self) -> u64 {
-        self.entries.iter().fold(u64::MAX, |best, entry| best.min(entry.load(Relaxed)))
+        let word = |place: usize| self.entries.get(place).map_or(u64::MAX, |entry| entry.load(Relaxed));
+        let [a, b, c, d, e, f, g, h] = std::array::from_fn(|n| word(n).min(word(n + 8)));
+        (a.min(e).min(c.min(g))).min(b.min(f).min(d.min(h)))
     }
 
     fn worst(&self) -> u64 {
         place_of(self.entries.iter().fold(0, |worst, entry| worst.max(entry.load(Relaxed))))
     }
 
-    fn store(&self, place: u64, probe: Probe, hot: u16, time: u64) {
-        if let Some(entry) = usize::try_from(place).ok().and_then(|place| self.entries.get(place)) {
-            entry.store(probe.pack(hot, place, time), Relaxed);
+    #[inline(always)]
+    fn store(&self, word: u64) {
+        if let Some(entry) = usize::try_from(place_of(word)).ok().and_then(|place| self.entries.get(place)) {
+            entry.store(word, Relaxed);
         }
     }
 
-    /// Clears what is too old, and orders the others by what is hot at present.
-    #[cold]
-    #[inline(never)]
-    fn refresh(&self, hot: u16, time: u64) {
-        for (entry, place) in self.entries.iter().zip(0..) {
-            let word = entry.load(Relaxed);
-            let fresh = if is_none(word, time) {
-                empty(place)
-            } else {
-                Probe::unpack(word).pack(hot, place, 0) | word & ((1 << INDEX) - 1)
-            };
-            entry.store(fresh, Relaxed);
-        }
-    }
-
-    /// The quantile of loads, after two more of them: a step up or down with the chances that leave it where the quantile is
+    /// The quantile of loads, after one more of them: a step up or down with the chances that leave it where the quantile is
     /// (Ma, Muthukrishnan, Sandler 2013), steps growing with it so that it follows a surge.
-    #[inline]
-    fn follow(&self, before: u16, one: u16, two: u16, lot: Lot) -> u16 {
+    #[inline(always)]
+    fn follow(&self, load: u16, lot: Lot) -> State {
+        let state = State::unpack(self.state.load(Relaxed));
         if self.quantile >= Lot::ALL {
-            return MOST;
+            return State { hot: MOST, ..state };
         }
-        // One lot for both: what matters is each one's chance.
+        let before = state.hot;
         let up = lot.0 < self.quantile;
         let step = (before / 16).max(2);
-        let steps = u16::from((one > before) == up) + u16::from((two > before) == up);
-        let (higher, lower) =
-            (before.saturating_add(steps * step).min(MOST), before.saturating_sub(steps * step));
-        select_unpredictable(up, higher, lower)
+        let moved =
+            select_unpredictable(up, before.saturating_add(step).min(MOST), before.saturating_sub(step));
+        State { hot: select_unpredictable((load > before) == up, moved, before), ..state }
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "fields are cut out by their width")]
-const fn split(state: u64) -> (u64, u16) {
-    (state & ((1 << TURNS) - 1), (state >> TURNS) as u16)
+/// One word.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    /// The load above which a backend is hot.
+    hot: u16,
+    /// Probes that came with the end of a request.
+    heard: u16,
+    /// Picks, which say where the next entry goes.
+    picks: u32,
+}
+
+impl State {
+    #[expect(clippy::cast_possible_truncation, reason = "fields are cut out by their width")]
+    const fn unpack(word: u64) -> Self {
+        Self { hot: (word >> 48) as u16, heard: (word >> 32) as u16, picks: word as u32 }
+    }
+
+    const fn pack(self) -> u64 {
+        (self.hot as u64) << 48 | (self.heard as u64) << 32 | self.picks as u64
+    }
+
+    const fn oldest(self) -> u64 {
+        self.picks as u64 % SIZE as u64
+    }
+
+    const fn middling(self) -> u64 {
+        (self.picks as u64 + SIZE as u64 / 2) % SIZE as u64
+    }
 }
 
 const fn place_of(word: u64) -> u64 {
@@ -252,22 +252,25 @@ mod tests {
     /// Of requests in flight and log₂ of nanoseconds.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers of tests")]
     fn probe(index: usize, load: f64, latency: f64) -> Probe {
-        Probe::new(index, (load * 4.0) as u16, (latency * 8.0) as u16)
+        Probe::new(index, (load * 4.0) as u16, 4, (latency * 8.0) as u16)
     }
 
     #[test]
-    fn an_entry_keeps_what_was_found_until_it_is_old_and_numbers_saturate() {
+    fn an_entry_is_ordered_as_its_probe_and_numbers_saturate() {
         let found = probe(70_000, 3.5, 22.25);
-        for (time, hot) in [(0, 0), (5 << FINER, 0), (u64::MAX, 100)] {
-            let entry = found.pack(hot, 9, time);
-            assert_eq!((Probe::unpack(entry), place_of(entry)), (found, 9));
-            let old = |units: u64| is_none(entry, time.wrapping_add(units << FINER));
-            assert_eq!((old(0), old(AGE), old(AGE + 1)), (false, false, true));
+        for hot in [0, 100, MOST] {
+            let entry = found.pack(hot, 9);
+            assert_eq!((entry & EMPTY, place_of(entry)), (70_000, 9));
         }
-        let most = Probe::new(5, u16::MAX, u16::MAX);
-        assert_eq!((most.load, most.latency), (MOST, MOST));
-        assert!(is_none(probe(5_000_000, 1.0, 1.0).pack(0, 0, 7), 7) && is_none(empty(3), 0));
-        assert!(empty(0) > most.pack(0, 0, 7) && most.pack(0, 0, 7) > found.pack(100, 15, 7));
+        let most = Probe::new(usize::MAX, u16::MAX, 4, u16::MAX);
+        assert_eq!((most.load, most.latency, most.chosen().load), (MOST, MOST, MOST));
+        assert!(empty(0) > probe(3, 9.0, 9.0).pack(0, 7));
+        assert!(most.pack(0, 0) > found.pack(100, 15) && found.pack(0, 0) > found.pack(14, 15));
+    }
+
+    #[test]
+    fn a_backend_that_is_being_tried_for_the_first_time_is_not_the_fastest_of_all() {
+        assert_eq!(Probe::new(1, 0, 4, UNTRIED).chosen(), Probe::new(1, 4, 4, UNKNOWN));
     }
 
     #[test]
@@ -282,51 +285,67 @@ mod tests {
     #[test]
     fn the_bound_between_hot_and_cold_is_the_quantile_of_what_is_drawn() {
         let pool = Pool::new(0.84);
-        let mut hot = 0;
         for scale in [4, 40] {
             let mut sum = 0.0;
             for n in 0..40_000 {
-                let load = || fastrand::u16(..100) * scale / 10;
-                hot = pool.follow(hot, load(), load(), Lot(fastrand::u32(..Lot::ALL)));
-                sum += if n < 20_000 { 0.0 } else { f64::from(hot) };
+                let load = fastrand::u16(..100) * scale / 10;
+                let state = pool.follow(load, Lot(fastrand::u32(..Lot::ALL)));
+                pool.state.store(state.pack(), Relaxed);
+                sum += if n < 20_000 { 0.0 } else { f64::from(state.hot) };
             }
             let (mean, expected) = (sum / 20_000.0, 8.4 * f64::from(scale));
             assert!((mean / expected - 1.0).abs() < 0.15, "{mean} for {expected}");
         }
     }
 
-    #[test]
-    fn a_pick_counts_its_request_and_drops_the_worst_every_other_time() {
+    /// A pick with this drawn and the pool's best found as `found` tells of its index.
+    fn pick(pool: &Pool, drawn: Probe, found: impl Fn(usize) -> Probe) -> usize {
+        let turn = pool.begin(drawn, Lot(7));
+        let is_kept = pool.end(turn, drawn, found(turn.best()));
+        if is_kept { turn.best() } else { usize::try_from(drawn.index).unwrap() }
+    }
+
+    fn filled(latency: impl Fn(usize) -> f64) -> Pool {
         let pool = Pool::new(1.0);
         for (n, place) in (0..SIZE).zip(0..) {
-            let latency = if n == 6 { 29.0 } else { 20.0 };
-            pool.store(place, probe(n, 1.0, if n == 3 { 19.0 } else { latency }), MOST, 0);
+            pool.store(probe(n, 1.0, latency(n)).pack(MOST, place));
         }
-        for load in [2.0, 3.0] {
-            let found = pool.choose([probe(100, 1.0, 21.0), probe(101, 1.0, 21.0)], Lot(7), 0);
-            assert_eq!((found.chosen.index(), found.turn.is_multiple_of(2) || found.other == 6), (3, true));
-            pool.turn_over(&found, probe(3, load, 19.0), 0);
-        }
-        let known = pool.entries.each_ref().map(|entry| Probe::unpack(entry.load(Relaxed)));
-        assert!(known.iter().all(|probe| probe.index() != 6));
-        assert_eq!(known[3].load, 12);
+        pool
+    }
+
+    fn known(pool: &Pool) -> Vec<u64> {
+        pool.entries.iter().map(|entry| entry.load(Relaxed) & EMPTY).collect()
     }
 
     #[test]
-    fn a_probe_too_old_is_not_chosen_however_good() {
-        let pool = Pool::new(1.0);
-        pool.store(4, probe(7, 1.0, 10.0), MOST, 0);
-        let drawn = [probe(100, 1.0, 21.0), probe(101, 1.0, 22.0)];
-        let chosen = |units: u64| pool.choose(drawn, Lot(7), units << FINER).chosen.index();
-        assert_eq!((chosen(AGE), chosen(AGE + 1)), (7, 100));
+    fn a_pick_counts_its_request() {
+        let pool = filled(|n| if n == 3 { 19.0 } else { 20.0 });
+        assert_eq!(pick(&pool, probe(100, 1.0, 21.0), |n| probe(n, 1.0, 19.0)), 3);
+        assert_eq!(pool.best(), probe(3, 2.0, 19.0).pack(MOST, 3));
+        assert!(known(&pool).contains(&100) && !known(&pool).contains(&0));
     }
 
     #[test]
-    fn a_probe_that_is_hot_by_now_is_not_chosen_before_a_cold_one() {
+    fn the_best_of_the_pool_is_not_chosen_for_what_it_was() {
+        let pool = filled(|n| if n == 3 { 10.0 } else { 20.0 });
+        let busy = |n| probe(n, 9.0, if n == 3 { 25.0 } else { 20.0 });
+        assert_eq!(pick(&pool, probe(100, 1.0, 21.0), busy), 100);
+        assert_eq!(pick(&pool, probe(101, 1.0, 21.0), busy), 1);
+    }
+
+    #[test]
+    fn the_worst_goes_every_other_time() {
+        let pool = filled(|n| if n == 6 { 29.0 } else { 20.0 });
+        for n in [100, 101] {
+            pool.hear(probe(n, 1.0, 21.0), Lot(7));
+        }
+        assert!(known(&pool).contains(&100) && known(&pool).contains(&101) && !known(&pool).contains(&6));
+    }
+
+    #[test]
+    fn of_an_empty_pool_the_drawn_one_is_chosen() {
         let pool = Pool::new(0.84);
-        pool.store(4, probe(7, 9.0, 10.0), MOST, 0);
-        pool.store(5, probe(8, 1.0, 11.0), MOST, 0);
-        let chosen = pool.choose([probe(100, 2.0, 21.0), probe(101, 2.0, 22.0)], Lot(7), 0).chosen;
-        assert_eq!((chosen.index(), chosen.load), (8, 4));
+        assert_eq!(pool.begin(probe(7, 1.0, 20.0), Lot(7)).best() as u64, EMPTY);
+        assert_eq!(pick(&pool, probe(7, 1.0, 20.0), |_| probe(7, 1.0, 20.0)), 7);
     }
 }
