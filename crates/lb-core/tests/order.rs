@@ -124,6 +124,37 @@ fn least_connections_holds_requests_in_proportion_to_weight() {
     assert_eq!(all.iter().map(|backend| backend.active()).collect::<Vec<_>>(), [30, 10]);
 }
 
+/// Of two backends one fails each request, which then goes to the other: it must not get the first choice of all.
+#[test]
+fn second_choices_take_no_turns_from_first_ones() {
+    for (name, weights) in
+        [("rr", &[1.0, 1.0][..]), ("wrr", &[2.0, 1.0, 1.0]), ("lc", &[1.0, 1.0]), ("rr", &[1.0; 4])]
+    {
+        let (balancer, all) = balancer(StrategyConfig::named(name), weights);
+        let (mut first, mut second) = (vec![0; all.len()], vec![0; all.len()]);
+        let requests = 840;
+        for _ in 0..requests {
+            let lease = take(&balancer);
+            first[lease.position()] += 1;
+            if lease.position() == 0 {
+                let again = PickContext { tried: &[0], attempt: 1, ..PickContext::new(Instant::now()) };
+                drop(lease);
+                second[balancer.acquire(&again).unwrap().position()] += 1;
+            }
+        }
+        let sum: f64 = weights.iter().sum();
+        for (count, weight) in first.iter().zip(weights) {
+            assert_eq!(f64::from(*count), f64::from(requests) * weight / sum, "{name}: {first:?}");
+        }
+        // Nor does all of it fall on one neighbour.
+        let others = sum - weights[0];
+        for (count, weight) in second.iter().zip(weights).skip(1) {
+            let share = f64::from(first[0]) * weight / others;
+            assert!((f64::from(*count) - share).abs() <= 2.0, "{name}: {second:?}");
+        }
+    }
+}
+
 #[test]
 fn a_reload_goes_on_where_the_order_was_and_keeps_what_is_in_flight() {
     let (before, all) = balancer(StrategyConfig::default(), &[1.0; 3]);

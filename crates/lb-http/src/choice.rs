@@ -33,20 +33,17 @@ pub(crate) struct Choices<'a> {
     /// What the strategy hashes.
     key: u64,
     tried: SmallVec<[usize; 4]>,
-    /// Failed attempts so far.
-    failed: u32,
 }
 
 impl<'a> Choices<'a> {
     pub(crate) fn new(upstream: &'a Upstream, ticket: &Ticket, outgoing: &Outgoing<'_>) -> Self {
         let key = key(&upstream.key, outgoing.asked, &outgoing.headers, outgoing.path, ticket.address());
-        Self { upstream, key, tried: SmallVec::new(), failed: 0 }
+        Self { upstream, key, tried: SmallVec::new() }
     }
 
     /// This backend has failed the request.
     pub(crate) fn exclude(&mut self, position: usize) {
         self.tried.push(position);
-        self.failed += 1;
     }
 
     /// Backends that are not asked again.
@@ -58,8 +55,8 @@ impl<'a> Choices<'a> {
     pub(crate) fn next(&mut self, now: Instant) -> Result<Choice, AcquireError> {
         let moment = now.into();
         loop {
-            let context =
-                PickContext { key: self.key, now: moment, tried: &self.tried, attempt: self.failed };
+            let attempt = u32::try_from(self.tried.len()).unwrap_or(u32::MAX);
+            let context = PickContext { key: self.key, now: moment, tried: &self.tried, attempt };
             let lease = self.upstream.balancer.acquire(&context)?;
             match self.upstream.monitor.admit(lease.position(), now) {
                 Some(permit) => return Ok(Choice { lease, permit }),

@@ -39,7 +39,7 @@ struct LeastConnections {
 }
 
 impl Strategy for LeastConnections {
-    fn pick(&self, backends: &BackendSet, _request: &PickContext<'_>) -> Option<usize> {
+    fn pick(&self, backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
         let load = |index: usize| {
             let count = backends.get(index).map_or(u32::MAX, |backend| backend.mirrored());
             f64::from(count) * self.per_request.get(index).copied().unwrap_or(f64::INFINITY)
@@ -48,10 +48,12 @@ impl Strategy for LeastConnections {
             let loads = backends.counts().zip(&self.per_request);
             return match only_least(loads.map(|(count, each)| f64::from(count) * each)) {
                 Ok(only) => Some(only),
-                Err(least) => Some(one_of_least(backends.len(), self.ties.next_loosely()?, least, load)),
+                Err(least) => {
+                    Some(one_of_least(backends.len(), self.ties.next_loosely(request)?, least, load))
+                }
             };
         }
-        let turn = self.ties.next_loosely()?;
+        let turn = self.ties.next_loosely(request)?;
         // Nothing is less than nothing.
         if load(turn) == 0.0 {
             return Some(turn);

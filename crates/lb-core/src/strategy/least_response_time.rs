@@ -67,12 +67,18 @@ impl LeastResponseTime {
     }
 
     #[cold]
-    fn one_to_try(&self, backends: &BackendSet, scale: Scale, least: f64) -> Option<usize> {
+    fn one_to_try(
+        &self,
+        backends: &BackendSet,
+        request: &PickContext<'_>,
+        scale: Scale,
+        least: f64,
+    ) -> Option<usize> {
         let load = |index: usize| match (backends.get(index), self.handicaps.get(index)) {
             (Some(backend), Some(handicap)) => scale.score(backend.kept(), backend.mirrored()) + handicap,
             _ => f64::INFINITY,
         };
-        Some(one_of_least(backends.len(), self.ties.next_loosely()?, least, load))
+        Some(one_of_least(backends.len(), self.ties.next_loosely(request)?, least, load))
     }
 }
 
@@ -83,7 +89,8 @@ impl Strategy for LeastResponseTime {
             scale.score(f64::from_bits(kept), count) + handicap
         });
         // Loads that are known are hardly ever equal; those of backends to be tried are.
-        let chosen = if least.is_finite() { whose } else { self.one_to_try(backends, scale, least)? };
+        let chosen =
+            if least.is_finite() { whose } else { self.one_to_try(backends, request, scale, least)? };
         if let Some(backend) = backends.get(chosen).filter(|backend| backend.active() == 0) {
             backend.begin_trial(request.now);
         }

@@ -29,10 +29,10 @@ struct RoundRobin {
 }
 
 impl Strategy for RoundRobin {
-    fn pick(&self, backends: &BackendSet, _request: &PickContext<'_>) -> Option<usize> {
+    fn pick(&self, backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
         if backends.is_empty() {
             return None;
         }
-        Some(modulo(self.turn.next(), backends.len()))
+        Some(modulo(self.turn.of(request), backends.len()))
     }
 }

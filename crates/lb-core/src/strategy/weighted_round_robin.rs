@@ -48,8 +48,8 @@ pub(super) const INFO: StrategyInfo = StrategyInfo {
 struct WeightedRoundRobin(Rotation);
 
 impl Strategy for WeightedRoundRobin {
-    fn pick(&self, _backends: &BackendSet, _request: &PickContext<'_>) -> Option<usize> {
-        self.0.next()
+    fn pick(&self, _backends: &BackendSet, request: &PickContext<'_>) -> Option<usize> {
+        self.0.next(request)
     }
 }
 
@@ -91,13 +91,13 @@ impl Rotation {
     }
 
     /// Whose turn it is; `None` where there is nobody.
-    pub(super) fn next(&self) -> Option<usize> {
-        self.owner(self.turn.next())
+    pub(super) fn next(&self, request: &PickContext<'_>) -> Option<usize> {
+        self.owner(self.turn.of(request))
     }
 
     /// Whose turn it is, where turns only break ties.
-    pub(super) fn next_loosely(&self) -> Option<usize> {
-        self.owner(self.turn.next_loosely())
+    pub(super) fn next_loosely(&self, request: &PickContext<'_>) -> Option<usize> {
+        self.owner(self.turn.of_loosely(request))
     }
 
     fn owner(&self, turn: u64) -> Option<usize> {
@@ -159,7 +159,8 @@ mod tests {
     fn order_of(weights: &[f64], order: Order, turns: usize) -> Vec<usize> {
         let weights: Vec<Weight> = weights.iter().map(|w| Weight::try_from(*w).unwrap()).collect();
         let rotation = Rotation::new(&weights, order, &Arc::default());
-        (0..turns).map(|_| rotation.next().unwrap()).collect()
+        let request = PickContext::new(std::time::Instant::now());
+        (0..turns).map(|_| rotation.next(&request).unwrap()).collect()
     }
 
     #[test]
