@@ -200,6 +200,7 @@ fn every_value_in_effect_is_shown_with_its_source_and_no_secret() {
         ("rules[0].backends[0]", "127.0.0.1:9001", "gatewayd.toml:6:"),
         ("underscores_in_headers", "false", "default"),
         ("server.shutdown_timeout", "30s", "default"),
+        ("server.drain_delay", "0s", "default"),
     ] {
         let row =
             rows.iter().find(|row| row["path"] == path).unwrap_or_else(|| panic!("no {path} in {text}"));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lb_testkit::{Backend, Gate, PATIENCE, Port, eventually};
 
-use crate::support::{gateway, rule, tally};
+use crate::support::{STATUS_LISTENER, gateway, rule, tally};
 
 /// The codes a failed backend may be given by the contract, with 502.
 const BAD_GATEWAY: [&str; 2] = ["connect_failed", "upstream_reset"];
@@ -279,6 +279,37 @@ fn sigterm_cuts_none_of_many_requests_in_flight() {
     for client in &mut clients {
         assert_eq!(client.response().backend(), "a");
     }
+    assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
+}
+
+#[test]
+fn with_a_drain_delay_readiness_is_red_before_the_listeners_close() {
+    let backend = Backend::echo("a");
+    let server = "[server]\nshutdown_timeout = \"60s\"\ndrain_delay = \"3s\"\n";
+    let mut gateway = gateway(&format!("{server}{STATUS_LISTENER}{}", rule("", &[&backend])));
+    let mut client = gateway.client();
+    assert_eq!(client.get("/").header("connection"), None);
+    assert_eq!(gateway.get("/ready").status, 200);
+    gateway.sigterm();
+    eventually("it is not ready any more", PATIENCE, || gateway.get("/ready").status == 503);
+    // Who does not know yet is served, and sent elsewhere with the next request.
+    assert_eq!(gateway.get("/").backend(), "a");
+    let response = client.get("/");
+    assert_eq!((response.backend().as_str(), response.header("connection")), ("a", Some("close")));
+    eventually("no new client is accepted", PATIENCE, || {
+        std::net::TcpStream::connect(gateway.address()).is_err()
+    });
+    assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_a_drain_delay_at_once() {
+    let backend = Backend::echo("a");
+    let server = "[server]\nshutdown_timeout = \"600s\"\ndrain_delay = \"500s\"\n";
+    let mut gateway = gateway(&format!("{server}{STATUS_LISTENER}{}", rule("", &[&backend])));
+    gateway.sigterm();
+    eventually("it is not ready any more", PATIENCE, || gateway.get("/ready").status == 503);
+    gateway.sigterm();
     assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
 }
 

@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use lb_admin::{ConfigurationView, ReloadView};
 use lb_config::{AccessLogConfig, AdminConfig, AlertsConfig, Diagnostic, Loaded, TracingConfig};
@@ -21,6 +21,7 @@ use crate::api::Token;
 use crate::exit::{self, Failure};
 use crate::run;
 use crate::status::LiveStatus;
+use crate::wire::Shutdown;
 
 /// Where a configuration is read from, again and again.
 #[derive(Debug, Clone)]
@@ -52,7 +53,7 @@ pub(crate) struct Reloading {
     started_with: Beside,
     /// Held from reading the file to its being in force, so that what was read last is in force last.
     one_at_a_time: tokio::sync::Mutex<()>,
-    shutdown_timeout: Arc<Mutex<Duration>>,
+    shutdown: Arc<Mutex<Shutdown>>,
     has_reloaded: AtomicBool,
 }
 
@@ -77,12 +78,12 @@ pub(crate) struct Parts {
     pub(crate) live: Arc<LiveStatus>,
     pub(crate) token: Token,
     pub(crate) beside: Beside,
-    pub(crate) shutdown_timeout: Arc<Mutex<Duration>>,
+    pub(crate) shutdown: Arc<Mutex<Shutdown>>,
 }
 
 impl Reloading {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { source, reloader, live, token, beside, shutdown_timeout } = parts;
+        let Parts { source, reloader, live, token, beside, shutdown } = parts;
         Arc::new(Self {
             source,
             reloader,
@@ -90,7 +91,7 @@ impl Reloading {
             token,
             started_with: beside,
             one_at_a_time: tokio::sync::Mutex::default(),
-            shutdown_timeout,
+            shutdown,
             has_reloaded: AtomicBool::new(false),
         })
     }
@@ -130,8 +131,7 @@ impl Reloading {
         let plan = self.with_rest(plan, &loaded);
         self.has_reloaded.store(true, Relaxed);
         self.live.describe(&loaded.config, loaded.rule_places);
-        *self.shutdown_timeout.lock().unwrap_or_else(PoisonError::into_inner) =
-            loaded.config.shutdown_timeout;
+        *self.shutdown.lock().unwrap_or_else(PoisonError::into_inner) = Shutdown::of(&loaded.config);
         // Without the table there is nobody to ask for it, and a token that was there is not lifted.
         if let Some(admin) = loaded.admin {
             self.token.set(admin.token);

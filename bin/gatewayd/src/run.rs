@@ -9,7 +9,7 @@ use lb_config::{Loaded, Sources};
 use crate::exit::{self, Failure};
 use crate::reload::{Cause, Source};
 use crate::signals::{Hangup, Stop};
-use crate::wire::{Home, Running};
+use crate::wire::{Home, Running, Shutdown};
 use crate::{Outcome, cli, demo, watch};
 
 /// `gatewayd run` and `gatewayd start`.
@@ -78,8 +78,11 @@ pub(crate) fn serve(loaded: Loaded) -> Outcome {
 /// Runs until the first signal, drains, and ends at once on a second.
 pub(crate) async fn until_stopped(running: Running, mut stop: Stop) -> Outcome {
     stop.next().await;
-    let timeout = running.shutdown_timeout();
-    tracing::info!(?timeout, "draining: no new connections, requests in flight finish");
+    let Shutdown { timeout, delay } = running.shutdown();
+    match delay.is_zero() {
+        true => tracing::info!(?timeout, "draining: no new connections, requests in flight finish"),
+        false => tracing::info!(?timeout, ?delay, "not ready any more: listeners close after drain_delay"),
+    }
     tokio::select! {
         drained = running.shut_down() => {
             if !drained {

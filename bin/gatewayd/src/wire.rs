@@ -43,7 +43,7 @@ pub(crate) struct Running {
     log: Option<Arc<AccessLog>>,
     traces: Option<Arc<Traces>>,
     dumps: Arc<Dumps>,
-    shutdown_timeout: Arc<Mutex<Duration>>,
+    shutdown: Arc<Mutex<Shutdown>>,
     reloading: Option<Arc<Reloading>>,
     _admin: Option<Admin>,
 }
@@ -104,7 +104,7 @@ impl Running {
         let gateway = Gateway::start(&config, &registry, attachments).await?;
         let board = watched().map(|watched| Arc::clone(&watched.board)).next();
         tokio::spawn(keep_rates(Arc::clone(&registry), board));
-        let shutdown_timeout = Arc::new(Mutex::new(config.shutdown_timeout));
+        let shutdown = Arc::new(Mutex::new(Shutdown::of(&config)));
         let reloading = source.map(|source| {
             Reloading::new(Parts {
                 source,
@@ -112,7 +112,7 @@ impl Running {
                 live: Arc::clone(&live),
                 token: token.clone(),
                 beside,
-                shutdown_timeout: Arc::clone(&shutdown_timeout),
+                shutdown: Arc::clone(&shutdown),
             })
         });
         if let Some(reloading) = &reloading {
@@ -132,15 +132,15 @@ impl Running {
             tracing::info!(address = %admin.address(), "admin address");
         }
         tracing::info!(version = status::VERSION, startup = ?started.elapsed(), "gatewayd is up");
-        Ok(Self { gateway, log, traces, dumps, shutdown_timeout, reloading, _admin: admin })
+        Ok(Self { gateway, log, traces, dumps, shutdown, reloading, _admin: admin })
     }
 
     pub(crate) fn addresses(&self) -> &[(String, std::net::SocketAddr)] {
         self.gateway.addresses()
     }
 
-    pub(crate) fn shutdown_timeout(&self) -> Duration {
-        *self.shutdown_timeout.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn shutdown(&self) -> Shutdown {
+        *self.shutdown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the configuration again, where there is a file.
@@ -150,8 +150,8 @@ impl Running {
 
     /// Drains; true where every request in flight finished in time.
     pub(crate) async fn shut_down(self) -> bool {
-        let timeout = self.shutdown_timeout();
-        let drained = self.gateway.shut_down(timeout).await;
+        let Shutdown { timeout, delay } = self.shutdown();
+        let drained = self.gateway.shut_down(timeout, delay).await;
         if let Some(log) = self.log {
             log.flush(LAST_LINES);
         }
@@ -160,6 +160,20 @@ impl Running {
             traces.flush(LAST_LINES).await;
         }
         drained
+    }
+}
+
+/// How long the end may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shutdown {
+    pub(crate) timeout: Duration,
+    /// How long of it listeners stay open.
+    pub(crate) delay: Duration,
+}
+
+impl Shutdown {
+    pub(crate) fn of(config: &GatewayConfig) -> Self {
+        Self { timeout: config.shutdown_timeout, delay: config.drain_delay }
     }
 }
 

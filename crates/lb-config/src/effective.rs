@@ -28,7 +28,8 @@ pub fn effective(loaded: &Loaded) -> Vec<Provenance> {
 
 /// Settings of the whole, as they are where nobody wrote them.
 fn defaults(loaded: &Loaded) -> Vec<(&'static str, String)> {
-    let GatewayConfig { workers, shutdown_timeout, max_connections, pool, listeners, .. } = &loaded.config;
+    let GatewayConfig { workers, shutdown_timeout, drain_delay, max_connections, pool, listeners, .. } =
+        &loaded.config;
     let timeouts = Timeouts::default();
     let listeners = listeners.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>();
     let limit = |limit: Option<String>| limit.unwrap_or_else(|| "none".to_owned());
@@ -51,6 +52,7 @@ fn defaults(loaded: &Loaded) -> Vec<(&'static str, String)> {
             max_connections.map_or_else(|| "as descriptors allow".to_owned(), |it| it.to_string()),
         ),
         ("server.shutdown_timeout", time(*shutdown_timeout)),
+        ("server.drain_delay", time(*drain_delay)),
         ("server.state_file", "none".to_owned()),
         ("listeners", listeners.join(", ")),
         ("admin.address", "none".to_owned()),

@@ -41,7 +41,7 @@ pub(crate) struct Lowered {
     pub(crate) access_log: AccessLogConfig,
 }
 
-/// How long requests in flight may take after SIGTERM, unless `shutdown_timeout` says so.
+/// From SIGTERM to the end, unless `shutdown_timeout` says so.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Lowers the whole; what is wrong is in the context's problems, and then the result is of no use.
@@ -75,12 +75,24 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
             context.at_least_one(count, "leave the key out for as many as there are descriptors for")?;
         NonZeroUsize::new(count.get() as usize)
     });
+    let shutdown_timeout =
+        server.and_then(|server| server.shutdown_timeout).map_or(SHUTDOWN_TIMEOUT, |time| time.0);
+    let drain_delay = server.and_then(|server| server.drain_delay.as_ref());
+    if let Some(delay) =
+        drain_delay.filter(|delay| !delay.value.0.is_zero() && delay.value.0 >= shutdown_timeout)
+    {
+        let message = format!(
+            "`drain_delay` must be shorter than `shutdown_timeout` ({shutdown_timeout:?}), which it is a part of"
+        );
+        context
+            .error(delay.id, message, "no time is left for requests in flight")
+            .help("raise `shutdown_timeout`, or shorten `drain_delay`");
+    }
     let pool = pool(context, root);
     let config = GatewayConfig {
         workers: workers.unwrap_or_else(processors),
-        shutdown_timeout: server
-            .and_then(|server| server.shutdown_timeout)
-            .map_or(SHUTDOWN_TIMEOUT, |time| time.0),
+        shutdown_timeout,
+        drain_delay: drain_delay.map_or(Duration::ZERO, |delay| delay.value.0),
         max_connections,
         listeners,
         trusted_proxies,

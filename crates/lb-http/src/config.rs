@@ -20,8 +20,10 @@ use lb_tls::{ClientOptions, ServerOptions};
 pub struct GatewayConfig {
     /// Worker threads; each has its own listeners, runtime and pool.
     pub workers: NonZeroUsize,
-    /// How long requests in flight may take to finish after SIGTERM.
+    /// From SIGTERM to the end, whatever is still in flight then.
     pub shutdown_timeout: Duration,
+    /// How long of that listeners stay open, so that whoever looks at `/ready` can send clients elsewhere first.
+    pub drain_delay: Duration,
     /// Client connections at once, over all listeners; as many as the process has descriptors for where nothing is said.
     pub max_connections: Option<NonZeroUsize>,
     /// Where clients connect.

@@ -239,7 +239,7 @@ async fn pass_on(
     head.headers.insert(&REQUEST_ID, ticket.request_id());
     let filter = run_response_policies(ticket, head.status, &mut head.headers);
 
-    let plan = manner.plan(head, filter.is_some(), client.is_draining() || !upload.is_complete());
+    let plan = manner.plan(head, filter.is_some(), client.is_leaving() || !upload.is_complete());
     let mut passage = Passage::new(head.framing, plan.is_chunked, filter);
     passage.tee(ticket.tee(Side::Response));
     let (line, now) = ((head.status, &head.headers), answer.came_at);

@@ -199,17 +199,18 @@ impl Gateway {
         self.shared.draining.load(Ordering::Relaxed)
     }
 
-    /// Stops accepting, lets requests in flight finish, and returns when they have or when time is up. True where
-    /// all of them did.
-    pub async fn shut_down(self, timeout: Duration) -> bool {
+    /// Is not ready any more, stops accepting after `delay`, lets requests in flight finish, and returns when they have or when
+    /// `timeout`, of which the delay is a part, is up. True where all of them did.
+    pub async fn shut_down(self, timeout: Duration, delay: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
         self.shared.draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(delay.min(timeout)).await;
         self.stop.send_replace(true);
         if let Err(error) = self.supervisor.save() {
             tracing::warn!(%error, "health state could not be saved");
         }
         self.supervising.abort();
         self.hedging.abort();
-        let deadline = Instant::now() + timeout;
         while self.workers.iter().any(|worker| !worker.is_finished()) {
             if Instant::now() >= deadline {
                 return false;

@@ -84,6 +84,7 @@ impl Plan {
         for (key, is_changed) in [
             ("server.max_connections", now.max_connections != next.max_connections),
             ("server.shutdown_timeout", now.shutdown_timeout != next.shutdown_timeout),
+            ("server.drain_delay", now.drain_delay != next.drain_delay),
             ("trusted_proxies", now.trusted_proxies != next.trusted_proxies),
             ("bounds of idle connections", now.pool != next.pool),
             ("underscores_in_headers", now.underscores_in_headers != next.underscores_in_headers),

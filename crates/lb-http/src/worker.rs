@@ -134,6 +134,11 @@ impl Worker {
         Rc::clone(&pinned)
     }
 
+    /// Whether the process has been told to end.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn recorders(&self) -> &[Arc<dyn Recorder>] {
         &self.shared.recorders
     }

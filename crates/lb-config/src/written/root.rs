@@ -56,6 +56,7 @@ pub(crate) struct Server {
     pub(crate) workers: Option<At<u32>>,
     pub(crate) max_connections: Option<At<u32>>,
     pub(crate) shutdown_timeout: Option<Time>,
+    pub(crate) drain_delay: Option<At<Time>>,
     pub(crate) state_file: Option<String>,
 }
 
