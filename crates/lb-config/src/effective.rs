@@ -61,5 +61,8 @@ fn defaults(loaded: &Loaded) -> Vec<(&'static str, String)> {
 }
 
 fn time(time: Duration) -> String {
-    format!("{time:?}")
+    match time {
+        Duration::ZERO => "0s".to_owned(),
+        time => format!("{time:?}"),
+    }
 }
