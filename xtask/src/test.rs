@@ -26,7 +26,9 @@ const TOOLS: &[(&str, &str)] = &[
     ("h2load", "nghttp2-client"),
     ("haproxy", "haproxy"),
     ("jq", "jq"),
+    ("nghttpd", "nghttp2-server"),
     ("nginx", "nginx"),
+    ("openssl", "openssl"),
     ("python3", "python3"),
     ("wrk", "wrk"),
 ];

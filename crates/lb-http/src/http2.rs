@@ -11,6 +11,7 @@ mod io;
 mod streams;
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -191,7 +192,7 @@ impl Server {
 /// Serves one stream's one request.
 async fn serve_stream(mut conversation: Conversation, tenant: Tenant) {
     let client = Rc::clone(&conversation.client);
-    keep_time(&client, answer(&mut conversation)).await;
+    keep_time(&client, pin!(answer(&mut conversation))).await;
     if conversation.transport.is_reset() {
         tenant.was_reset();
     }

@@ -2,7 +2,7 @@
 //! time.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -21,13 +21,13 @@ use crate::watch::Timer;
 /// Serves a connection until either side is done with it. Dropping the future closes the connection and breaks
 /// off what is in flight.
 pub(crate) async fn connection(stream: TcpStream, client: Rc<Client>) {
-    let conversation = converse(Conversation::new(Transport::new(stream), Rc::clone(&client)));
+    // Pinned here and lent, and made where it is used: a future keeps room for what it is handed and for what it does with it.
+    let conversation = pin!(converse(stream, Rc::clone(&client)));
     keep_time(&client, conversation).await;
 }
 
 /// Polls what a client does, and tells it when its phase's time is up and when its listener is closed.
-pub(crate) async fn keep_time(client: &Client, conversation: impl Future<Output = ()>) {
-    let mut conversation = pin!(conversation);
+pub(crate) async fn keep_time(client: &Client, mut conversation: Pin<&mut impl Future<Output = ()>>) {
     let mut timer = Timer::new(&client.watch);
     let mut drain = pin!(client.listener.gate.closing());
     let mut is_draining = false;
@@ -52,12 +52,12 @@ pub(crate) async fn keep_time(client: &Client, conversation: impl Future<Output 
 }
 
 /// One request after the other.
-async fn converse(mut conversation: Conversation) {
-    let client = Rc::clone(&conversation.client);
+async fn converse(stream: TcpStream, client: Rc<Client>) {
+    let mut conversation = Conversation::new(Transport::new(stream), Rc::clone(&client));
     if let Some(tls) = &client.listener.tls
         && let Err(next) = Box::pin(handshake::accept(&mut conversation, tls)).await
     {
-        return end(conversation, next).await;
+        return end(&mut conversation, next).await;
     }
     let mut is_first = true;
     loop {
@@ -80,12 +80,12 @@ async fn converse(mut conversation: Conversation) {
         is_first = false;
         match next {
             Next::KeepAlive => {}
-            next => return end(conversation, next).await,
+            next => return end(&mut conversation, next).await,
         }
     }
 }
 
-async fn end(mut conversation: Conversation, next: Next) {
+async fn end(conversation: &mut Conversation, next: Next) {
     match next {
         Next::Close | Next::KeepAlive => conversation.transport.say_goodbye(),
         Next::Break => {}
