@@ -4,10 +4,12 @@
 //! The load is moderate on purpose (some hundred requests a second): a leak a request shows in an hour, and the machine stays of
 //! use to others. A backend is killed and started again every half minute.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -85,7 +87,20 @@ struct Kind {
 #[derive(Default)]
 struct Counter {
     done: AtomicU64,
-    failed: AtomicU64,
+    /// How often each reason was met.
+    failed: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Counter {
+    fn fail(&self, error: &anyhow::Error) {
+        if let Ok(mut failed) = self.failed.lock() {
+            *failed.entry(format!("{error:#}")).or_default() += 1;
+        }
+    }
+
+    fn failures(&self) -> BTreeMap<String, u64> {
+        self.failed.lock().map(|failed| failed.clone()).unwrap_or_default()
+    }
 }
 
 const fn kind(name: &'static str, clients: usize, rest_ms: u64, once: fn(SocketAddr) -> Result<()>) -> Kind {
@@ -107,9 +122,9 @@ const KINDS: &[Kind] = &[
 fn repeat(kind: &Kind, address: SocketAddr, counter: &Counter, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         match (kind.once)(address) {
-            Ok(()) => counter.done.fetch_add(1, Ordering::Relaxed),
-            Err(_) => counter.failed.fetch_add(1, Ordering::Relaxed),
-        };
+            Ok(()) => _ = counter.done.fetch_add(1, Ordering::Relaxed),
+            Err(error) => counter.fail(&error),
+        }
         std::thread::sleep(kind.rest);
     }
 }
@@ -270,10 +285,16 @@ fn report(looks: &[Look], counters: &[Counter], left: f64) -> String {
         text,
         "Client connections seven seconds after everybody left: {left} (the one that asks is one).\n"
     );
-    let mut rows = vec![["what clients did", "done", "failed"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["what clients did", "done", "failed", "why"].map(str::to_owned).to_vec()];
     for (kind, counter) in KINDS.iter().zip(counters) {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed).to_string();
-        rows.push(vec![kind.name.to_owned(), count(&counter.done), count(&counter.failed)]);
+        let failures = counter.failures();
+        let why: Vec<String> = failures.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        rows.push(vec![
+            kind.name.to_owned(),
+            counter.done.load(Ordering::Relaxed).to_string(),
+            failures.values().sum::<u64>().to_string(),
+            why.join("; "),
+        ]);
     }
     table::write(&mut text, &rows);
     let mut rows = vec![
