@@ -1,5 +1,6 @@
 //! What one choice costs: every row of the table over 3, 100 and 10 000 backends, the strategy's pick alone and the whole
-//! round from acquire to drop, on one thread; then the round on two threads and on sixteen.
+//! round from acquire to drop, on one thread; then the round on two threads and on sixteen. What a pick does not show is beside it:
+//! what a strategy does as a request ends (`learn`), and the instant's becoming a number before the pick (`context`).
 //!
 //! Time is what the thread spent on a processor, not what passed on the wall, so that a busy machine blurs the figures little;
 //! several threads at once are timed by the wall, and want an idle machine.
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use lb_core::strategy::{ALL, Build, Options};
+use lb_core::strategy::{ALL, Build, Options, Strategy};
 use lb_core::{
     Backend, BackendOptions, BackendSet, Balancer, Lease, Outcome, PickContext, StrategyConfig, StrategyInfo,
     Weight,
@@ -60,19 +61,61 @@ fn pick(criterion: &mut Criterion<OnProcessor>) {
             let backends = backends(count);
             let _held = load(info, &backends);
             let set = BackendSet::new(&backends);
-            let options = Options::parse(info, &StrategyConfig::named(info.name)).unwrap();
-            let strategy = (info.build)(&Build { set: &set, options: &options, turn: &Arc::default() });
+            let strategy = taught(info, &set);
             let mut request = PickContext::new(Instant::now());
-            // What it learns and keeps for itself.
-            for (index, micros) in (0..set.len()).cycle().zip((1_000..1_097).cycle()).take(set.len() * 6) {
-                let outcome = Outcome { latency: Some(Duration::from_micros(micros)), ok: true };
-                strategy.learn(&set, index, &outcome, request.now);
-            }
             group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
                 bencher.iter(|| strategy.pick(black_box(&set), &next(&mut request)));
             });
         }
     }
+}
+
+/// With what it learns and keeps for itself.
+fn taught(info: &'static StrategyInfo, set: &BackendSet) -> Box<dyn Strategy> {
+    let options = Options::parse(info, &StrategyConfig::named(info.name)).unwrap();
+    let strategy = (info.build)(&Build { set, options: &options, turn: &Arc::default() });
+    let now = PickContext::new(Instant::now()).now;
+    for (index, outcome) in lessons(set).take(set.len() * 6) {
+        strategy.learn(set, index, &outcome, now);
+    }
+    strategy
+}
+
+fn lessons(set: &BackendSet) -> impl Iterator<Item = (usize, Outcome)> + Clone {
+    let outcome = |micros| Outcome { latency: Some(Duration::from_micros(micros)), ok: true };
+    (0..set.len()).cycle().zip((1_000..1_097).cycle().map(outcome))
+}
+
+/// What a request's end costs those that learn from it.
+fn learn(criterion: &mut Criterion<OnProcessor>) {
+    for info in ALL {
+        let mut group = criterion.benchmark_group(format!("learn/{}", info.name));
+        for count in SIZES {
+            let backends = backends(count);
+            let _held = load(info, &backends);
+            let set = BackendSet::new(&backends);
+            let strategy = taught(info, &set);
+            if !strategy.needs().outcomes {
+                continue;
+            }
+            let (request, mut lessons) = (PickContext::new(Instant::now()), lessons(&set));
+            group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+                bencher.iter(|| {
+                    let (index, outcome) = lessons.next().unwrap();
+                    strategy.learn(black_box(&set), index, &outcome, request.now);
+                });
+            });
+        }
+    }
+}
+
+/// An instant of the clock made what strategies calculate with, once a request.
+fn context(criterion: &mut Criterion<OnProcessor>) {
+    let now = Instant::now();
+    let mut group = criterion.benchmark_group("context/new");
+    group.bench_function(BenchmarkId::from_parameter(1), |bencher| {
+        bencher.iter(|| black_box(PickContext::new(black_box(now))).now);
+    });
 }
 
 fn acquire(criterion: &mut Criterion<OnProcessor>) {
@@ -160,7 +203,7 @@ fn short<M: Measurement>(criterion: Criterion<M>) -> Criterion<M> {
 criterion_group! {
     name = one_thread;
     config = short(Criterion::default().with_measurement(OnProcessor));
-    targets = pick, acquire
+    targets = pick, acquire, learn, context
 }
 criterion_group! {
     name = many_threads;

@@ -2,6 +2,7 @@
 //! are counted by `benches/allocations.rs`.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,6 +28,16 @@ struct Row {
     /// backends as the rows of several have: what those are to be held against.
     #[serde(skip_serializing_if = "Option::is_none")]
     round_ns: Option<f64>,
+    /// Median nanoseconds of what the strategy does as a request ends, where it learns from that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learn_ns: Option<f64>,
+}
+
+/// All that was measured.
+struct Figures {
+    rows: Vec<Row>,
+    /// Median nanoseconds of what precedes every pick: the request's instant becomes a number.
+    context_ns: f64,
 }
 
 /// What `benches/allocations.rs` prints.
@@ -43,18 +54,19 @@ const BACKENDS_OF_THREADS: u32 = 100;
 pub(crate) fn run(args: &Args) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let allocations = allocations()?;
-    let status = cargo(&["-p", "lb-core", "--bench", "pick", "--", "--noplot", "^(pick|threads)/"])
-        .env("CRITERION_HOME", directory.path())
-        .stdout(Stdio::null())
-        .status()?;
+    let status =
+        cargo(&["-p", "lb-core", "--bench", "pick", "--", "--noplot", "^(pick|threads|learn|context)/"])
+            .env("CRITERION_HOME", directory.path())
+            .stdout(Stdio::null())
+            .status()?;
     ensure!(status.success(), "lb-core's benchmark failed ({status})");
-    let rows = read(directory.path(), &allocations)?;
-    ensure!(!rows.is_empty(), "criterion left no figures");
+    let figures = read(directory.path(), &allocations)?;
+    ensure!(!figures.rows.is_empty(), "criterion left no figures");
 
-    let text = summary(&rows);
+    let text = summary(&figures);
     println!("{text}");
 
-    let json = serde_json::to_string_pretty(&rows)?;
+    let json = serde_json::to_string_pretty(&figures.rows)?;
     if let Some(file) = &args.json {
         fs::write(file, &json).with_context(|| format!("{}", file.display()))?;
     }
@@ -70,7 +82,8 @@ const SEEDS: &[(&str, f64, u32)] = &[
     ("weighted_round_robin", 394.5, 5),
 ];
 
-fn summary(rows: &[Row]) -> String {
+fn summary(figures: &Figures) -> String {
+    let rows = &figures.rows;
     let mut text = String::new();
     let headings =
         ["strategy", "backends", "threads", "ns", "allocations", "seeds' ns", "seeds' allocations", "times"];
@@ -92,9 +105,29 @@ fn summary(rows: &[Row]) -> String {
     }));
     table::write(&mut text, &cells);
     text.push_str(NOTES);
+    table::write(&mut text, &lessons(rows));
+    _ = writeln!(
+        text,
+        "Before a pick the request's instant becomes a number, once for all its picks: {:.1} ns.\n",
+        figures.context_ns
+    );
     table::write(&mut text, &rounds(rows));
     text.push_str(LOSSES);
     text
+}
+
+/// What those that learn do as a request ends.
+fn lessons(rows: &[Row]) -> Vec<Vec<String>> {
+    let headings = ["learning from an answer, ns", "3", "100", "10000 backends"];
+    let mut cells = vec![headings.map(str::to_owned).to_vec()];
+    for row in rows.iter().filter_map(|row| Some((row, row.learn_ns?))) {
+        let figure = format!("{:.1}", row.1);
+        match cells.last_mut() {
+            Some(last) if last.first() == Some(&row.0.strategy) => last.push(figure),
+            _ => cells.push(vec![row.0.strategy.clone(), figure]),
+        }
+    }
+    cells
 }
 
 /// The round on one, two and sixteen threads, and what the second thread costs the first.
@@ -153,8 +186,9 @@ fn allocations() -> Result<HashMap<(String, u32), f64>> {
 }
 
 /// Criterion keeps one folder a figure: `<group>/<parameter>/new/{benchmark,estimates}.json`.
-fn read(directory: &Path, allocations: &HashMap<(String, u32), f64>) -> Result<Vec<Row>> {
-    let (mut rows, mut rounds) = (Vec::new(), HashMap::new());
+fn read(directory: &Path, allocations: &HashMap<(String, u32), f64>) -> Result<Figures> {
+    let (mut rows, mut rounds, mut lessons) = (Vec::new(), HashMap::new(), HashMap::new());
+    let mut context_ns = None;
     for parameter in
         folders(directory)?.iter().map(|group| folders(group)).collect::<Result<Vec<_>>>()?.concat()
     {
@@ -165,21 +199,35 @@ fn read(directory: &Path, allocations: &HashMap<(String, u32), f64>) -> Result<V
         let ns = estimates.pointer("/median/point_estimate").and_then(serde_json::Value::as_f64);
         let ns = ns.context("a figure without a median")?;
         let Some((kind, strategy)) = name.split_once('/') else { continue };
-        let (backends, threads) = if kind == "pick" { (value, 1) } else { (BACKENDS_OF_THREADS, value) };
         let strategy = strategy.to_owned();
-        if kind == "threads" && threads == 1 {
-            rounds.insert(strategy, ns);
-            continue;
-        }
+        let (backends, threads) = match (kind, value) {
+            ("pick", backends) => (backends, 1),
+            ("threads", 1) => {
+                rounds.insert(strategy, ns);
+                continue;
+            }
+            ("threads", threads) => (BACKENDS_OF_THREADS, threads),
+            ("learn", backends) => {
+                lessons.insert((strategy, backends), ns);
+                continue;
+            }
+            _ => {
+                context_ns = Some(ns);
+                continue;
+            }
+        };
         let allocs = allocations.get(&(strategy.clone(), backends)).copied();
         let allocs = allocs.with_context(|| format!("no allocations counted for {strategy}"))?;
-        rows.push(Row { strategy, backends, threads, ns, allocs, round_ns: None });
+        rows.push(Row { strategy, backends, threads, ns, allocs, round_ns: None, learn_ns: None });
     }
-    for row in rows.iter_mut().filter(|row| (row.backends, row.threads) == (BACKENDS_OF_THREADS, 1)) {
-        row.round_ns = rounds.get(&row.strategy).copied();
+    for row in rows.iter_mut().filter(|row| row.threads == 1) {
+        row.learn_ns = lessons.get(&(row.strategy.clone(), row.backends)).copied();
+        if row.backends == BACKENDS_OF_THREADS {
+            row.round_ns = rounds.get(&row.strategy).copied();
+        }
     }
     rows.sort_by(|a, b| (&a.strategy, a.threads, a.backends).cmp(&(&b.strategy, b.threads, b.backends)));
-    Ok(rows)
+    Ok(Figures { rows, context_ns: context_ns.context("no figure of the request's instant")? })
 }
 
 fn name_of(benchmark: &serde_json::Value) -> Option<(String, u32)> {

@@ -54,7 +54,7 @@ pub(super) const INFO: StrategyInfo = StrategyInfo {
         },
         OptionInfo {
             name: "age",
-            summary: "how long a probe is believed, and a latency remembered",
+            summary: "how long latencies are remembered; what the pool says of its best is read again before it is believed",
             kind: OptionKind::Duration {
                 min: Duration::from_millis(10),
                 max: Duration::from_secs(60),
