@@ -37,6 +37,7 @@ mod log_level;
 mod monitoring;
 mod operating;
 mod overload;
+mod proxy_protocol;
 mod queueing;
 mod real_servers;
 mod reload;

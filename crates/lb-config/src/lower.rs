@@ -21,6 +21,7 @@ mod listener;
 mod matching;
 mod observe;
 mod policy;
+mod proxied;
 mod redirect;
 mod retries;
 mod route;
@@ -46,11 +47,12 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Lowers the whole; what is wrong is in the context's problems, and then the result is of no use.
 pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
-    let (listeners, listener_places) = listener::listeners(context, root.listeners.as_ref());
+    let trusted_proxies = listener::trusted_proxies(context, root.trusted_proxies.as_ref());
+    let (listeners, listener_places) =
+        listener::listeners(context, root.listeners.as_ref(), &trusted_proxies);
     let admin = root.admin.as_ref().map(|admin| listener::admin(context, admin));
     let mut upstreams = upstream::Upstreams::named(context, root);
     let rules = rule::rules(context, root, &mut upstreams);
-    let trusted_proxies = listener::trusted_proxies(context, root.trusted_proxies.as_ref());
     let access_log = observe::access_log(context, root.access_log.as_ref());
     let alerts = observe::alerts(context, root.alerts.as_ref());
     let tracing = observe::tracing(context, root.tracing.as_ref());

@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             base_path: String::new(),
             addresses: Arc::new(move || Arc::new(vec![address])),
             secure: None,
+            preamble: Vec::new(),
         }),
     };
     let names = (0..BACKENDS).map(|number| format!("http://backend-{number}"));

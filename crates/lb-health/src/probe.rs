@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::config::{HealthConfig, HealthConfigError, ProbeKind};
@@ -58,6 +58,8 @@ pub struct ProbeTarget {
     pub addresses: Arc<Addresses>,
     /// Speaks TLS over a connection; `None` where probes go in the clear.
     pub secure: Option<Arc<Secure>>,
+    /// Said ahead of everything on each connection, TLS too; mostly nothing.
+    pub preamble: Vec<u8>,
 }
 
 /// Speaks TLS over an open connection, in which the protocol is offered (ALPN). An error says in words what is wrong with
@@ -86,7 +88,7 @@ pub type Addresses = dyn Fn() -> Arc<Vec<SocketAddr>> + Send + Sync;
 
 impl std::fmt::Debug for ProbeTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { authority, base_path, addresses: _, secure } = self;
+        let Self { authority, base_path, addresses: _, secure, preamble: _ } = self;
         f.debug_struct("ProbeTarget")
             .field("authority", authority)
             .field("base_path", base_path)
@@ -143,7 +145,10 @@ pub(crate) async fn probe(watched: &Watched) -> Result<(), ProbeError> {
 }
 
 async fn once(kind: &ProbeKind, target: &ProbeTarget) -> Result<(), ProbeError> {
-    let stream = connect(&(target.addresses)()).await?;
+    let mut stream = connect(&(target.addresses)()).await?;
+    if !target.preamble.is_empty() {
+        stream.write_all(&target.preamble).await.map_err(ProbeError::Broken)?;
+    }
     match kind {
         ProbeKind::Tcp => Ok(()),
         ProbeKind::Grpc { service, host } => {

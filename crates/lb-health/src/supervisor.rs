@@ -61,6 +61,7 @@ impl Default for SupervisorOptions {
 ///         base_path: String::new(),
 ///         addresses: Arc::new(move || Arc::new(vec![address])),
 ///         secure: None,
+///         preamble: Vec::new(),
 ///     }),
 /// };
 /// let monitor = HealthMonitor::new("app", balancer, vec![watched], UpstreamOptions::default())?;

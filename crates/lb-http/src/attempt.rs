@@ -3,6 +3,7 @@
 //! A pooled connection that the backend was just closing is replaced by a new one within the attempt. Dropping the
 //! future closes the connection in use.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -171,7 +172,7 @@ pub(crate) async fn attempt(
     loop {
         let mut connection = match pooled.take() {
             Some(connection) => connection,
-            None => connect(&client, rule, target, &limits)
+            None => connect(&client, ticket.address(), rule, target, &limits)
                 .await
                 .map_err(|rejected| Failed { rejected, cause: Some(Cause::Connect) })?,
         };
@@ -255,12 +256,13 @@ const HEAD_ESTIMATE: usize = 1 << 10;
 /// full does not even refuse: the kernel drops what asks for one.
 async fn connect(
     client: &Client,
+    address: IpAddr,
     rule: &Rule,
     target: &Target,
     limits: &Limits,
 ) -> Result<Connection, Reject> {
     client.watch.begin_until(Phase::Connect, limits.connected_by(Instant::now(), rule.timeouts.connect));
-    match within_deadline(&client.watch, Connection::to(target, &client.worker)).await {
+    match within_deadline(&client.watch, Connection::to(target, client, address)).await {
         Ok(connected) => connected.map_err(Reject::Connect),
         Err(Expired) => Err(Reject::Connect(ConnectError::Timeout { backend: Arc::clone(&target.url) })),
     }

@@ -15,6 +15,7 @@ use crate::admission::Seat;
 use crate::config::ListenerConfig;
 use crate::forwarded;
 use crate::listeners::Gate;
+use crate::proxy_protocol::Ends;
 use crate::watch::{Phase, Watch};
 use crate::worker::Worker;
 
@@ -40,6 +41,9 @@ impl Listener {
             max_fields: config.limits.max_headers,
             ..HeadLimits::default()
         };
+        if config.proxy_protocol.is_some() {
+            stats.expects_preambles();
+        }
         Self { config, head_limits, stats, gate, tls }
     }
 }
@@ -60,6 +64,8 @@ pub(crate) struct Client {
     pub(crate) watch: Watch,
     /// Who it has shown to be, where it was asked.
     secured: OnceCell<Box<Secured>>,
+    /// Both ends of the connection, where backends may have to be told of them.
+    ends: Option<Box<Ends>>,
     place: Place,
 }
 
@@ -86,6 +92,7 @@ impl Client {
             peer_value: forwarded::address_value(peer),
             watch: Watch::new(Instant::now(), limits.header_timeout),
             secured: OnceCell::new(),
+            ends: None,
             worker,
             listener,
             place: Place::Connection { _seat: seat },
@@ -102,8 +109,33 @@ impl Client {
             peer_value: connection.peer_value.clone(),
             watch: Watch::new(Instant::now(), limits.header_timeout),
             secured: OnceCell::new(),
+            ends: connection.ends.clone(),
             place: Place::Stream { connection: Rc::clone(connection) },
         })
+    }
+
+    /// These are the ends of its connection.
+    pub(crate) fn joins(&mut self, ends: Ends) {
+        self.ends = Some(Box::new(ends));
+    }
+
+    /// A peer that is believed says where the connection comes from, which has this place among that address's connections.
+    pub(crate) fn comes_from(&mut self, ends: Ends, seat: Option<Seat>) {
+        self.peer = ends.source.ip().to_canonical();
+        self.peer_value = forwarded::address_value(self.peer);
+        self.place = Place::Connection { _seat: seat };
+        self.joins(ends);
+    }
+
+    /// The ends of its connection, for a backend that is to take the client to be at this address. Whoever sent it on by HTTP
+    /// said no port.
+    pub(crate) fn ends_as(&self, address: IpAddr) -> Ends {
+        let unknown = || Ends { source: (self.peer, 0).into(), destination: self.listener.config.address };
+        let ends = self.ends.as_deref().copied().unwrap_or_else(unknown);
+        match address == self.peer {
+            true => ends,
+            false => Ends { source: (address, 0).into(), ..ends },
+        }
     }
 
     /// Whether clients are to go elsewhere with their next request.

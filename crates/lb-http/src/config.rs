@@ -60,6 +60,31 @@ pub struct ListenerConfig {
     pub limits: ClientLimits,
     /// TLS; `None` is in the clear.
     pub tls: Option<ListenerTls>,
+    /// Connections begin with a PROXY header, which says who they come from.
+    pub proxy_protocol: Option<ProxiedListener>,
+}
+
+/// Connections that begin with a PROXY header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxiedListener {
+    /// Peers whose headers are believed. Connections from all others are closed.
+    pub from: Vec<IpNet>,
+    /// From the accepted connection to the header's end.
+    pub timeout: Duration,
+}
+
+impl ProxiedListener {
+    /// Unless something else is said.
+    pub const TIMEOUT: Duration = Duration::from_secs(3);
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// One line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// TLS with clients.
@@ -192,6 +217,9 @@ pub struct BackendConfig {
     pub backup: bool,
     /// Which HTTP it speaks.
     pub protocol: BackendProtocol,
+    /// Its connections begin with a PROXY header of this version, which names the client. Each serves one request then. Not
+    /// for HTTP/2, whose connections many clients share.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// How it is found to be healthy or not.
     pub health: HealthConfig,
 }

@@ -6,6 +6,7 @@
 //! Interim answers (103) are not passed on. Dropping the future closes both connections.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -116,7 +117,7 @@ pub(crate) async fn race<'a>(
     let now = Instant::now();
     client.watch.begin(Phase::Wait, now, limits.left(now));
     let head = encode(rule, target, outgoing).map_err(Failed::for_good)?;
-    let run = Box::pin(ask(&client, rule, target, method, head));
+    let run = Box::pin(ask(&client, ticket.address(), rule, target, method, head));
     let mut legs = vec![Leg { target, position, choice: None, run, failed: None }];
     let mut pause = pin!(tokio::time::sleep(patience));
     let mut may_hedge = !ticket.is_trial();
@@ -178,7 +179,7 @@ pub(crate) async fn race<'a>(
                 decisions::hedged(ticket, target, patience);
                 ticket.begin_rival_span(&mut outgoing.headers, target);
                 let head = encode(rule, target, outgoing).map_err(Failed::for_good)?;
-                let run = Box::pin(ask(&client, rule, target, method, head));
+                let run = Box::pin(ask(&client, ticket.address(), rule, target, method, head));
                 legs.push(Leg { target, position, choice: Some(choice), run, failed: None });
                 upstream.stats.retried(client.worker.index);
             }
@@ -225,14 +226,21 @@ fn blame(upstream: &Upstream, leg: Leg<'_>) {
 }
 
 /// One backend asked: on a pooled connection, or a new one where there is none or it proves stale.
-async fn ask(client: &Client, rule: &Rule, target: &Target, method: &Method, head: BytesMut) -> Ended {
+async fn ask(
+    client: &Client,
+    address: IpAddr,
+    rule: &Rule,
+    target: &Target,
+    method: &Method,
+    head: BytesMut,
+) -> Ended {
     let failed = |rejected, cause| Failed { rejected, cause: Some(cause) };
     let mut pooled = client.worker.pool.take(target.slot);
     loop {
         let mut connection = match pooled.take() {
             Some(connection) => connection,
             None => {
-                let open = Connection::to(target, &client.worker);
+                let open = Connection::to(target, client, address);
                 let timeout = || ConnectError::Timeout { backend: Arc::clone(&target.url) };
                 let opened = tokio::time::timeout(rule.timeouts.connect, open).await;
                 let opened = opened.unwrap_or_else(|_| Err(timeout()));

@@ -32,6 +32,7 @@ mod multiplex;
 mod pace;
 mod plan;
 mod pool;
+mod proxy_protocol;
 mod queue;
 mod reject;
 mod relay;

@@ -89,7 +89,11 @@ impl Pool {
         let config = self.config.get();
         let worn = config.max_requests_per_connection.is_some_and(|max| connection.requests() >= max.get())
             || config.max_connection_age.is_some_and(|max| now.duration_since(connection.created()) >= max);
-        if worn || !connection.transport.inbox.is_empty() || config.max_idle_per_backend == 0 {
+        if worn
+            || connection.is_personal()
+            || !connection.transport.inbox.is_empty()
+            || config.max_idle_per_backend == 0
+        {
             return;
         }
         connection.mark_reused();

@@ -19,11 +19,12 @@ use lb_router::{RouteConfig, RouteError, Router};
 
 use crate::budget::Budget;
 use crate::config::{
-    BackendConfig, BackendProtocol, GatewayConfig, HedgeAfter, HostHeader, PoolConfig, Redirect, RetryConfig,
-    RuleConfig, Timeouts, UpstreamConfig,
+    BackendConfig, BackendProtocol, GatewayConfig, HedgeAfter, HostHeader, PoolConfig, ProxyVersion,
+    Redirect, RetryConfig, RuleConfig, Timeouts, UpstreamConfig,
 };
 use crate::hedge::Percentile;
 use crate::limiter::Limiter;
+use crate::proxy_protocol;
 use crate::queue::Queue;
 use crate::resolve::Endpoint;
 use crate::slots::{Slot, SlotHolder, Slots};
@@ -96,6 +97,8 @@ pub(crate) struct Snapshot {
     pub(crate) trace_sample: Option<f64>,
     /// Fields in which backends are told who a client has shown to be, at any listener.
     pub(crate) identity_headers: Vec<HeaderName>,
+    /// Whether a backend is told by the PROXY protocol who a client is.
+    pub(crate) names_clients: bool,
 }
 
 /// A rule in force.
@@ -152,6 +155,7 @@ pub(crate) struct Target {
     pub(crate) backend: Arc<Backend>,
     pub(crate) tls: Option<Arc<BackendTls>>,
     pub(crate) protocol: BackendProtocol,
+    pub(crate) proxy_protocol: Option<ProxyVersion>,
     holder: Arc<SlotHolder>,
 }
 
@@ -197,6 +201,11 @@ impl Snapshot {
             merge_slashes: config.merge_slashes,
             trace_sample: config.trace_sample,
             identity_headers: identity_headers(config),
+            names_clients: config
+                .upstreams
+                .iter()
+                .flat_map(|upstream| &upstream.backends)
+                .any(|backend| backend.proxy_protocol.is_some()),
         })
     }
 
@@ -364,6 +373,7 @@ impl Target {
             }),
             tls,
             protocol: config.protocol,
+            proxy_protocol: config.proxy_protocol,
             holder,
         })
     }
@@ -378,6 +388,7 @@ impl Target {
             base_path: self.base_path.clone(),
             addresses: Arc::new(move || endpoint.addresses()),
             secure: self.tls.as_ref().map(BackendTls::for_probes),
+            preamble: self.proxy_protocol.map(proxy_protocol::own).unwrap_or_default(),
         };
         Watched { config: config.health.clone(), target: Some(target) }
     }

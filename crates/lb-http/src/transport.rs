@@ -50,6 +50,12 @@ impl Transport {
         Self { stream: Stream::Tcp(stream), tls: None, inbox: BytesMut::new() }
     }
 
+    /// Writes all of these bytes, ahead of anything that is to be encrypted.
+    pub(crate) async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut left = BytesMut::from(bytes);
+        std::future::poll_fn(|cx| self.poll_flush(cx, &mut left)).await
+    }
+
     /// A client's stream of HTTP/2, whose request's head has been read.
     pub(crate) fn served(stream: ServerStream, head: BytesMut) -> Self {
         Self { stream: Stream::Served(Box::new(stream)), tls: None, inbox: head }

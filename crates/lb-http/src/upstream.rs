@@ -3,15 +3,17 @@
 //! Between exchanges nobody reads it; the pool looks at it when it is taken out.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use lb_h1::ResponseError;
 use tokio::net::TcpStream;
 
+use crate::client::Client;
 use crate::config::BackendProtocol;
 use crate::multiplex::{Multiplex, Place};
+use crate::proxy_protocol;
 use crate::snapshot::Target;
 use crate::tls::BackendTls;
 use crate::transport::Transport;
@@ -89,20 +91,30 @@ pub(crate) struct Connection {
     reused: bool,
     requests: u32,
     created: Instant,
+    /// Whether it speaks for one client alone.
+    is_personal: bool,
     /// Where it is one of a connection's streams.
     _place: Option<Place>,
 }
 
 impl Connection {
-    /// Connects to a backend; where it speaks HTTP/2, the connection is there for the worker's other exchanges too, and what
+    /// Connects to a backend, for a client that is taken to be at this address; where it speaks HTTP/2, the connection is there for the worker's other exchanges too, and what
     /// is returned is a stream on it. Cancel-safe; the caller bounds the time.
-    pub(crate) async fn to(target: &Target, worker: &Worker) -> Result<Self, ConnectError> {
+    pub(crate) async fn to(target: &Target, client: &Client, address: IpAddr) -> Result<Self, ConnectError> {
         let addresses = target.endpoint.addresses();
-        let opened = Self::open(&target.url, &addresses, target.tls.as_deref()).await?;
+        let tls = target.tls.as_deref();
+        let opened = match target.proxy_protocol {
+            None => Self::open(&target.url, &addresses, tls, &[]).await?,
+            Some(version) => {
+                let preamble = proxy_protocol::header(version, client.ends_as(address));
+                let opened = Self::open(&target.url, &addresses, tls, &preamble).await?;
+                Self { is_personal: true, ..opened }
+            }
+        };
         match target.protocol {
             BackendProtocol::Http1 => Ok(opened),
             // Boxed, so that other requests need no room for it.
-            BackendProtocol::Http2 => Box::pin(opened.multiplex(target, worker)).await,
+            BackendProtocol::Http2 => Box::pin(opened.multiplex(target, &client.worker)).await,
         }
     }
 
@@ -125,14 +137,23 @@ impl Connection {
     pub(crate) fn stream(multiplex: &mut Multiplex, now: Instant) -> Self {
         let is_reused = multiplex.requests() > 0;
         let (transport, place) = multiplex.stream(now);
-        Self { transport, reused: is_reused, requests: 0, created: now, _place: Some(place) }
+        Self {
+            transport,
+            reused: is_reused,
+            requests: 0,
+            created: now,
+            is_personal: false,
+            _place: Some(place),
+        }
     }
 
-    /// Connects to the first address that accepts. Cancel-safe; the caller bounds the time.
+    /// Connects to the first address that accepts, and says the preamble ahead of everything else. Cancel-safe; the caller
+    /// bounds the time.
     pub(crate) async fn open(
         backend: &Arc<str>,
         addresses: &[SocketAddr],
         tls: Option<&BackendTls>,
+        preamble: &[u8],
     ) -> Result<Self, ConnectError> {
         let mut last = None;
         for address in addresses {
@@ -140,6 +161,12 @@ impl Connection {
                 Ok(stream) => {
                     let _ = stream.set_nodelay(true);
                     let mut transport = Transport::new(stream);
+                    if !preamble.is_empty() {
+                        transport
+                            .say(preamble)
+                            .await
+                            .map_err(|source| ConnectError::Io { backend: Arc::clone(backend), source })?;
+                    }
                     if let Some(tls) = tls {
                         // Boxed, so that a request in the clear needs no room for it.
                         Box::pin(secure(&mut transport, tls, backend)).await?;
@@ -149,6 +176,7 @@ impl Connection {
                         reused: false,
                         requests: 0,
                         created: Instant::now(),
+                        is_personal: false,
                         _place: None,
                     });
                 }
@@ -170,6 +198,11 @@ impl Connection {
     /// Whether it has carried an exchange before this one, so that the backend may be closing it just now.
     pub(crate) fn is_reused(&self) -> bool {
         self.reused
+    }
+
+    /// Whether nobody else's request may go out on it.
+    pub(crate) fn is_personal(&self) -> bool {
+        self.is_personal
     }
 
     pub(crate) fn mark_reused(&mut self) {

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::pin::pin;
 use std::rc::Rc;
@@ -15,19 +15,20 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Method, Response, header};
 use lb_h1::{DateCache, Fields};
-use lb_observe::Recorder;
+use lb_observe::{PreambleFailure, Recorder};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use crate::admission::{Admission, Seat};
-use crate::client::Client;
+use crate::client::{Client, Listener};
 use crate::config::PoolConfig;
 use crate::descriptors;
 use crate::forwarded;
 use crate::gateway::LocalPages;
 use crate::listeners::{Gate, ListenerId, Listeners, Opening, Order};
 use crate::pool::Pool;
+use crate::proxy_protocol::{self, Ends};
 use crate::request_id::RequestIds;
 use crate::serve;
 use crate::snapshot::Snapshot;
@@ -177,7 +178,7 @@ impl Worker {
     }
 
     /// Whether it is time to log a complaint about connections: attacks must not fill the log.
-    fn may_complain(&self) -> bool {
+    pub(crate) fn may_complain(&self) -> bool {
         let now = Instant::now();
         let is_due = self.complained.get().is_none_or(|last| now.duration_since(last) >= COMPLAINT_INTERVAL);
         if is_due {
@@ -197,6 +198,39 @@ impl Worker {
         {
             self.deserted.notify_one();
         }
+    }
+
+    /// Takes a connection of this peer in, or not.
+    fn welcome(&self, peer: IpAddr, listener: &Listener) -> Result<Option<Seat>, TurnedAway> {
+        let Some(proxied) = &listener.config.proxy_protocol else { return self.seat(peer, listener) };
+        if forwarded::is_trusted(peer, &proxied.from) {
+            // Whom it speaks for is counted.
+            return Ok(None);
+        }
+        listener.stats.preamble_failed(self.index, PreambleFailure::Untrusted);
+        if self.may_complain() {
+            let listener = &listener.config.name;
+            tracing::warn!(%listener, %peer, "a connection from a peer that proxy_protocol does not believe is closed");
+        }
+        Err(TurnedAway)
+    }
+
+    /// A place among the connections of an address, or none where those are not counted.
+    pub(crate) fn seat(&self, address: IpAddr, listener: &Listener) -> Result<Option<Seat>, TurnedAway> {
+        let limit = listener.config.limits.per_address;
+        let is_trusted = || forwarded::is_trusted(address, &self.snapshot().trusted_proxies);
+        if !limit.counts(address, is_trusted) {
+            return Ok(None);
+        }
+        let seat = self.shared.admission.seat(address, limit);
+        if seat.is_none() {
+            listener.stats.refused(self.index);
+            if self.may_complain() {
+                let (listener, limit) = (&listener.config.name, limit.connections);
+                tracing::warn!(%listener, %address, limit, "an address has max_connections_per_address: more are closed");
+            }
+        }
+        seat.map(Some).ok_or(TurnedAway)
     }
 
     fn load(&self) -> usize {
@@ -344,7 +378,11 @@ impl Admit {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr, listener: ListenerId) {
-        if let Ok(seat) = self.seat(peer, listener) {
+        let seat = match self.listeners.get(listener) {
+            Some(listener) => self.worker.welcome(peer.ip(), &listener),
+            None => Ok(None),
+        };
+        if let Ok(seat) = seat {
             self.place(stream, peer, listener, seat);
         }
     }
@@ -361,25 +399,6 @@ impl Admit {
             }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
-    }
-
-    /// A place among the connections of the peer's address, or none where those are not counted.
-    fn seat(&self, peer: SocketAddr, listener: ListenerId) -> Result<Option<Seat>, TooMany> {
-        let Some(listener) = self.listeners.get(listener) else { return Ok(None) };
-        let limit = listener.config.limits.per_address;
-        let is_trusted = || forwarded::is_trusted(peer.ip(), &self.worker.snapshot().trusted_proxies);
-        if !limit.counts(peer.ip(), is_trusted) {
-            return Ok(None);
-        }
-        let seat = self.worker.shared.admission.seat(peer.ip(), limit);
-        if seat.is_none() {
-            listener.stats.refused(self.worker.index);
-            if self.worker.may_complain() {
-                let (listener, address, limit) = (&listener.config.name, peer.ip(), limit.connections);
-                tracing::warn!(%listener, %address, limit, "an address has max_connections_per_address: more are closed");
-            }
-        }
-        seat.map(Some).ok_or(TooMany)
     }
 
     /// Keeps a connection, or hands it to a worker that has clearly fewer.
@@ -420,14 +439,23 @@ impl Admit {
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, listener: ListenerId, seat: Option<Seat>) {
         let Some(listener) = self.listeners.get(listener) else { return self.worker.closed() };
-        let client = Client::new(Rc::clone(&self.worker), listener, peer.ip(), seat);
+        let is_proxied = listener.config.proxy_protocol.is_some();
+        let mut client = Client::new(Rc::clone(&self.worker), listener, peer.ip(), seat);
+        if self.worker.pinned.borrow().names_clients
+            && let (Some(client), Ok(destination)) = (Rc::get_mut(&mut client), stream.local_addr())
+        {
+            client.joins(Ends { source: peer, destination });
+        }
         // The task owns itself: the client that it drops at its end is what is counted.
-        drop(tokio::task::spawn_local(serve::connection(stream, client)));
+        match is_proxied {
+            false => drop(tokio::task::spawn_local(serve::connection(stream, client))),
+            true => drop(tokio::task::spawn_local(proxy_protocol::accept::connection(stream, client))),
+        }
     }
 }
 
-/// An address has as many connections as it may.
-struct TooMany;
+/// A connection is closed unserved: it has been counted, and perhaps said.
+pub(crate) struct TurnedAway;
 
 /// Whether an accept error concerns the one connection that was to be accepted (accept(2)).
 fn is_one_connections(error: &io::Error) -> bool {

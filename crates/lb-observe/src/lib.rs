@@ -51,7 +51,7 @@ pub use recent::{RecentError, RecentErrors};
 pub use registry::Registry;
 pub use shards::Shards;
 pub use stats::{
-    BackendStats, FailureKind, HandshakeFailure, ListenerStats, PolicyStats, RuleStats, TlsTotals,
-    UpstreamStats,
+    BackendStats, FailureKind, HandshakeFailure, ListenerStats, PolicyStats, PreambleFailure, RuleStats,
+    TlsTotals, UpstreamStats,
 };
 pub use trace::Trace;

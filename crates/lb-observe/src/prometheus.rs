@@ -160,7 +160,25 @@ fn listeners(text: &mut Text, registry: &Registry) {
     let help = "Client connections closed unserved, since their address had max_connections_per_address.";
     let mut family = text.family("gatewayd_connections_refused_total", Kind::Counter, help);
     listeners.iter().for_each(|(labels, totals)| family.sample(labels, totals.refused));
+    preambles(text, registry);
     handshakes(text, registry);
+}
+
+fn preambles(text: &mut Text, registry: &Registry) {
+    let listeners = registry.listeners();
+    let expecting: Vec<_> =
+        listeners.iter().filter_map(|listener| Some((listener.name(), listener.preambles()?))).collect();
+    if expecting.is_empty() {
+        return;
+    }
+    let help = "Connections closed unserved for want of a good PROXY header.";
+    let mut family = text.family("gatewayd_proxy_protocol_refused_total", Kind::Counter, help);
+    for (listener, failures) in expecting {
+        let labels = Labels::new(&[("listener", listener)]);
+        for (failure, count) in failures {
+            family.sample_with(&labels, "reason", failure.code(), count);
+        }
+    }
 }
 
 fn handshakes(text: &mut Text, registry: &Registry) {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use lb_http::config::{BackendConfig, BackendProtocol};
+use lb_http::config::{BackendConfig, BackendProtocol, ProxyVersion};
 
 use super::tls::{self, Belief};
 use super::url::{self, BackendUrl};
 use super::{Context, health};
 use crate::tree::NodeId;
-use crate::written::upstream::{Backend, Protocol};
+use crate::written::upstream::{self as written, Backend, Protocol};
 use crate::written::values::{At, WordOr};
 
 /// A backend with what later checks need: its place and its parsed URL.
@@ -50,6 +50,8 @@ pub(super) fn member(
     });
     let parsed = parse_url(context, &url)?;
     let protocol = protocol(context, &parsed, table.protocol.as_ref().or(belief.protocol()));
+    let proxy_protocol =
+        proxy_protocol(context, protocol, table.proxy_protocol.as_ref().or(belief.proxy_protocol()));
     let tls = tls::backend(context, url.id, &parsed, table.tls.as_ref(), belief, protocol);
     let config = BackendConfig {
         url: url.value.clone(),
@@ -65,6 +67,7 @@ pub(super) fn member(
         timeout: table.timeout.map(|time| time.0),
         backup: table.backup.unwrap_or(false),
         protocol,
+        proxy_protocol,
         health: lb_health::HealthConfig::default(),
     };
     let path = table.health_check_path.as_ref().map(|path| path.value.clone());
@@ -94,6 +97,30 @@ fn protocol(context: &mut Context<'_>, url: &BackendUrl, written: Option<&At<Pro
             BackendProtocol::Http2
         }
     }
+}
+
+/// How connections to it begin.
+fn proxy_protocol(
+    context: &mut Context<'_>,
+    protocol: BackendProtocol,
+    written: Option<&At<written::ProxyVersion>>,
+) -> Option<ProxyVersion> {
+    let written = written?;
+    let version = match written.value {
+        written::ProxyVersion::V1 => ProxyVersion::V1,
+        written::ProxyVersion::V2 => ProxyVersion::V2,
+        written::ProxyVersion::None => return None,
+    };
+    if protocol == BackendProtocol::Http2 {
+        context
+            .error(
+                written.id,
+                "the PROXY protocol names one client for a connection, and over HTTP/2 many clients share one",
+                "not with this `protocol`",
+            )
+            .help("remove it, or `protocol`; backends are told the client in X-Forwarded-For, too");
+    }
+    Some(version)
 }
 
 fn parse_url(context: &mut Context<'_>, url: &At<String>) -> Option<BackendUrl> {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use lb_http::config::{AddressLimit, ClientLimits, ListenerConfig};
 
-use super::{Context, http2, tls};
+use super::{Context, http2, proxied, tls};
 use crate::loaded::{AdminConfig, Secret};
 use crate::tree::NodeId;
 use crate::written::listener::{Listener, Protocol};
@@ -27,6 +27,7 @@ const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr:
 pub(super) fn listeners(
     context: &mut Context<'_>,
     written: Option<&List<Listener>>,
+    trusted: &[IpNet],
 ) -> (Vec<ListenerConfig>, Vec<Bound>) {
     let mut listeners = Vec::new();
     let mut places = Vec::new();
@@ -35,8 +36,14 @@ pub(super) fn listeners(
         let name = "listener-1".to_owned();
         places.push(Bound { address: DEFAULT_ADDRESS, place: None, what: format!("listener `{name}`") });
         let limits = ClientLimits::default();
-        let listener =
-            ListenerConfig { name, address: DEFAULT_ADDRESS, status_endpoints: false, limits, tls: None };
+        let listener = ListenerConfig {
+            name,
+            address: DEFAULT_ADDRESS,
+            status_endpoints: false,
+            limits,
+            tls: None,
+            proxy_protocol: None,
+        };
         listeners.push(listener);
         return (listeners, places);
     };
@@ -63,7 +70,9 @@ pub(super) fn listeners(
         let Some(address) = address else { continue };
         places.push(Bound { address, place, what: format!("listener `{name}`") });
         let status_endpoints = table.status_endpoints.unwrap_or(false);
-        listeners.push(ListenerConfig { name, address, status_endpoints, limits, tls });
+        let proxy_protocol =
+            table.proxy_protocol.as_ref().and_then(|written| proxied::lower(context, written, trusted));
+        listeners.push(ListenerConfig { name, address, status_endpoints, limits, tls, proxy_protocol });
     }
     context.unique("listener", names.iter().map(|(name, place)| (name.as_str(), *place)));
     (listeners, places)
@@ -167,6 +176,11 @@ fn bindable(context: &mut Context<'_>, written: &At<String>, example: SocketAddr
 }
 
 pub(super) fn trusted_proxies(context: &mut Context<'_>, written: Option<&List<String>>) -> Vec<IpNet> {
+    networks(context, written)
+}
+
+/// Addresses and networks.
+pub(super) fn networks(context: &mut Context<'_>, written: Option<&List<String>>) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for written in written.into_iter().flat_map(List::iter) {
         let text = written.value.trim();

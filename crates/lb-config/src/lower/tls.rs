@@ -14,7 +14,7 @@ use super::url::BackendUrl;
 use crate::tree::NodeId;
 use crate::written::listener::{self, AuthMode};
 use crate::written::root::Root;
-use crate::written::upstream::{BackendTls, Protocol};
+use crate::written::upstream::{BackendTls, Protocol, ProxyVersion};
 use crate::written::values::{At, WordOr};
 
 /// What a listener's `tls` means; `None` where it is wrong.
@@ -176,17 +176,28 @@ pub(super) struct Belief<'a> {
     skips_verification: bool,
     upstream: Option<&'a At<BackendTls>>,
     protocol: Option<&'a At<Protocol>>,
+    proxy_protocol: Option<&'a At<ProxyVersion>>,
 }
 
 impl<'a> Belief<'a> {
     pub(super) fn of(root: &Root, upstream: Option<&'a At<BackendTls>>) -> Self {
         let skips_verification = root.insecure_skip_verify.as_ref().is_some_and(|skip| skip.value);
-        Self { skips_verification, upstream, protocol: None }
+        Self { skips_verification, upstream, protocol: None, proxy_protocol: None }
     }
 
     /// With what is said of the protocol of all of them.
     pub(super) fn speaking(self, protocol: Option<&'a At<Protocol>>) -> Self {
         Self { protocol, ..self }
+    }
+
+    /// With what is said of how connections to all of them begin.
+    pub(super) fn beginning(self, proxy_protocol: Option<&'a At<ProxyVersion>>) -> Self {
+        Self { proxy_protocol, ..self }
+    }
+
+    /// What is said of how connections begin.
+    pub(super) fn proxy_protocol(&self) -> Option<&'a At<ProxyVersion>> {
+        self.proxy_protocol
     }
 
     /// What is said of the protocol.
@@ -203,6 +214,16 @@ pub(super) fn check_root(context: &mut Context<'_>, root: &Root) {
 /// What is said for a whole upstream.
 pub(super) fn check_upstream(context: &mut Context<'_>, tls: Option<&At<BackendTls>>) {
     warn_of_skipping(context, tls.and_then(|tls| tls.value.insecure_skip_verify.as_ref()));
+}
+
+/// TLS that is written for backends of which none speaks it: whoever wrote it takes them to be reached by it.
+pub(super) fn check_of_use(context: &mut Context<'_>, upstream: &str, belief: Belief<'_>) {
+    let Some(tls) = belief.upstream else { return };
+    let message =
+        format!("`tls` is written for the backends of `{upstream}`, and all of them are reached by `http`");
+    context
+        .error_at_key(tls.id, message, "for no backend")
+        .help("write their URLs with `https://`, or remove `tls`");
 }
 
 fn warn_of_skipping(context: &mut Context<'_>, skip: Option<&At<bool>>) {

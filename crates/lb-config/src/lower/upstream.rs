@@ -75,7 +75,9 @@ impl Upstreams {
             let retries = retries::Meant::of(context, written.value.retries.as_ref());
             let tls = written.value.tls.as_ref();
             tls::check_upstream(context, tls);
-            let belief = Belief::of(root, tls).speaking(written.value.protocol.as_ref());
+            let belief = Belief::of(root, tls)
+                .speaking(written.value.protocol.as_ref())
+                .beginning(written.value.proxy_protocol.as_ref());
             let index = upstreams.add(context, name, backends.as_ref(), load_balancing.as_ref(), belief);
             if let Some(entry) = upstreams.entries.get_mut(index) {
                 let watch = health::Watch::new(
@@ -102,6 +104,10 @@ impl Upstreams {
     ) -> usize {
         let strategy = load_balancing.and_then(|written| balance::lower(context, written));
         let members = backends.map(|written| members(context, name, written, belief)).unwrap_or_default();
+        let is_whole = backends.is_some_and(|written| written.value.iter().count() == members.len());
+        if is_whole && !members.iter().any(|member| member.url.secure) {
+            tls::check_of_use(context, name, belief);
+        }
         self.push(Entry {
             name: name.to_owned(),
             members,

@@ -19,6 +19,19 @@ pub(crate) struct Listener {
     pub(crate) keep_alive_timeout: Option<Time>,
     pub(crate) max_connections_per_address: Option<At<u32>>,
     pub(crate) http2: Option<At<SwitchOr<Http2>>>,
+    /// Whether connections begin with a PROXY header.
+    pub(crate) proxy_protocol: Option<At<SwitchOr<Proxied>>>,
+}
+
+/// Connections that begin with a PROXY header; `true` is the defaults.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Proxied {
+    pub(crate) enabled: Option<bool>,
+    /// Whose headers are believed.
+    pub(crate) from: Option<List<String>>,
+    /// Until the header's end.
+    pub(crate) timeout: Option<Time>,
 }
 
 /// What a listener speaks.

@@ -27,6 +27,17 @@ pub(crate) struct Upstream {
     pub(crate) subset: Option<At<Subset>>,
     /// Of those of its backends that say nothing of it.
     pub(crate) protocol: Option<At<Protocol>>,
+    /// The same.
+    pub(crate) proxy_protocol: Option<At<ProxyVersion>>,
+}
+
+/// Which version of the PROXY protocol connections to a backend begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Derive)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProxyVersion {
+    V1,
+    V2,
+    None,
 }
 
 /// Which HTTP a backend speaks.
@@ -62,6 +73,7 @@ pub(crate) struct Backend {
     pub(crate) health_check_interval: Option<Time>,
     pub(crate) tls: Option<At<BackendTls>>,
     pub(crate) protocol: Option<At<Protocol>>,
+    pub(crate) proxy_protocol: Option<At<ProxyVersion>>,
 }
 
 impl Shorthand for Backend {

@@ -34,6 +34,7 @@ fn watched(config: &HealthConfig) -> Watched {
         base_path: String::new(),
         addresses,
         secure: None,
+        preamble: Vec::new(),
     };
     Watched { config: config.clone(), target: Some(target) }
 }

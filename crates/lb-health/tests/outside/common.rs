@@ -69,6 +69,7 @@ pub(crate) fn watched(probe: ProbeConfig, addresses: &[SocketAddr]) -> Watched {
             base_path: String::new(),
             addresses: Arc::new(move || Arc::clone(&addresses)),
             secure: None,
+            preamble: Vec::new(),
         }),
     }
 }

@@ -29,6 +29,7 @@ fn recorded(diary: &Arc<Diary>, number: usize, interval: Duration) -> Watched {
             base_path: String::new(),
             addresses: Arc::new(addresses),
             secure: None,
+            preamble: Vec::new(),
         }),
     }
 }

@@ -78,5 +78,6 @@ impl BackendConfig {
             && self.port == other.port
             && self.tls == other.tls
             && self.protocol == other.protocol
+            && self.proxy_protocol == other.proxy_protocol
     }
 }

@@ -1,6 +1,6 @@
 //! Connections of one listener.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::Shards;
 
@@ -11,6 +11,7 @@ pub struct ListenerStats {
     shards: Shards<Shard>,
     /// In seconds of Unix time; 0 where there is no certificate.
     certificate_end: AtomicU64,
+    expects_preambles: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -21,6 +22,36 @@ struct Shard {
     full: AtomicU64,
     resumed: AtomicU64,
     failures: [AtomicU64; HandshakeFailure::ALL.len()],
+    preambles: [AtomicU64; PreambleFailure::ALL.len()],
+}
+
+/// Why a connection that has to begin with a PROXY header was not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PreambleFailure {
+    /// Its peer is none of those that are believed.
+    Untrusted,
+    /// What came is no such header.
+    Malformed,
+    /// No whole one came in time.
+    Timeout,
+    /// It ended ahead of a whole one.
+    Closed,
+}
+
+impl PreambleFailure {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Untrusted, Self::Malformed, Self::Timeout, Self::Closed];
+
+    /// The `reason` label.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Untrusted => "untrusted",
+            Self::Malformed => "malformed",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+        }
+    }
 }
 
 /// Why a TLS handshake with a client came to nothing.
@@ -71,7 +102,12 @@ impl HandshakeFailure {
 
 impl ListenerStats {
     pub(crate) fn new(name: &str, workers: usize) -> Self {
-        Self { name: name.into(), shards: Shards::new(workers), certificate_end: AtomicU64::new(0) }
+        Self {
+            name: name.into(),
+            shards: Shards::new(workers),
+            certificate_end: AtomicU64::new(0),
+            expects_preambles: AtomicBool::new(false),
+        }
     }
 
     /// Counts a TLS handshake that was completed, in full or from an earlier session.
@@ -86,6 +122,30 @@ impl ListenerStats {
         if let Some(count) = self.shards.shard(worker).failures.get(failure as usize) {
             count.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Its connections begin with a PROXY header.
+    pub fn expects_preambles(&self) {
+        self.expects_preambles.store(true, Relaxed);
+    }
+
+    /// Counts a connection that was not served for want of a good PROXY header.
+    pub fn preamble_failed(&self, worker: usize, failure: PreambleFailure) {
+        if let Some(count) = self.shards.shard(worker).preambles.get(failure as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// How many were not, by reason; `None` where none has to begin with one.
+    pub fn preambles(&self) -> Option<[(PreambleFailure, u64); PreambleFailure::ALL.len()]> {
+        self.expects_preambles.load(Relaxed).then(|| {
+            PreambleFailure::ALL.map(|failure| {
+                let of = |shard: &Shard| {
+                    shard.preambles.get(failure as usize).map_or(0, |count| count.load(Relaxed))
+                };
+                (failure, self.shards.iter().map(of).sum())
+            })
+        })
     }
 
     /// The first of the listener's certificates ends then, in seconds of Unix time.
