@@ -100,16 +100,18 @@ impl Answer {
 }
 
 /// The deadlines of an attempt.
+///
+/// Its own holds for every method. A request that may be sent again then goes elsewhere; any other has no answer, rather than
+/// an unknown time of waiting for a backend that stands still.
 pub(crate) struct Limits {
     /// Of the request as a whole.
     deadline: Instant,
     /// To the response head, once the request has gone.
     response_head: Duration,
-    /// The attempt's own end, from its first step on: all of it where the request may be sent again, and until there is a
-    /// connection for any.
-    until: Option<Instant>,
-    /// Whether `until` still holds with the request sent.
-    is_own: bool,
+    /// How long the attempt may take, and until when, from its first step on.
+    own: Option<(Duration, Instant)>,
+    /// Whether the request may be sent again.
+    may_repeat: bool,
 }
 
 impl Limits {
@@ -118,21 +120,25 @@ impl Limits {
         // The deadline starts anew with an upload's end, and so for one that is sent again.
         let began = if outgoing.upload.bytes() == 0 { ticket.started() } else { Instant::now() };
         let deadline = later(began, response_head);
-        let own = rule.retries.attempt_timeout.filter(|_| rule.retries.attempts > 0);
-        let until = own.map(|own| later(Instant::now(), own)).filter(|until| *until < deadline);
+        let own = rule.retries.attempt_timeout.map(|own| (own, later(Instant::now(), own)));
         let may_repeat = outgoing.asked.method.is_idempotent() && outgoing.upload.is_repeatable();
-        Self { deadline, response_head, until, is_own: until.is_some() && may_repeat }
+        Self { deadline, response_head, own: own.filter(|(_, until)| *until < deadline), may_repeat }
     }
 
-    /// How long the response head may take from now on.
+    /// How long the response head may take from now on, the request having been read whole.
     pub(crate) fn left(&self, now: Instant) -> Duration {
-        self.deadline.saturating_duration_since(now).min(self.response_head(now))
+        let until = self.own.map_or(self.deadline, |(_, own)| own.min(self.deadline));
+        until.saturating_duration_since(now).min(self.response_head)
     }
 
-    /// The same for one that follows an upload, whose end begins the deadline anew.
+    /// The same for one that follows an upload, whose end begins the deadline anew. Who may send an upload but once takes the
+    /// time for it that the client needs, and the attempt's own time begins with its end too.
     fn response_head(&self, now: Instant) -> Duration {
-        match self.until.filter(|_| self.is_own) {
-            Some(until) => until.saturating_duration_since(now).min(self.response_head),
+        match self.own {
+            Some((_, until)) if self.may_repeat => {
+                until.saturating_duration_since(now).min(self.response_head)
+            }
+            Some((own, _)) => own.min(self.response_head),
             None => self.response_head,
         }
     }
@@ -140,13 +146,18 @@ impl Limits {
     /// When a connection that is begun now must be there.
     fn connected_by(&self, now: Instant, connect: Duration) -> Instant {
         let until = later(now, connect).min(self.deadline);
-        self.until.map_or(until, |own| own.min(until))
+        self.own.map_or(until, |(_, own)| own.min(until))
     }
 
     /// What it means that time is up, or the client gone.
     pub(crate) fn failed(&self, rejected: Reject) -> Failed {
-        let is_own = self.is_own && matches!(rejected, Reject::UpstreamTimeout);
-        Failed { rejected, cause: is_own.then_some(Cause::Timeout) }
+        let may_repeat = self.is_own_and_repeatable() && matches!(rejected, Reject::UpstreamTimeout);
+        Failed { rejected, cause: may_repeat.then_some(Cause::Timeout) }
+    }
+
+    /// Whether it means another attempt that its time is up.
+    fn is_own_and_repeatable(&self) -> bool {
+        self.own.is_some() && self.may_repeat
     }
 
     /// Sets the deadline for what comes next: the body's pieces, or the response head.
@@ -199,7 +210,9 @@ pub(crate) async fn attempt(
                 ticket.answered(head.status, sent_at, came_at);
                 return Ok(Answer { head, came_at, connection, slot: target.slot });
             }
-            Sent::Rejected(Reject::UpstreamTimeout) if limits.is_own && outgoing.can_repeat() => {
+            Sent::Rejected(Reject::UpstreamTimeout)
+                if limits.is_own_and_repeatable() && outgoing.can_repeat() =>
+            {
                 return Err(Failed { rejected: Reject::UpstreamTimeout, cause: Some(Cause::Timeout) });
             }
             Sent::Rejected(rejected) => return Err(Failed::for_good(rejected)),

@@ -1,13 +1,17 @@
-//! How much further load retries may be: a share of an upstream's requests, over the whole process.
+//! How much further load retries may be: a share of the requests that an upstream answers, over the whole process.
+//!
+//! Requests that fail earn nothing, as in gRPC's throttling of retries (proposal A6): while some are answered a retry has a
+//! chance, and in a total outage there is nothing but what the last second before it has earned. So an outage never sees more
+//! than the share, and the longer it lasts the less.
 //!
 //! Cost: nothing to a request that is not retried. The backends count their requests anyway; a retry looks how many
-//! there were of late, at most a hundred times a second, and draws on them with one atomic update. What was earned
+//! were answered of late, at most a hundred times a second, and draws on them with one atomic update. What was earned
 //! and not used decays within seconds, so that a calm night does not pay for a storm in the morning.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How long a request is remembered.
+/// How long an answer is remembered.
 const MEMORY: Duration = Duration::from_secs(1);
 /// From one look at the requests to the next.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -21,14 +25,16 @@ const UNIT: f64 = 1000.0;
 #[derive(Debug)]
 pub(crate) struct Budget {
     origin: Instant,
-    /// When requests were last looked at, in nanoseconds from `origin`.
+    /// When answers were last looked at, in nanoseconds from `origin`.
     looked: AtomicU64,
-    /// How many there had been by then.
+    /// The most there had been by then: a reading beside other workers may be a few off, and none must earn twice.
     seen: AtomicU64,
-    /// Requests of late that no retry has drawn on.
-    requests: AtomicU64,
+    /// Answers of late that no retry has drawn on.
+    answers: AtomicU64,
     /// Retries that are free whatever the traffic.
     floor: AtomicU64,
+    /// Attempts beside another one of the same request.
+    rivals: AtomicU64,
 }
 
 impl Budget {
@@ -37,27 +43,46 @@ impl Budget {
             origin: now,
             looked: AtomicU64::new(0),
             seen: AtomicU64::new(0),
-            requests: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
             floor: AtomicU64::new(units(FLOOR)),
+            rivals: AtomicU64::new(0),
         }
     }
 
-    /// Draws one retry. `share` is how many there may be for each request, and `requests` tells how many requests
-    /// there ever were.
-    pub(crate) fn draw(&self, share: f64, now: Instant, requests: impl FnOnce() -> u64) -> bool {
+    /// The same for other backends, which have answered so many by now: what was earned stays.
+    pub(crate) fn resumed(&self, answered: u64) -> Self {
+        let copy = |figure: &AtomicU64| AtomicU64::new(figure.load(Relaxed));
+        Self {
+            origin: self.origin,
+            looked: copy(&self.looked),
+            seen: AtomicU64::new(answered),
+            answers: copy(&self.answers),
+            floor: copy(&self.floor),
+            rivals: AtomicU64::new(0),
+        }
+    }
+
+    /// Draws one retry. `share` is how many there may be for each request that was answered, and `answered` tells how many
+    /// attempts ever were.
+    pub(crate) fn draw(&self, share: f64, now: Instant, answered: impl FnOnce() -> u64) -> bool {
         if share <= 0.0 {
             return false;
         }
-        self.look(now, requests);
-        take(&self.requests, units(1.0 / share)) || take(&self.floor, units(1.0))
+        self.look(now, answered);
+        take(&self.answers, units(1.0 / share)) || take(&self.floor, units(1.0))
+    }
+
+    /// A second backend is asked beside the first: one of two attempts that are answered earns nothing.
+    pub(crate) fn count_rival(&self) {
+        self.rivals.fetch_add(1, Relaxed);
     }
 
     /// Gives back what was drawn for a retry that was not made.
     pub(crate) fn give_back(&self, share: f64) {
-        self.requests.fetch_add(units(1.0 / share), Relaxed);
+        self.answers.fetch_add(units(1.0 / share), Relaxed);
     }
 
-    fn look(&self, now: Instant, requests: impl FnOnce() -> u64) {
+    fn look(&self, now: Instant, answered: impl FnOnce() -> u64) {
         let at = u64::try_from(now.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX);
         let last = self.looked.load(Relaxed);
         let since = Duration::from_nanos(at.saturating_sub(last));
@@ -66,14 +91,14 @@ impl Budget {
         if !is_ours {
             return;
         }
-        let total = requests();
-        let fresh = total.saturating_sub(self.seen.swap(total, Relaxed));
+        let total = answered().saturating_sub(self.rivals.load(Relaxed));
+        let fresh = total.saturating_sub(self.seen.fetch_max(total, Relaxed));
         // Of a long time only the part that is remembered counts.
         let remembered = (MEMORY.as_secs_f64() / since.as_secs_f64()).min(1.0);
         #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
         let fresh = fresh as f64 * remembered;
         let kept = (-since.as_secs_f64() / MEMORY.as_secs_f64()).exp();
-        change(&self.requests, |left| left * kept + fresh);
+        change(&self.answers, |left| left * kept + fresh);
         change(&self.floor, |left| (left + since.as_secs_f64() * FLOOR_RATE).min(FLOOR));
     }
 }
@@ -100,7 +125,7 @@ fn change(figure: &AtomicU64, change: impl Fn(f64) -> f64) {
 mod tests {
     use super::*;
 
-    /// Asks for a retry of every request over so many milliseconds at so many requests a millisecond.
+    /// Asks for a retry of every request over so many milliseconds, at so many answers a millisecond.
     fn storm(budget: &Budget, start: Instant, from: u64, millis: u64, rate: u64, share: f64) -> u64 {
         let mut granted = 0;
         for millisecond in 0..millis {
@@ -145,6 +170,42 @@ mod tests {
             (0..100).filter(|_| budget.draw(0.2, now, || 0)).count()
         };
         assert_eq!((granted(0), granted(1), granted(3), granted(1000)), (10, 1, 2, 10));
+    }
+
+    #[test]
+    fn in_a_total_outage_there_is_what_the_second_before_has_earned_and_the_floor() {
+        let start = Instant::now();
+        let budget = Budget::new(start);
+        // A thousand a second are answered, and then none; a few that are still counted as under way come and go.
+        let granted = (0..20_000_u64)
+            .filter(|millisecond| {
+                let now = start + Duration::from_secs(10) + Duration::from_millis(*millisecond);
+                budget.draw(0.2, now, || 10_000 - millisecond % 3)
+            })
+            .count();
+        // Some of it is forgotten before it is asked for.
+        assert!((200..=200 + 10 + 19).contains(&granted), "{granted}");
+    }
+
+    #[test]
+    fn a_second_attempt_beside_the_first_earns_nothing() {
+        let start = Instant::now();
+        let budget = Budget::new(start);
+        (0..50).for_each(|_| budget.count_rival());
+        let granted = (0..100).filter(|_| budget.draw(0.2, start + Duration::from_secs(1), || 150)).count();
+        assert_eq!(granted, 20 + 10);
+    }
+
+    #[test]
+    fn other_backends_are_counted_from_where_they_stand_and_what_was_earned_stays() {
+        let start = Instant::now();
+        let budget = Budget::new(start);
+        assert!(budget.draw(0.2, start + Duration::from_secs(1), || 100));
+        let granted = |answered: u64| {
+            let budget = budget.resumed(answered);
+            (0..1000).filter(|_| budget.draw(0.2, start + Duration::from_secs(1), || answered)).count()
+        };
+        assert_eq!((granted(5), granted(1_000_000)), (19 + 10, 19 + 10));
     }
 
     #[test]

@@ -267,10 +267,10 @@ pub struct RetryConfig {
     pub attempts: u32,
     /// What is tried elsewhere, for idempotent requests.
     pub on: RetryOn,
-    /// Extra requests as a share of all, over the upstream and the process.
+    /// Extra requests as a share of those that are answered, over the upstream and the process.
     pub budget: f64,
-    /// Until the response head, its connection included, for one attempt of a request that may be tried again; then it is broken
-    /// off. For any other until the connection.
+    /// Until the response head, its connection included, for one attempt; then it is broken off. An upload that cannot be sent
+    /// again does not count.
     pub attempt_timeout: Option<Duration>,
     /// The largest request body that is kept until an answer has come, so that it can be sent again.
     pub replay_body: usize,

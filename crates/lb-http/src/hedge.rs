@@ -182,6 +182,7 @@ pub(crate) async fn race<'a>(
                 let run = Box::pin(ask(&client, ticket.address(), rule, target, method, head));
                 legs.push(Leg { target, position, choice: Some(choice), run, failed: None });
                 upstream.stats.retried(client.worker.index);
+                upstream.budget.count_rival();
             }
         }
     }

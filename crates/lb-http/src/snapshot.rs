@@ -135,7 +135,7 @@ pub(crate) struct Upstream {
     /// In the balancer's order, so that a lease's position leads here.
     pub(crate) targets: Vec<Target>,
     /// Bounds retries.
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) budget: Budget,
     /// Who waits for a free place.
     pub(crate) queue: Arc<Queue>,
     /// How long 95 of 100 answers took, for rules that hedge by it.
@@ -305,30 +305,39 @@ impl Upstream {
             key: balancer.key_source().clone(),
             balancer,
             monitor,
-            targets,
             budget: earlier.map_or_else(
-                || Arc::new(Budget::new(Instant::now())),
-                |(_, earlier)| Arc::clone(&earlier.budget),
+                || Budget::new(Instant::now()),
+                |(_, earlier)| earlier.budget.resumed(answered(&targets)),
             ),
             queue: same_queue.map_or_else(
                 || Arc::new(Queue::new(config.queue)),
                 |(_, earlier)| Arc::clone(&earlier.queue),
             ),
             slow: earlier.map(|(_, earlier)| Arc::clone(&earlier.slow)).unwrap_or_default(),
+            targets,
             stats: builder.registry.upstream(&config.name, builder.workers),
         }))
     }
 
     /// Draws one retry on the budget, for a rule that allows this share.
     pub(crate) fn may_retry(&self, share: f64, now: Instant) -> bool {
-        self.budget.draw(share, now, || {
-            let attempts: u64 = self.targets.iter().map(|target| target.backend.total()).sum();
-            attempts.saturating_sub(self.stats.retries())
-        })
+        self.budget.draw(share, now, || answered(&self.targets))
     }
 }
 
+/// Attempts that have ended and did not fail.
+fn answered(targets: &[Target]) -> u64 {
+    targets.iter().map(Target::answered).sum()
+}
+
 impl Target {
+    /// The same of one backend.
+    fn answered(&self) -> u64 {
+        // In this order, so that what ends between two readings is missed rather than counted in advance.
+        let total = self.backend.total();
+        total.saturating_sub(u64::from(self.backend.active())).saturating_sub(self.backend.failed())
+    }
+
     fn build(
         upstream: &str,
         config: &BackendConfig,
