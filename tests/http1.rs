@@ -202,6 +202,21 @@ fn a_http_1_0_client_gets_what_it_can_read() {
     assert_eq!((seen.version.as_str(), seen.headers("host")), ("HTTP/1.1", vec!["x"]));
 }
 
+/// Its framing is the end of the connection, so that one in the middle of the answer must not look like it.
+#[test]
+fn a_http_1_0_client_is_reset_where_its_answer_breaks_off() {
+    let broken = Backend::scripted(|conn| {
+        conn.request();
+        conn.try_send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n").ok();
+        std::thread::sleep(Duration::from_millis(50));
+    });
+    let gateway = gateway(&rule("passive = false", &[&broken]));
+    let mut client = gateway.client();
+    client.send("GET / HTTP/1.0\r\nHost: x\r\n\r\n");
+    let end = std::io::Read::read_to_end(&mut client.stream(), &mut Vec::new());
+    assert_eq!(end.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
+}
+
 #[test]
 fn a_http_1_0_client_may_keep_its_connection_and_may_have_no_host() {
     let backend = Backend::echo("a");

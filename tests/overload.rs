@@ -156,7 +156,7 @@ fn a_client_that_hardly_reads_is_cut() {
     });
     // Ten megabytes a second: what the kernel has taken is worth little time.
     let config = rule("min_rate = \"10MB\"", &[&backend]);
-    let gateway = gateway(&format!("[access_log]\nenabled = true\n{config}"));
+    let gateway = gateway(&format!("{STATUS_LISTENER}[access_log]\nenabled = true\n{config}"));
     let mut client = Client::connect_slow_reader(gateway.address());
     client.send(GET);
     assert_eq!(client.response_head("GET").unwrap().status, 200);
@@ -173,5 +173,10 @@ fn a_client_that_hardly_reads_is_cut() {
         }
     }
     assert!(start.elapsed() < PATIENCE, "it was cut after {received} bytes and {:?}", start.elapsed());
+    let metrics = gateway.get("/metrics").text();
+    assert!(metrics.contains("gatewayd_clients_stalled_total{rule=\"rule-1\"} 1\n"), "{metrics}");
+    let rest = std::iter::from_fn(|| client.read_some(4096).ok().filter(|piece| !piece.is_empty()));
+    let rest: usize = rest.map(|piece| piece.len()).sum();
+    assert!(rest < 1 << 20, "the kernel keeps nothing for it: {rest} bytes");
     eventually("the backend is let go", PATIENCE, || backend.open_connections() == 0);
 }

@@ -98,6 +98,15 @@ impl<'a> Plan<'a> {
         Self { announced: ResponseFraming::None, is_chunked: false, keep_alive: true, upgrade }
     }
 
+    /// What becomes of the connection where the answer broke off. Chunks and lengths tell a part from the whole, the end of a
+    /// connection does not.
+    pub(crate) fn broken(&self) -> Next {
+        match self.announced {
+            ResponseFraming::UntilClose => Next::Reset,
+            _ => Next::Break,
+        }
+    }
+
     /// What becomes of the connection once the answer has gone.
     pub(crate) fn next(&self, conversation: &Conversation, upload: &Upload) -> Next {
         if !upload.is_complete() {

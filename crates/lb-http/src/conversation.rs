@@ -38,6 +38,9 @@ pub(crate) enum Next {
     Close,
     /// It is broken off: the client must not take what it has for the whole.
     Break,
+    /// It is reset: its end would be taken for that of the answer, or a client that stands still would keep what the kernel
+    /// holds for it.
+    Reset,
     /// The last word has been said to a client that may still be talking.
     Linger,
 }

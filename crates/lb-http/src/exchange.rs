@@ -26,7 +26,7 @@ use crate::forward::forward;
 use crate::forwarded::{self, Hop};
 use crate::grpc;
 use crate::reject::Reject;
-use crate::relay::{Relayed, relay};
+use crate::relay::{CLIENT_STALLED, Relayed, relay};
 use crate::snapshot::{Rule, RulePolicy};
 use crate::target::{self, Asked, Matched, Target};
 use crate::ticket::Ticket;
@@ -260,16 +260,16 @@ async fn pass_on(
         }
         Relayed::Broken(reason) => {
             ticket.broke("upstream_reset", reason, FailureKind::Reset);
-            Next::Break
+            plan.broken()
         }
         Relayed::Cut { code, reason } => {
             ticket.cut(code, reason);
-            Next::Break
+            if code == CLIENT_STALLED { Next::Reset } else { plan.broken() }
         }
         Relayed::Stalled => {
             let reason = "the backend moved nothing for idle_timeout".to_owned();
             ticket.broke("upstream_timeout", reason, FailureKind::Timeout);
-            Next::Break
+            plan.broken()
         }
         Relayed::ClientGone => Next::Break,
     }

@@ -16,6 +16,9 @@ use crate::upload::{Progress, Upload, UploadError};
 use crate::upstream::Connection;
 use crate::watch::Phase;
 
+/// The code of an answer whose client stood still, or took too little.
+pub(crate) const CLIENT_STALLED: &str = "client_stalled";
+
 /// How an answer's body ended.
 #[derive(Debug)]
 pub(crate) enum Relayed {
@@ -114,7 +117,7 @@ impl Relay<'_> {
             return Relayed::Stalled;
         }
         let reason = "the client stood still for idle_timeout, or took less than min_rate".to_owned();
-        Relayed::Cut { code: "client_stalled", reason }
+        Relayed::Cut { code: CLIENT_STALLED, reason }
     }
 
     /// Moves what the backend's inbox has of the body to the outbox.

@@ -89,6 +89,7 @@ async fn end(conversation: &mut Conversation, next: Next) {
     match next {
         Next::Close | Next::KeepAlive => conversation.transport.say_goodbye(),
         Next::Break => {}
+        Next::Reset => conversation.transport.reset_at_close(),
         Next::Linger => conversation.linger().await,
     }
 }

@@ -12,6 +12,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use lb_h2::{ClientStream, ServerStream};
@@ -281,6 +282,13 @@ impl Transport {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 moved => return Poll::Ready(moved),
             }
+        }
+    }
+
+    /// Has the socket reset when it is closed, and what it still holds for the peer thrown away.
+    pub(crate) fn reset_at_close(&self) {
+        if let Ok(socket) = self.stream.socket() {
+            let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
         }
     }
 

@@ -29,6 +29,9 @@ impl Recorder for Figures {
         let &Exchange { worker, status, bytes_in, bytes_out, duration, .. } = exchange;
         let rule = exchange.rule.unwrap_or(&self.no_rule);
         rule.record(worker, Class::of(status), bytes_in, bytes_out, duration);
+        if matches!(exchange.code, Some("request_timeout" | "client_stalled")) {
+            rule.stalled(worker);
+        }
         if let Some(backend) = exchange.backend {
             let failure = exchange.code.and_then(FailureKind::of_code);
             let (latency, ended_at) = (exchange.upstream_latency, exchange.ended_at);
@@ -89,6 +92,17 @@ mod tests {
         assert_eq!(totals.failures(FailureKind::Timeout), 1);
         assert_eq!(totals.failures(FailureKind::Connect), 1);
         assert_eq!((totals.failed, totals.requests.total(), totals.latency.count()), (2, 2, 0));
+    }
+
+    #[test]
+    fn a_client_that_stood_still_is_counted_whether_or_not_it_had_its_head() {
+        let registry = Registry::default();
+        let figures = Figures::new(&registry, 1);
+        let rule = registry.rule("api", 1);
+        for code in [None, Some("request_timeout"), Some("client_stalled"), Some("upstream_timeout")] {
+            figures.record(&Exchange { rule: Some(&rule), code, ..Exchange::new(0) });
+        }
+        assert_eq!(rule.stalls(), 2);
     }
 
     #[test]

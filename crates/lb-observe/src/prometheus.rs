@@ -77,6 +77,12 @@ fn rules(text: &mut Text, registry: &Registry) {
     let mut family = text.family("gatewayd_response_bytes_total", Kind::Counter, "Bytes of response bodies.");
     rules.iter().for_each(|(labels, totals)| family.sample(labels, totals.requests.bytes_out));
 
+    let help = "Requests given up because their client stood still, or moved less of a body than min_rate.";
+    let mut family = text.family("gatewayd_clients_stalled_total", Kind::Counter, help);
+    for rule in &*registry.rules() {
+        family.sample(&Labels::new(&[("rule", rule.name())]), rule.stalls());
+    }
+
     let help = "Requests that a policy turned away.";
     let mut family = text.family("gatewayd_policy_rejections_total", Kind::Counter, help);
     for policy in registry.policies() {

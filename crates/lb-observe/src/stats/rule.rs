@@ -1,5 +1,6 @@
 //! What clients asked of one rule, and how long the answers took.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::requests::{Class, RequestCounters, RequestTotals};
@@ -19,6 +20,7 @@ pub struct RuleStats {
 struct Shard {
     requests: RequestCounters,
     duration: Histogram,
+    stalled: AtomicU64,
 }
 
 impl RuleStats {
@@ -37,6 +39,17 @@ impl RuleStats {
         let shard = self.shards.shard(worker);
         shard.requests.count(class, bytes_in, bytes_out);
         shard.duration.record(duration);
+    }
+
+    /// Counts one exchange that was given up because its client stood still or moved too little.
+    #[inline]
+    pub fn stalled(&self, worker: usize) {
+        self.shards.shard(worker).stalled.fetch_add(1, Relaxed);
+    }
+
+    /// Exchanges that were given up for it.
+    pub fn stalls(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.stalled.load(Relaxed)).sum()
     }
 
     /// Requests a second over the last minute, or since the figures began.
