@@ -273,3 +273,63 @@ fn in_flight(admin: SocketAddr) -> Vec<String> {
     assert!(lines.len() >= 2, "the counters are there: {metrics}");
     lines.into_iter().filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
 }
+
+/// Where most seem to be down, it is rather their health that is wrong, and the few others could not bear it.
+#[test]
+fn below_the_panic_threshold_all_backends_are_used() {
+    let sick: [Arc<AtomicBool>; 4] = Default::default();
+    let backends: Vec<Backend> = sick
+        .iter()
+        .map(|sick| {
+            let sick = Arc::clone(sick);
+            Backend::scripted(move |conn| {
+                while let Some(request) = conn.request() {
+                    let is_bad = request.target == "/health" && sick.load(SeqCst);
+                    conn.reply(answer(if is_bad { 503 } else { 200 }, ""));
+                }
+            })
+        })
+        .collect();
+    let lines = "name = \"app\"\npanic_threshold = 0.5\npassive = false\n\
+                 health_check = { path = \"/health\", interval = \"100ms\", healthy_threshold = 1 }";
+    let all: Vec<&Backend> = backends.iter().collect();
+    let gateway = gateway(&format!("{}{STATUS_LISTENER}", rule(lines, &all)));
+    let served = |backend: &Backend| backend.requests().iter().filter(|it| it.target == "/r").count();
+    let used = || -> Vec<bool> {
+        let before: Vec<usize> = backends.iter().map(served).collect();
+        (0..8).for_each(|_| assert_eq!(gateway.get("/r").status, 200));
+        backends.iter().zip(before).map(|(backend, before)| served(backend) > before).collect()
+    };
+    let healthy = || backends.iter().filter(|backend| is_healthy(&gateway, "app", backend)).count();
+    assert_eq!(used(), [true; 4]);
+    sick[0].store(true, SeqCst);
+    sick[1].store(true, SeqCst);
+    eventually("two are out", PATIENCE, || healthy() == 2);
+    eventually("half of them is enough", PATIENCE, || used() == [false, false, true, true]);
+    sick[2].store(true, SeqCst);
+    eventually("three are out", PATIENCE, || healthy() == 1);
+    eventually("one could not bear it", PATIENCE, || used() == [true; 4]);
+    sick[1].store(false, SeqCst);
+    sick[2].store(false, SeqCst);
+    eventually("two are back", PATIENCE, || healthy() == 3);
+    eventually("the one that is out is left alone again", PATIENCE, || used() == [false, true, true, true]);
+}
+
+#[test]
+fn a_probe_of_tcp_wants_a_connection_and_no_more() {
+    let mut silent = Backend::silent();
+    let good = Backend::echo("good");
+    let gateway = gateway(&format!(
+        "{STATUS_LISTENER}[[rules]]\nname = \"app\"\nbackends = [\"{}\", \"{}\"]\n\
+         health_check = {{ type = \"tcp\", interval = \"100ms\" }}\n",
+        silent.url(),
+        good.url()
+    ));
+    eventually("many probes", PATIENCE, || silent.accepted() > 5);
+    assert!(is_healthy(&gateway, "app", &silent));
+    assert_eq!(silent.hits() + good.hits(), 0, "nothing was sent");
+    silent.stop();
+    eventually("it is out", PATIENCE, || !is_healthy(&gateway, "app", &silent));
+    silent.start();
+    eventually("it is back", PATIENCE, || is_healthy(&gateway, "app", &silent));
+}

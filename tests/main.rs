@@ -28,6 +28,7 @@ mod health;
 mod hedging;
 mod hostile_backends;
 mod hostile_clients;
+mod hostile_probes;
 mod http1;
 mod http1_refused;
 mod http2;

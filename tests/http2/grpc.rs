@@ -56,11 +56,16 @@ def both(requests, context):
     for request in requests:
         yield b'B' + request
 
+# grpc.health.v1: `status` is field 1, SERVING 1 and NOT_SERVING 2.
+def check(request, context):
+    return b'\x08\x02' if b'sick' in request else b'\x08\x01'
+
 class Handler(grpc.GenericRpcHandler):
     def service(self, call):
         name = call.method.rsplit('/', 1)[1]
         kinds = {
             'Unary': grpc.unary_unary_rpc_method_handler(unary),
+            'Check': grpc.unary_unary_rpc_method_handler(check),
             'Fails': grpc.unary_unary_rpc_method_handler(fails),
             'Slow': grpc.unary_unary_rpc_method_handler(slow),
             'Stream': grpc.unary_stream_rpc_method_handler(stream),
@@ -166,6 +171,24 @@ fn call(gateway: &Gateway, timeout: &str) -> (Vec<u8>, bool) {
     let answer = peer.until("an answer", |frame| frame.stream == 1 && frame.kind == HEADERS);
     let ends = answer.ends_stream();
     (answer.payload, ends)
+}
+
+#[test]
+fn a_probe_of_grpc_asks_for_the_health_of_a_service() {
+    for (service, is_well) in [("well", true), ("sick", false)] {
+        let scene = scene(&format!(
+            "health_check = {{ type = \"grpc\", service = \"{service}\", interval = \"100ms\" }}\n"
+        ));
+        let unhealthy = || scene.gateway.log().into_iter().filter(|line| line["healthy"] == false);
+        if is_well {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            assert_eq!(unhealthy().count(), 0, "{:?}", scene.gateway.log());
+        } else {
+            eventually("it is out", PATIENCE, || unhealthy().count() == 1);
+            let line = unhealthy().next().unwrap();
+            assert!(line["error"].as_str().is_some_and(|error| error.contains("serving status 2")), "{line}");
+        }
+    }
 }
 
 #[test]

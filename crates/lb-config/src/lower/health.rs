@@ -4,8 +4,10 @@ mod watch;
 
 pub(super) use watch::{Watch, Written};
 
+use lb_health::StatusSet;
+
 use super::Context;
-use crate::written::health::{CircuitBreaker, HealthCheck, Passive};
+use crate::written::health::{CircuitBreaker, HealthCheck, Passive, Probe};
 use crate::written::upstream::Upstream;
 use crate::written::values::{At, SwitchOr};
 
@@ -33,14 +35,45 @@ pub(super) fn check_switch(context: &mut Context<'_>, written: Option<&At<Switch
             .also(first, "the first")
             .help("keep one of them");
     }
-    if let Some(expect) = table.expect.as_ref().filter(|expect| !is_status_list(&expect.value)) {
+    if let Some(expect) = &table.expect
+        && let Err(error) = expect.value.parse::<StatusSet>()
+    {
         let message = format!(
             "`expect` names the statuses of a healthy backend, and {} does not",
             context.quote(expect.id)
         );
         context
-            .error(expect.id, message, "not statuses")
+            .error(expect.id, message, error.to_string())
             .help("write \"200-299\", \"200\" or \"200,204,301-308\"");
+    }
+    check_kind(context, table);
+}
+
+/// What only some types of probe can be told.
+fn check_kind(context: &mut Context<'_>, table: &HealthCheck) {
+    if let Some(host) = &table.host
+        && (host.value.is_empty() || !host.value.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        let message = format!("{} is no host", context.quote(host.id));
+        context.error(host.id, message, "not a host").help("write a host such as \"app.internal\"");
+    }
+    let Some(At { value: kind, .. }) = table.kind else { return };
+    let keys = [
+        ("path", table.path.as_ref().map(|at| at.id), &[Probe::Http][..]),
+        ("expect", table.expect.as_ref().map(|at| at.id), &[Probe::Http]),
+        ("host", table.host.as_ref().map(|at| at.id), &[Probe::Http, Probe::Grpc]),
+        ("service", table.service.as_ref().map(|at| at.id), &[Probe::Grpc]),
+    ];
+    let name = match kind {
+        Probe::Http => "http",
+        Probe::Tcp => "tcp",
+        Probe::Grpc => "grpc",
+    };
+    for (key, id, kinds) in keys {
+        let Some(id) = id.filter(|_| !kinds.contains(&kind)) else { continue };
+        context
+            .error_at_key(id, format!("a probe of type \"{name}\" has no `{key}`"), "not for this type")
+            .help("leave it out, or change `type`");
     }
 }
 
@@ -63,12 +96,4 @@ pub(super) fn check_breaker(context: &mut Context<'_>, written: Option<&At<Switc
     for count in [&table.failure_threshold, &table.half_open_max_calls].into_iter().flatten() {
         context.at_least_one(count, "it counts from the first: 1 acts at once");
     }
-}
-
-fn is_status_list(text: &str) -> bool {
-    let status = |text: &str| text.trim().parse::<u16>().ok().filter(|status| (100..600).contains(status));
-    text.split(',').all(|part| match part.split_once('-') {
-        Some((from, to)) => status(from).zip(status(to)).is_some_and(|(from, to)| from <= to),
-        None => status(part).is_some(),
-    })
 }

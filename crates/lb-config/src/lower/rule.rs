@@ -131,7 +131,7 @@ fn target(
         let index = upstreams.add(context, name, Some(own), rule.load_balancing.as_ref(), belief);
         let watch = health::Watch::new(root.health_check.as_ref(), health::Written::of_rule(rule));
         if let Some(entry) = upstreams.entries.get_mut(index) {
-            entry.watch(&watch);
+            entry.watch(context, &watch);
             entry.balance(context, rule.slow_start.as_ref(), rule.subset.as_ref());
             entry.queue = retries::queue(rule.queue.as_ref());
         }

@@ -29,11 +29,14 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Has every member watched, each by its own path where it has one.
-    pub(super) fn watch(&mut self, watch: &health::Watch) {
+    pub(super) fn watch(&mut self, context: &mut Context<'_>, watch: &health::Watch) {
         for member in &mut self.members {
             let (path, interval) = &member.probe;
             member.config.health = watch.of(path.as_deref(), *interval);
         }
+        let mut probes = self.members.iter().filter_map(|member| member.config.health.probe.as_ref());
+        // To say it once is enough.
+        let _ = probes.all(|probe| watch.check(context, probe));
         self.options = watch.options();
     }
 
@@ -84,7 +87,7 @@ impl Upstreams {
                     root.health_check.as_ref(),
                     health::Written::of_upstream(&written.value),
                 );
-                entry.watch(&watch);
+                entry.watch(context, &watch);
                 entry.balance(context, written.value.slow_start.as_ref(), written.value.subset.as_ref());
                 entry.retries = retries;
                 entry.queue = retries::queue(written.value.queue.as_ref());

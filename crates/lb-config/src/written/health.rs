@@ -8,15 +8,31 @@ use super::values::{At, List, Patience, Size, Time};
 #[serde(deny_unknown_fields)]
 pub(crate) struct HealthCheck {
     pub(crate) enabled: Option<bool>,
+    /// What is asked; "http" where a path is given.
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<At<Probe>>,
     pub(crate) path: Option<At<String>>,
+    /// The Host field, or the authority of gRPC, in place of the backend's own.
+    pub(crate) host: Option<At<String>>,
+    /// Whose health gRPC asks for; by default the server's as a whole.
+    pub(crate) service: Option<At<String>>,
     pub(crate) interval: Option<At<Time>>,
     /// Servex's name for the interval of backends that name none.
     pub(crate) default_interval: Option<At<Time>>,
-    pub(crate) timeout: Option<Time>,
+    pub(crate) timeout: Option<At<Time>>,
     pub(crate) retry_count: Option<At<u32>>,
     pub(crate) healthy_threshold: Option<At<u32>>,
     pub(crate) unhealthy_threshold: Option<At<u32>>,
     pub(crate) expect: Option<At<String>>,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Probe {
+    Http,
+    Tcp,
+    Grpc,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,9 +59,9 @@ pub(crate) struct Retries {
     pub(crate) attempts: Option<At<u32>>,
     /// What idempotent requests are retried on: "connect", "reset", "timeout", "5xx", or a status.
     pub(crate) on: Option<At<List<String>>>,
-    /// Extra requests as a share of all.
+    /// Extra requests as a share of those that are answered.
     pub(crate) budget: Option<At<f64>>,
-    /// Until the response head, for one attempt of a request that may be tried again; until the connection for any.
+    /// Until the response head, for one attempt; an upload that cannot be sent again does not count.
     pub(crate) attempt_timeout: Option<At<Time>>,
     /// The largest request body that is kept to be sent again.
     pub(crate) replay_body: Option<At<Size>>,

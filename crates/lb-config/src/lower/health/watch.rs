@@ -8,7 +8,9 @@ use lb_health::{
     BreakerConfig, HealthConfig, PassiveConfig, ProbeConfig, ProbeKind, StatusSet, UpstreamOptions,
 };
 
-use crate::written::health::{CircuitBreaker, HealthCheck, Passive};
+use crate::lower::Context;
+use crate::tree::NodeId;
+use crate::written::health::{CircuitBreaker, HealthCheck, Passive, Probe};
 use crate::written::rule::Rule;
 use crate::written::upstream::Upstream;
 use crate::written::values::{At, SwitchOr, Time};
@@ -58,9 +60,12 @@ pub(in crate::lower) struct Watch {
 #[derive(Clone, Default)]
 struct HealthCheckMeant {
     enabled: Option<bool>,
+    kind: Option<Probe>,
     path: Option<String>,
+    host: Option<String>,
+    service: Option<String>,
     interval: Option<Duration>,
-    timeout: Option<Duration>,
+    timeout: Option<(NodeId, Duration)>,
     tries: Option<NonZeroU32>,
     healthy_threshold: Option<NonZeroU32>,
     unhealthy_threshold: Option<NonZeroU32>,
@@ -90,7 +95,7 @@ impl Watch {
         UpstreamOptions { panic_threshold: self.panic_threshold }
     }
 
-    /// How one backend is watched. Probing is on as soon as a path is given, unless the nearest word is that it is off.
+    /// How one backend is watched. Probing is on as soon as a path or a type is given, unless the nearest word is that it is off.
     pub(in crate::lower) fn of(&self, path: Option<&str>, interval: Option<Duration>) -> HealthConfig {
         HealthConfig {
             probe: self.probe(path, interval),
@@ -103,24 +108,51 @@ impl Watch {
         if self.nearest(|probe| probe.enabled) == Some(false) {
             return None;
         }
-        let path = path.map(str::to_owned).or_else(|| self.nearest(|probe| probe.path.clone()))?;
-        let mut config = ProbeConfig::http(path);
-        if let (ProbeKind::Http { expect, .. }, Some(written)) =
-            (&mut config.kind, self.nearest(|probe| probe.expect.clone()))
-        {
-            *expect = written;
-        }
+        let mut config = ProbeConfig::new(self.kind(path)?);
         config.interval =
             interval.or_else(|| self.nearest(|probe| probe.interval)).unwrap_or(config.interval);
         // A timeout that nobody wrote gives way to a short interval.
         let default_timeout = config.timeout.min(config.interval);
-        config.timeout = self.nearest(|probe| probe.timeout).unwrap_or(default_timeout);
+        config.timeout = self.nearest(|probe| probe.timeout).map_or(default_timeout, |(_, timeout)| timeout);
         config.tries = self.nearest(|probe| probe.tries).unwrap_or(config.tries);
         config.healthy_threshold =
             self.nearest(|probe| probe.healthy_threshold).unwrap_or(config.healthy_threshold);
         config.unhealthy_threshold =
             self.nearest(|probe| probe.unhealthy_threshold).unwrap_or(config.unhealthy_threshold);
         Some(config)
+    }
+
+    /// What is asked: of a backend with a path of its own by that path, else what the nearest word says that speaks of it.
+    fn kind(&self, own: Option<&str>) -> Option<ProbeKind> {
+        let path = own.map(str::to_owned).or_else(|| self.nearest(|probe| probe.path.clone()));
+        let written = self.nearest(|probe| probe.kind.or(probe.path.as_ref().map(|_| Probe::Http)));
+        let host = self.nearest(|probe| probe.host.clone());
+        Some(match written.filter(|_| own.is_none()) {
+            Some(Probe::Tcp) => ProbeKind::Tcp,
+            Some(Probe::Grpc) => {
+                let service = self.nearest(|probe| probe.service.clone()).unwrap_or_default();
+                ProbeKind::Grpc { service, host }
+            }
+            written => {
+                let usual = written.map(|_| USUAL_PATH.to_owned());
+                let expect = self.nearest(|probe| probe.expect.clone()).unwrap_or_default();
+                ProbeKind::Http { path: path.or(usual)?, host, expect }
+            }
+        })
+    }
+
+    /// Says where probes would overlap.
+    pub(in crate::lower) fn check(&self, context: &mut Context<'_>, probe: &ProbeConfig) -> bool {
+        let timeout = self.nearest(|probe| probe.timeout);
+        let Some((id, timeout)) = timeout.filter(|(_, timeout)| *timeout > probe.interval) else {
+            return true;
+        };
+        let message = format!(
+            "a probe's `timeout` ({timeout:?}) is longer than its `interval` ({:?}): probes would overlap",
+            probe.interval
+        );
+        context.error(id, message, "too long").help("shorten `timeout`, or lengthen `interval`");
+        false
     }
 
     fn nearest<T>(&self, value: impl Fn(&HealthCheckMeant) -> Option<T>) -> Option<T> {
@@ -140,9 +172,12 @@ impl HealthCheckMeant {
         let interval = table.interval.as_ref().or(table.default_interval.as_ref());
         Self {
             enabled: table.enabled,
+            kind: table.kind.as_ref().map(|kind| kind.value),
             path: table.path.as_ref().map(|path| path.value.clone()),
+            host: table.host.as_ref().map(|host| host.value.clone()),
+            service: table.service.as_ref().map(|service| service.value.clone()),
             interval: interval.map(|interval| interval.value.0),
-            timeout: table.timeout.map(|time| time.0),
+            timeout: table.timeout.as_ref().map(|timeout| (timeout.id, timeout.value.0)),
             tries: count(table.retry_count.as_ref()),
             healthy_threshold: count(table.healthy_threshold.as_ref()),
             unhealthy_threshold: count(table.unhealthy_threshold.as_ref()),
