@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_testkit::{Backend, Gate, Gateway, PATIENCE, eventually, fetch};
+use lb_testkit::{Authority, Backend, Gate, Gateway, PATIENCE, eventually, fetch};
 use serde_json::{Value, json};
 
 use crate::support::{cli, launch, rule, tally};
@@ -200,4 +200,37 @@ fn a_webhook_that_fails_is_called_again() {
     eventually("and that is counted", PATIENCE, || {
         fetch(admin, "GET", "/metrics", &[]).text().contains("gatewayd_alerts_total{result=\"sent\"} 1")
     });
+}
+
+/// Another gateway stands for the TLS that a webhook has.
+#[test]
+fn a_webhook_by_tls_is_told_where_its_certificate_is_believed_and_only_there() {
+    let webhook = Backend::echo("webhook");
+    let (authority, other) = (Authority::new("Hooks"), Authority::new("Others"));
+    let directory = tempfile::TempDir::new().unwrap();
+    let pair = authority.issue(&["hooks.internal"]).write(directory.path(), "hooks");
+    let hooks = crate::support::gateway(&format!(
+        "[[listeners]]\nname = \"web\"\naddress = \"{{listen}}\"\ntls = {{ {pair} }}\n{}",
+        rule("", &[&webhook])
+    ));
+    let [right, wrong] = [(&authority, "right.pem"), (&other, "wrong.pem")]
+        .map(|(authority, name)| authority.write(&directory.path().join(name)).display().to_string());
+    let (mut a, b) = (Backend::echo("a"), Backend::echo("b"));
+    let gateways = [right, wrong].map(|ca| {
+        operated(
+            "",
+            &format!(
+                "[alerts]\nwebhook = \"https://{}/hook\"\ntls = {{ ca = \"{ca}\", server_name = \"hooks.internal\" }}\n{}",
+                hooks.address(),
+                rule("health_check = { path = \"/\", interval = \"100ms\" }\npassive = false", &[&a, &b])
+            ),
+        )
+    });
+    a.stop();
+    eventually("it is told", PATIENCE, || told(&webhook).len() == 1);
+    assert_eq!(told(&webhook)[0]["event"], "backend unhealthy");
+    assert_eq!((webhook.requests()[0].method.as_str(), &*webhook.requests()[0].target), ("POST", "/hook"));
+    let line = gateways[1].log_line("the other gives up", |line| line["component"] == "alerts");
+    assert!(line["error"].as_str().is_some_and(|error| error.contains("no TLS with")), "{line}");
+    assert_eq!(told(&webhook).len(), 1);
 }

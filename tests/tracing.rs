@@ -408,7 +408,7 @@ fn a_collector_that_never_answers_delays_neither_requests_nor_the_end() {
 #[test]
 fn an_endpoint_that_is_none_is_refused_with_its_place() {
     for (endpoint, said) in [
-        ("https://collector:4318", "collectors over TLS: not available in this version"),
+        ("ftp://collector:4318", "is not the URL of a collector"),
         ("collector:4318", "is not the URL of a collector"),
     ] {
         let launch = launch().config(&format!(

@@ -8,14 +8,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::{Method, Request, Uri, header};
+use http::{Method, Request, header};
 use http_body_util::Full;
+use lb_config::AlertsConfig;
 use lb_health::{Change, EventSink, HealthEvent};
 use lb_observe::control::{Alert, alerted};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::client;
+use crate::client::Callee;
 
 /// Alerts that wait to be delivered.
 const QUEUE: usize = 256;
@@ -32,10 +33,11 @@ pub(crate) struct Alerts {
 
 impl Alerts {
     /// Begins to deliver to this address.
-    pub(crate) fn start(webhook: Uri) -> Arc<Self> {
+    pub(crate) fn start(config: AlertsConfig) -> anyhow::Result<Arc<Self>> {
+        let webhook = Callee::new(config.webhook).context("[alerts]")?;
         let (queue, alerts) = mpsc::channel(QUEUE);
         tokio::spawn(deliver(webhook, alerts));
-        Arc::new(Self { queue })
+        Ok(Arc::new(Self { queue }))
     }
 }
 
@@ -68,7 +70,7 @@ fn document(event: &HealthEvent) -> String {
     .to_string()
 }
 
-async fn deliver(webhook: Uri, mut alerts: mpsc::Receiver<String>) {
+async fn deliver(webhook: Callee, mut alerts: mpsc::Receiver<String>) {
     while let Some(alert) = alerts.recv().await {
         let mut pause = FIRST_PAUSE;
         let mut tries = 1;
@@ -93,16 +95,14 @@ async fn deliver(webhook: Uri, mut alerts: mpsc::Receiver<String>) {
     }
 }
 
-async fn call(webhook: &Uri, alert: String) -> anyhow::Result<()> {
-    let host = webhook.host().context("the webhook has no host")?;
-    let authority = format!("{host}:{}", webhook.port_u16().unwrap_or(80));
-    let path = webhook.path_and_query().map_or("/", |path| path.as_str());
+async fn call(webhook: &Callee, alert: String) -> anyhow::Result<()> {
+    let path = webhook.url().path_and_query().map_or("/", |path| path.as_str());
     let request = Request::builder()
         .method(Method::POST)
         .uri(path)
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(alert)))?;
-    let (status, _) = client::send(&authority, request, DEADLINE).await?;
+    let (status, _) = webhook.send(request, DEADLINE).await?;
     anyhow::ensure!(status.is_success(), "the webhook answered {status}");
     Ok(())
 }

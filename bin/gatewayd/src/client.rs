@@ -1,20 +1,71 @@
-//! One HTTP request, for the control side: commands to the admin address, and alerts.
+//! One HTTP request, for the control side: commands to the admin address, alerts and traces.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use lb_config::Called;
+use lb_tls::ClientTls;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// The most of an answer that is read.
 const MAX_ANSWER: usize = 64 << 20;
 
-/// Sends one request to `authority` (`host:port`) on a connection of its own; all of it within `deadline`.
+/// Something that is called again and again.
+pub(crate) struct Callee {
+    url: Uri,
+    authority: String,
+    tls: Option<ClientTls>,
+}
+
+impl Callee {
+    /// # Errors
+    /// Its TLS cannot be set up: a file has gone since the configuration was read.
+    pub(crate) fn new(called: Called) -> anyhow::Result<Self> {
+        let Called { url, tls } = called;
+        let host = url.host().with_context(|| format!("{url} has no host"))?;
+        let usual = if tls.is_some() { 443 } else { 80 };
+        let authority = format!("{host}:{}", url.port_u16().unwrap_or(usual));
+        // What an operator should know of its files was said when the configuration was read.
+        let tls = tls.map(|options| ClientTls::new(options).map(|(tls, _)| tls)).transpose()?;
+        Ok(Self { url, authority, tls })
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> &Uri {
+        &self.url
+    }
+
+    /// Sends one request, whose target is a path, on a connection of its own; all of it within `deadline`.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        deadline: Duration,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        if let Some(tls) = &self.tls {
+            // A file that has become useless leaves what there was.
+            let _ = tls.look();
+        }
+        exchange(&self.authority, self.tls.as_ref(), request, deadline).await
+    }
+}
+
+/// Sends one request in the clear to `authority` (`host:port`) on a connection of its own; all of it within `deadline`.
 pub(crate) async fn send(
     authority: &str,
+    request: Request<Full<Bytes>>,
+    deadline: Duration,
+) -> anyhow::Result<(StatusCode, Bytes)> {
+    exchange(authority, None, request, deadline).await
+}
+
+async fn exchange(
+    authority: &str,
+    tls: Option<&ClientTls>,
     mut request: Request<Full<Bytes>>,
     deadline: Duration,
 ) -> anyhow::Result<(StatusCode, Bytes)> {
@@ -23,24 +74,37 @@ pub(crate) async fn send(
     let exchange = async {
         let stream =
             TcpStream::connect(authority).await.with_context(|| format!("cannot connect to {authority}"))?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let answer = async {
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-            let body = body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?;
-            anyhow::Ok((status, body.to_bytes()))
-        };
-        tokio::pin!(answer);
-        tokio::select! {
-            answer = &mut answer => answer,
-            closed = connection => {
-                closed?;
-                answer.await
+        match tls {
+            None => ask(stream, request).await,
+            Some(tls) => {
+                let stream = tls.wrap(stream, b"http/1.1").await;
+                ask(stream.with_context(|| format!("no TLS with {authority}"))?, request).await
             }
         }
     };
     tokio::time::timeout(deadline, exchange)
         .await
         .with_context(|| format!("{authority} did not answer in time"))?
+}
+
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<(StatusCode, Bytes)> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?;
+        anyhow::Ok((status, body.to_bytes()))
+    };
+    tokio::pin!(answer);
+    tokio::select! {
+        answer = &mut answer => answer,
+        closed = connection => {
+            closed?;
+            answer.await
+        }
+    }
 }

@@ -10,7 +10,8 @@ use http_body_util::Full;
 use lb_config::TracingConfig;
 use lb_trace::{Answer, Traces, TracesConfig};
 
-use crate::{client, status};
+use crate::client::Callee;
+use crate::status;
 
 /// How long the collector may take for one request.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -18,19 +19,17 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Starts to send traces, where they are wanted.
 pub(crate) fn start(config: Option<TracingConfig>) -> anyhow::Result<Option<Arc<Traces>>> {
     let Some(TracingConfig { endpoint, service_name }) = config else { return Ok(None) };
-    let config = TracesConfig { endpoint, service_name, version: status::VERSION };
+    let config = TracesConfig { endpoint: endpoint.url.clone(), service_name, version: status::VERSION };
+    let collector = Arc::new(Callee::new(endpoint).context("[tracing]")?);
+    let post = move |request| post(Arc::clone(&collector), request);
     let traces = Traces::start(&config, post).context("[tracing]")?;
     Ok(Some(Arc::new(traces)))
 }
 
-async fn post(request: Request<Bytes>) -> Answer {
+async fn post(collector: Arc<Callee>, request: Request<Bytes>) -> Answer {
     let (mut head, body) = request.into_parts();
-    let host = head.uri.host().ok_or("the collector's URL has no host")?;
-    let authority = format!("{host}:{}", head.uri.port_u16().unwrap_or(80));
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).parse()?;
-    head.uri = path;
-    let (status, body) =
-        client::send(&authority, Request::from_parts(head, Full::new(body)), DEADLINE).await?;
+    head.uri = head.uri.path_and_query().map_or("/", |path| path.as_str()).parse()?;
+    let (status, body) = collector.send(Request::from_parts(head, Full::new(body)), DEADLINE).await?;
     let mut response = Response::new(body);
     *response.status_mut() = status;
     Ok(response)

@@ -88,7 +88,9 @@ impl Running {
         recorders.extend(watched().map(|watched| Arc::clone(&watched.errors) as Arc<dyn Recorder>));
         let mut health: Vec<Arc<dyn EventSink>> = Vec::new();
         health.extend(watched().map(|watched| Arc::clone(&watched.changes) as Arc<_>));
-        health.extend(alerts.map(|alerts| Alerts::start(alerts.webhook) as Arc<_>));
+        if let Some(alerts) = alerts {
+            health.push(Alerts::start(alerts)?);
+        }
         let connect = {
             let live = Arc::clone(&live);
             move |view| live.connect(view)

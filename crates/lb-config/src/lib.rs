@@ -42,7 +42,9 @@ mod written;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use effective::effective;
-pub use loaded::{AccessLogConfig, AdminConfig, AlertsConfig, Loaded, Provenance, Secret, TracingConfig};
+pub use loaded::{
+    AccessLogConfig, AdminConfig, AlertsConfig, Called, Loaded, Provenance, Secret, TracingConfig,
+};
 pub use loader::{Sources, find_config, find_config_in, load, load_str, process_environment};
 pub use parse::Format;
 pub use schema::schema;

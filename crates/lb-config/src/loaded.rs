@@ -39,19 +39,28 @@ pub struct AdminConfig {
     pub token: Option<Secret>,
 }
 
+/// What the gateway calls by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// An `http` or `https` URL with a host.
+    pub url: http::Uri,
+    /// How it is believed, where it is `https`.
+    pub tls: Option<lb_tls::ClientOptions>,
+}
+
 /// Who is told of changes of health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertsConfig {
-    /// An `http` URL, called once a change.
-    pub webhook: http::Uri,
+    /// Called once a change.
+    pub webhook: Called,
 }
 
 /// Where spans are sent. Which requests have any is the engine's to know
 /// ([`GatewayConfig::trace_sample`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TracingConfig {
-    /// An `http` URL.
-    pub endpoint: http::Uri,
+    /// Where OTLP over HTTP is taken.
+    pub endpoint: Called,
     /// What the gateway is called.
     pub service_name: Option<String>,
 }

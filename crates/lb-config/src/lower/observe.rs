@@ -2,11 +2,12 @@
 
 use lb_observe::access_log::Field;
 
-use super::Context;
-use crate::loaded::{AccessLogConfig, AlertsConfig, TracingConfig};
+use super::{Context, tls};
+use crate::loaded::{AccessLogConfig, AlertsConfig, Called, TracingConfig};
 use crate::suggest;
 use crate::written::observe::{AccessLog, Tracing};
 use crate::written::root::Alerts;
+use crate::written::upstream::BackendTls;
 use crate::written::values::{At, List, SwitchOr};
 
 pub(super) fn access_log(
@@ -33,9 +34,9 @@ pub(super) fn access_log(
 
 /// Who is told of changes of health.
 pub(super) fn alerts(context: &mut Context<'_>, written: Option<&At<Alerts>>) -> Option<AlertsConfig> {
-    let webhook = written?.value.webhook.as_ref()?;
-    let expected = Called { what: "webhook", example: "http://127.0.0.1:9000/alerts" };
-    Some(AlertsConfig { webhook: http_url(context, webhook, &expected)? })
+    let Alerts { webhook, tls } = &written?.value;
+    let expected = Expected { what: "webhook", example: "http://127.0.0.1:9000/alerts" };
+    Some(AlertsConfig { webhook: called(context, webhook.as_ref()?, tls.as_ref(), &expected)? })
 }
 
 /// Where spans are sent, and the share of requests that have any.
@@ -48,36 +49,40 @@ pub(super) fn tracing(
         Some(sample) => context.fraction(sample),
         None => Some(1.0),
     };
-    let expected = Called { what: "collector", example: "http://127.0.0.1:4318" };
-    let endpoint = http_url(context, written.endpoint.as_ref()?, &expected)?;
+    let expected = Expected { what: "collector", example: "http://127.0.0.1:4318" };
+    let endpoint = called(context, written.endpoint.as_ref()?, written.tls.as_ref(), &expected)?;
     Some((TracingConfig { endpoint, service_name: written.service_name.clone() }, share?))
 }
 
-/// What the gateway calls by itself.
-struct Called {
+/// What a URL is for, to say it where it is none.
+struct Expected {
     what: &'static str,
     example: &'static str,
 }
 
-/// An `http` URL with a host.
-fn http_url(context: &mut Context<'_>, written: &At<String>, expected: &Called) -> Option<http::Uri> {
-    let uri = written.value.parse::<http::Uri>().ok().filter(|uri| uri.host().is_some());
-    match uri {
-        Some(uri) if uri.scheme_str() == Some("http") => return Some(uri),
-        Some(uri) if uri.scheme_str() == Some("https") => {
-            let message = format!("{}s over TLS: not available in this version", expected.what);
-            context
-                .error(written.id, message, "not available")
-                .help("name an `http` URL, such as a relay on this machine");
+/// A URL with a host, and how it is believed.
+fn called(
+    context: &mut Context<'_>,
+    written: &At<String>,
+    tls: Option<&At<BackendTls>>,
+    expected: &Expected,
+) -> Option<Called> {
+    let url = written.value.parse::<http::Uri>().ok();
+    let host = url.as_ref().and_then(http::Uri::host).map(|host| host.trim_matches(['[', ']']).to_owned());
+    match (url, host) {
+        (Some(url), Some(host)) if matches!(url.scheme_str(), Some("http" | "https")) => {
+            let is_secure = url.scheme_str() == Some("https");
+            let tls = tls::called(context, written.id, (&host, is_secure), tls).ok()?;
+            Some(Called { url, tls })
         }
         _ => {
             let message = format!("{} is not the URL of a {}", context.quote(written.id), expected.what);
             context
                 .error(written.id, message, "not an http URL")
                 .help(format!("write a URL such as \"{}\"", expected.example));
+            None
         }
     }
-    None
 }
 
 /// Fields that every line has.

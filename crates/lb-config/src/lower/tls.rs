@@ -171,7 +171,7 @@ fn client_auth(
 }
 
 /// How the backends of an upstream are believed, as far as it is not said at each.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Belief<'a> {
     skips_verification: bool,
     upstream: Option<&'a At<BackendTls>>,
@@ -254,6 +254,36 @@ pub(super) fn backend(
         }
         return Ok(None);
     }
+    options(context, place, &url.host, own, belief, protocol).map(Some)
+}
+
+/// What TLS to something else means that the gateway calls; `Err` where it is wrong, nothing where it is called in the clear.
+pub(super) fn called(
+    context: &mut Context<'_>,
+    place: NodeId,
+    (host, is_secure): (&str, bool),
+    own: Option<&At<BackendTls>>,
+) -> Result<Option<ClientOptions>, ()> {
+    if is_secure {
+        return options(context, place, host, own, Belief::default(), BackendProtocol::Http1).map(Some);
+    }
+    if let Some(own) = own {
+        context
+            .error_at_key(own.id, "what is called by `http` has no TLS", "not for this URL")
+            .help("write its URL with `https://`");
+        return Err(());
+    }
+    Ok(None)
+}
+
+fn options(
+    context: &mut Context<'_>,
+    place: NodeId,
+    host: &str,
+    own: Option<&At<BackendTls>>,
+    belief: Belief<'_>,
+    protocol: BackendProtocol,
+) -> Result<ClientOptions, ()> {
     let tables = [own, belief.upstream];
     let tables = || tables.iter().flatten().map(|table| &table.value);
     let mut named = Named { fallback: own.or(belief.upstream).map(|table| table.id), ..Named::default() };
@@ -275,7 +305,7 @@ pub(super) fn backend(
     };
     let server_name = tables().find_map(|table| table.server_name.as_ref());
     let options = ClientOptions {
-        server_name: server_name.map_or_else(|| url.host.clone(), |name| name.value.clone()),
+        server_name: server_name.map_or_else(|| host.to_owned(), |name| name.value.clone()),
         trust: match ca {
             Some(ca) if !skips => Trust::Ca(named.file(context, ca)),
             None if !skips && pins.is_empty() => Trust::System,
@@ -293,7 +323,7 @@ pub(super) fn backend(
             for notice in notices {
                 context.warning_at_key(named.fallback.unwrap_or(place), notice, "");
             }
-            Ok(Some(options))
+            Ok(options)
         }
         Err(error) => {
             let name_place = server_name.map_or(place, |name| name.id);

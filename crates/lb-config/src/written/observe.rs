@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::upstream::BackendTls;
 use super::values::{At, List, Size};
 
 #[derive(Debug, Default, Deserialize)]
@@ -39,6 +40,8 @@ pub(crate) struct TrafficDump {
 pub(crate) struct Tracing {
     /// An OpenTelemetry collector that takes OTLP over HTTP; without it `traceparent` passes as it came.
     pub(crate) endpoint: Option<At<String>>,
+    /// How an `https` one is believed.
+    pub(crate) tls: Option<At<BackendTls>>,
     /// The share of requests that are traced where whoever sent them has not decided it: 1.
     pub(crate) sample: Option<At<f64>>,
     /// What the gateway is called in traces: `gatewayd`.

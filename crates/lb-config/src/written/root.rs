@@ -7,7 +7,7 @@ use super::listener::Listener;
 use super::observe::{AccessLog, Tracing, TrafficDump};
 use super::policy::{Cache, Compression, Cors, Filter, RateLimit, RequestLimits, Security};
 use super::rule::Rule;
-use super::upstream::{Balancing, Upstream};
+use super::upstream::{BackendTls, Balancing, Upstream};
 use super::values::{At, List, Names, Opaque, Size, SwitchOr, Time, WordOr};
 
 #[derive(Debug, Default, Deserialize)]
@@ -74,4 +74,6 @@ pub(crate) struct Admin {
 pub(crate) struct Alerts {
     /// Called once a change, by POST with JSON.
     pub(crate) webhook: Option<At<String>>,
+    /// How an `https` one is believed.
+    pub(crate) tls: Option<At<BackendTls>>,
 }
