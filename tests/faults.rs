@@ -64,12 +64,12 @@ fn a_backend_that_resets_fails_no_get() {
 }
 
 #[test]
-fn a_backend_that_resets_in_its_head_is_told_apart_and_left() {
+fn a_backend_that_resets_in_its_head_fails_no_get() {
     play("reset-mid-head");
 }
 
 #[test]
-fn a_backend_that_resets_in_its_body_is_told_apart_and_left() {
+fn an_answer_that_is_reset_in_its_body_is_never_taken_for_whole() {
     play("reset-mid-body");
 }
 
@@ -84,8 +84,23 @@ fn retries_add_little_to_a_total_outage() {
 }
 
 #[test]
+fn a_second_backend_is_asked_for_gets_alone() {
+    play("hedging");
+}
+
+#[test]
+fn draining_a_backend_under_load_fails_nothing() {
+    play("drain");
+}
+
+#[test]
 fn clients_that_abort_crawl_and_hang_up_harm_nobody() {
     play("clients");
+}
+
+#[test]
+fn clients_that_would_stay_for_ever_are_given_up_and_counted() {
+    play("crawlers");
 }
 
 #[test]

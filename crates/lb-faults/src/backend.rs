@@ -16,7 +16,7 @@ use tokio::task::LocalSet;
 
 use crate::behaviour::Behaviour;
 use crate::ledger::Ledger;
-use crate::message::{Head, Wire, pattern};
+use crate::message::{Wire, pattern};
 
 /// The variable that a backend's settings come in.
 pub(crate) const SETTINGS: &str = "LB_FAULTS_BACKEND";
@@ -107,7 +107,7 @@ impl State {
             }
             self.work(&mut wire, &behaviour).await?;
             drop(in_hand);
-            if !self.answer(&mut wire, &behaviour, &head, id, bytes).await? {
+            if !self.answer(&mut wire, &behaviour, id, bytes).await? {
                 wire.reset();
                 return Ok(());
             }
@@ -138,7 +138,6 @@ impl State {
         &self,
         wire: &mut Wire,
         behaviour: &Behaviour,
-        head: &Head,
         id: u64,
         bytes: usize,
     ) -> io::Result<bool> {
@@ -147,8 +146,14 @@ impl State {
             Behaviour::Status(status) => (*status, 0),
             _ => (200, bytes),
         };
+        // Both ways in which a body's end is told from its being broken off.
+        let is_chunked = id.is_multiple_of(3) && (1..4096).contains(&bytes);
+        let framing = match is_chunked {
+            true => format!("Transfer-Encoding: chunked\r\n\r\n{bytes:x}"),
+            false => format!("Content-Length: {bytes}\r\n"),
+        };
         let mut answer = format!(
-            "HTTP/1.1 {status} Any\r\nX-Answered-By: {position}\r\nX-Answer-To: {id}\r\nContent-Length: {bytes}\r\n\r\n"
+            "HTTP/1.1 {status} Any\r\nX-Answered-By: {position}\r\nX-Answer-To: {id}\r\n{framing}\r\n"
         )
         .into_bytes();
         let cut = match behaviour {
@@ -157,8 +162,9 @@ impl State {
             Behaviour::ResetMidBody => Some(answer.len() + bytes / 2),
             _ => None,
         };
-        if head.word(0) != "HEAD" {
-            answer.extend(pattern(id, bytes));
+        answer.extend(pattern(id, bytes));
+        if is_chunked {
+            answer.extend(b"\r\n0\r\n\r\n");
         }
         wire.send(&answer[..cut.unwrap_or(answer.len())]).await?;
         if cut.is_some() {

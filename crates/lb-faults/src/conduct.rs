@@ -20,12 +20,18 @@ pub(crate) enum Conduct {
     HangUp,
     /// Reads a large answer a little at a time, to its end.
     Crawl,
+    /// Reads hardly anything of a very large answer, for as long as it is let.
+    Dawdle,
+    /// Sends a byte of a body now and then, for as long as it is let.
+    Trickle,
 }
 
 impl Conduct {
-    /// All but the first.
-    pub(crate) const UNRULY: [Conduct; 5] =
-        [Conduct::Abort, Conduct::HalfHead, Conduct::HalfUpload, Conduct::HangUp, Conduct::Crawl];
+    /// Those that leave, or take their time.
+    pub(crate) const UNRULY: &[Conduct] =
+        &[Conduct::Abort, Conduct::HalfHead, Conduct::HalfUpload, Conduct::HangUp, Conduct::Crawl];
+    /// Those that would stay for ever.
+    pub(crate) const ENDLESS: &[Conduct] = &[Conduct::Dawdle, Conduct::Trickle];
 
     /// Whether it sees its request through.
     pub(crate) fn is_patient(self) -> bool {
@@ -37,6 +43,8 @@ impl Conduct {
         match self {
             Conduct::HangUp => Some(4 << 20),
             Conduct::Crawl => Some(256 << 10),
+            // More than all buffers on the way hold.
+            Conduct::Dawdle => Some(8 << 20),
             _ => None,
         }
     }
@@ -62,6 +70,20 @@ impl Conduct {
                 // An error is shorter than what it was going to read.
                 wire.exact(length.min(32 << 10)).await?;
             }
+            Conduct::Dawdle => {
+                wire.send(head.as_bytes()).await?;
+                while wire.fill(1 << 10).await? > 0 {
+                    wire.forget();
+                    tokio::time::sleep(REST).await;
+                }
+            }
+            Conduct::Trickle => {
+                wire.send(head.as_bytes()).await?;
+                // Until there is an answer, which is none to a request that is still being sent.
+                while tokio::time::timeout(REST, wire.head()).await.is_err() {
+                    wire.send(b"x").await?;
+                }
+            }
             Conduct::Whole | Conduct::Crawl => {}
         }
         Ok(())
@@ -70,5 +92,7 @@ impl Conduct {
 
 /// The size of an upload that is broken off.
 pub(crate) const UPLOAD: usize = 64 << 10;
+/// From one byte to the next of a client that would stay for ever.
+const REST: Duration = Duration::from_millis(100);
 /// What a client that crawls reads at a time, and how long it rests then.
 pub(crate) const CRAWL: (usize, Duration) = (16 << 10, Duration::from_millis(20));

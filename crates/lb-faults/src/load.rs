@@ -34,8 +34,10 @@ pub(crate) struct Load {
     pub(crate) post: f64,
     /// Share of requests that are PUT.
     pub(crate) put: f64,
-    /// Share of clients that leave in the middle or crawl.
+    /// Share of clients that do not behave.
     pub(crate) unruly: f64,
+    /// What they do instead.
+    pub(crate) manners: &'static [Conduct],
 }
 
 /// One request to come.
@@ -84,11 +86,11 @@ impl Load {
         let mut random = fastrand::Rng::with_seed(seed);
         let plan = |number: u64| {
             let conduct = match random.f64() < self.unruly {
-                true => Conduct::UNRULY[random.usize(..Conduct::UNRULY.len())],
+                true => self.manners[random.usize(..self.manners.len())],
                 false => Conduct::Whole,
             };
             let method = match random.f64() {
-                _ if conduct == Conduct::HalfUpload => Method::Post,
+                _ if matches!(conduct, Conduct::HalfUpload | Conduct::Trickle) => Method::Post,
                 _ if conduct.bytes().is_some() => Method::Get,
                 dice if dice < self.post => Method::Post,
                 dice if dice < self.post + self.put => Method::Put,
@@ -190,7 +192,7 @@ fn head_of(plan: Plan) -> String {
     let bytes = plan.conduct.bytes().unwrap_or(bytes);
     let length = match (plan.method, plan.conduct) {
         (Method::Get, _) => String::new(),
-        (_, Conduct::HalfUpload) => format!("Content-Length: {UPLOAD}\r\n"),
+        (_, Conduct::HalfUpload | Conduct::Trickle) => format!("Content-Length: {UPLOAD}\r\n"),
         _ => format!("Content-Length: {upload}\r\n"),
     };
     let method = plan.method.name();
@@ -199,7 +201,7 @@ fn head_of(plan: Plan) -> String {
 
 async fn connect(address: SocketAddr, conduct: Conduct) -> std::io::Result<TcpStream> {
     let socket = tokio::net::TcpSocket::new_v4()?;
-    if conduct == Conduct::Crawl {
+    if matches!(conduct, Conduct::Crawl | Conduct::Dawdle) {
         // The window that is announced follows from it.
         socket.set_recv_buffer_size(16 << 10)?;
     }

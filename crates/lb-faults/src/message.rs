@@ -28,6 +28,9 @@ impl Head {
     }
 }
 
+/// What is read at a time.
+const PIECE: usize = 8 << 10;
+
 impl Wire {
     pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).ok();
@@ -45,7 +48,7 @@ impl Wire {
                 let raw: Vec<u8> = self.buffer.drain(..end + 4).collect();
                 return parse(&raw).map(Some);
             }
-            if self.fill().await? == 0 {
+            if self.fill(PIECE).await? == 0 {
                 let is_clean = self.buffer.is_empty();
                 return if is_clean { Ok(None) } else { Err(ErrorKind::UnexpectedEof.into()) };
             }
@@ -64,7 +67,7 @@ impl Wire {
     /// Exactly this many bytes.
     pub(crate) async fn exact(&mut self, count: usize) -> io::Result<Vec<u8>> {
         while self.buffer.len() < count {
-            if self.fill().await? == 0 {
+            if self.fill(PIECE).await? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
         }
@@ -91,7 +94,7 @@ impl Wire {
                 let line = self.buffer.drain(..end + 2).collect();
                 return String::from_utf8(line).map_err(|_| ErrorKind::InvalidData.into());
             }
-            if self.fill().await? == 0 {
+            if self.fill(PIECE).await? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
         }
@@ -99,7 +102,7 @@ impl Wire {
 
     /// Wait until the peer closes, and for nothing else.
     pub(crate) async fn closed(&mut self) {
-        while self.fill().await.is_ok_and(|count| count > 0) {}
+        while self.fill(PIECE).await.is_ok_and(|count| count > 0) {}
     }
 
     /// Close with a reset.
@@ -107,9 +110,15 @@ impl Wire {
         socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).ok();
     }
 
-    async fn fill(&mut self) -> io::Result<usize> {
-        self.buffer.reserve(8 << 10);
-        self.stream.read_buf(&mut self.buffer).await
+    /// Read on, so many bytes at most; 0 at the end.
+    pub(crate) async fn fill(&mut self, most: usize) -> io::Result<usize> {
+        self.buffer.reserve(most);
+        (&mut self.stream).take(most as u64).read_buf(&mut self.buffer).await
+    }
+
+    /// Let go of what was read.
+    pub(crate) fn forget(&mut self) {
+        self.buffer.clear();
     }
 }
 

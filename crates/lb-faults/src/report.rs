@@ -35,6 +35,12 @@ impl Goal {
         }
     }
 
+    /// Exactly so many.
+    pub(crate) fn equal(what: &str, wanted: usize, found: usize) -> Self {
+        let (wanted, found, met) = (wanted.to_string(), found.to_string(), found == wanted);
+        Self { what: what.to_owned(), wanted, found, met, timed: false }
+    }
+
     /// Something that is so or not.
     pub(crate) fn holds(what: &str, met: bool) -> Self {
         let found = if met { "yes" } else { "no" };

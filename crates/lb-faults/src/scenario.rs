@@ -2,12 +2,15 @@
 
 mod chaos;
 mod clients;
+mod drain;
+mod hedging;
 mod loss;
 mod overload;
 mod sickness;
 
 use std::time::Duration;
 
+use crate::conduct::Conduct;
 use crate::fleet::BackendCommand;
 use crate::load::Load;
 use crate::record::Method;
@@ -31,11 +34,12 @@ impl Scale {
     /// For a test: long enough for every fault to be met, short enough for everybody's patience.
     pub const SHORT: Self = Self { rate: 150, unit: Duration::from_millis(800), chaos: 4, seed: 1 };
     /// For a measurement.
-    pub const LONG: Self = Self { rate: 400, unit: Duration::from_secs(3), chaos: 20, seed: 1 };
+    pub const LONG: Self = Self { rate: 400, unit: Duration::from_secs(3), chaos: 40, seed: 1 };
 
     /// The usual mix for so many units.
     fn load(&self, units: f64) -> Load {
-        Load { rate: self.rate, time: self.unit.mul_f64(units), post: 0.15, put: 0.1, unruly: 0.0 }
+        let time = self.unit.mul_f64(units);
+        Load { rate: self.rate, time, post: 0.15, put: 0.1, unruly: 0.0, manners: Conduct::UNRULY }
     }
 
     fn wait(&self, units: f64) {
@@ -161,10 +165,28 @@ pub const ALL: &[Scenario] = &[
         play: loss::outage,
     },
     Scenario {
+        name: "hedging",
+        summary: "one of six takes 400 ms longer, a second one is asked after 50 ms",
+        setup: Setup { backends: 6, rule: "hedge = { after = \"50ms\" }", ..USUAL },
+        play: hedging::hedged,
+    },
+    Scenario {
+        name: "drain",
+        summary: "one of three is drained through the API, killed, started again and put back",
+        setup: USUAL,
+        play: drain::drain,
+    },
+    Scenario {
         name: "clients",
         summary: "half of the clients abort, crawl or hang up half-way",
         setup: USUAL,
         play: clients::unruly,
+    },
+    Scenario {
+        name: "crawlers",
+        summary: "a few clients take or send next to nothing, without end; min_rate = 10MB",
+        setup: Setup { rule: "min_rate = \"10MB\"", ..USUAL },
+        play: clients::endless,
     },
     Scenario {
         name: "overload",

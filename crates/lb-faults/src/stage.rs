@@ -104,11 +104,31 @@ impl Stage {
         self.gateway.log().iter().filter(says).count()
     }
 
+    /// A counter of the gateway's, by its series.
+    pub(crate) fn metric(&self, series: &str) -> usize {
+        let metrics = fetch(self.gateway.address_of("admin"), "GET", "/metrics", &[]).text();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no {series} in {metrics}"))
+    }
+
+    /// Have the gateway's API do this with a backend.
+    pub(crate) fn change(&self, action: &str, position: usize) {
+        let body = format!("{{\"backend\": \"{}\"}}", self.fleet.urls()[position]);
+        let mut client = lb_testkit::Client::connect(self.gateway.address_of("admin"));
+        let (path, length) = (format!("/api/backends/{action}"), body.len());
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+        let answer = client.response();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
     /// Whether this backend receives requests (again) within a while; some are sent for it.
     pub(crate) fn serves_again(&mut self, position: usize) -> bool {
         let after = micros();
         for _ in 0..100 {
-            let load = Load { rate: 100, time: Duration::from_millis(200), post: 0.0, put: 0.0, unruly: 0.0 };
+            let time = Duration::from_millis(200);
+            let load = Load { rate: 100, time, post: 0.0, put: 0.0, unruly: 0.0, manners: &[] };
             let running = self.begin(load);
             self.finish(running);
             if self.ledgers()[position].iter().any(|entry| entry.at > after) {
