@@ -46,6 +46,10 @@ const HOMES: &[(&str, &str)] = &[
         "WebSocket fails, and its backend is called unhealthy for it",
         "upgrades::a_websocket_library_is_content",
     ),
+    (
+        "a WebSocket that breaks off has its backend called unhealthy",
+        "upgrades::websockets_that_break_off_blame_no_backend_and_leave_no_counter",
+    ),
     ("the deadline to the answer's head cuts streams", "limits::a_stream_outlives_the_deadline_to_its_head"),
     (
         "a rule's deadline longer than the global one never works",
@@ -86,6 +90,10 @@ const HOMES: &[(&str, &str)] = &[
     (
         "probes leave connections behind, and go on after the end",
         "health::probes_leave_no_connections_behind_and_end_with_the_gateway",
+    ),
+    (
+        "after a reload nobody probes what is new, and somebody still what is gone",
+        "reload::a_removed_backend_finishes_what_it_has_and_then_nothing_of_it_is_left",
     ),
     ("one bad probe takes a backend out", "health::two_bad_probes_in_a_row_never_take_a_backend_out"),
     (

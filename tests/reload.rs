@@ -260,6 +260,8 @@ fn a_removed_backend_finishes_what_it_has_and_then_nothing_of_it_is_left() {
     let said = apply(&gateway, &rules(&[&stays]));
     assert!(said.contains(&format!("-{}", gone.url())), "{said}");
     assert_eq!(gateway.get("/").backend(), "stays");
+    let is_probed = || stays.requests().iter().any(|request| request.target == "/probe");
+    eventually("the new one is probed", PATIENCE, is_probed);
     eventually("no connection but the busy one is left", PATIENCE, || gone.open_connections() == 1);
     let probes = gone.hits();
     gate.open();

@@ -124,6 +124,34 @@ fn a_side_that_breaks_ends_the_other() {
     eventually("the backend is let go", PATIENCE, || holding.open_connections() == 0);
 }
 
+/// Clients of WebSockets close their laptops in the middle of a word, and backends are restarted under them.
+#[test]
+fn websockets_that_break_off_blame_no_backend_and_leave_no_counter() {
+    let backend = Backend::scripted(echo);
+    let lines =
+        "name = \"r\"\npassive = { consecutive_failures = 1 }\ncircuit_breaker = { failure_threshold = 1 }";
+    let gateway = gateway(&format!("{STATUS_LISTENER}{}", rule(lines, &[&backend])));
+    let status = || backend_status(&gateway, "r", &backend.url());
+    for round in 0..10 {
+        let mut client = switched(&gateway);
+        client.send("half a wor");
+        assert_eq!(client.read_exact(10).unwrap(), b"half a wor");
+        match round % 3 {
+            0 => client.into_wire().reset(),
+            1 => drop(client),
+            _ => {
+                backend.close_connections();
+                while client.read_some(1024).is_ok_and(|rest| !rest.is_empty()) {}
+            }
+        }
+    }
+    eventually("every counter is zero", PATIENCE, || status()["active_connections"] == 0);
+    let status = status();
+    assert_eq!((&status["state"], &status["circuit"]), (&"healthy".into(), &"closed".into()), "{status}");
+    assert_eq!((&status["failed_requests"], &status["total_requests"]), (&0.into(), &10.into()), "{status}");
+    assert_eq!(gateway.get("/").text(), "ok");
+}
+
 #[test]
 fn a_refused_upgrade_is_an_answer_like_any_other() {
     let backend = Backend::scripted(|conn| {
