@@ -27,6 +27,7 @@ mod origin;
 mod peer;
 mod pick;
 mod ports;
+mod probes;
 mod process;
 mod report;
 mod resident;
@@ -101,6 +102,8 @@ enum Benchmark {
     Hostile,
     /// Mixed load with aborts and restarts for `--seconds`; nothing may grow.
     Soak,
+    /// What ten thousand backends cost that are probed every five seconds.
+    Probes,
 }
 
 impl Benchmark {
@@ -113,6 +116,7 @@ impl Benchmark {
             Benchmark::Faults => "faults",
             Benchmark::Hostile => "hostile",
             Benchmark::Soak => "soak",
+            Benchmark::Probes => "probes",
         }
     }
 }
@@ -124,6 +128,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Benchmark::Pick => pick::run(args),
         Benchmark::Hostile => hostile::run(args),
         Benchmark::Soak => soak::run(args),
+        Benchmark::Probes => probes::run(args),
         Benchmark::LbQuality => lb_quality::run(args),
         Benchmark::Faults => faults::run(args),
     }

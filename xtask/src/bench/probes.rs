@@ -1,0 +1,204 @@
+//! `bench probes`: what it costs to probe ten thousand backends every five seconds, as processor time of a whole gateway above that
+//! of the same gateway without probes. The backends are addresses of 127.0.0.0/8, behind which one listener of this process
+//! answers; its time is not counted.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Zoned;
+use serde::Serialize;
+
+use super::interrupt::Interrupt;
+use super::machine::Machine;
+use super::ports::Ports;
+use super::process::{Core, Running};
+use super::{Args, check, compare, table};
+
+const BACKENDS: u32 = 10_000;
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Above idle, in per cent of a core.
+const GOAL: f64 = 5.0;
+/// Who answers at once.
+const ANSWERING: usize = 2;
+
+/// One gateway over its time.
+#[derive(Debug, Serialize)]
+struct Figures {
+    name: &'static str,
+    seconds: f64,
+    processor_ms: f64,
+    /// Answers that the backends gave in that time.
+    probes: u64,
+    healthy: u32,
+    resident_kib: u64,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let program = match &args.binary {
+        Some(file) => file.clone(),
+        None => compare::build_gatewayd()?,
+    };
+    let interrupt = Interrupt::install()?;
+    let directory = tempfile::Builder::new().prefix("gatewayd-probes-").tempdir()?;
+    let answered = Arc::new(AtomicU64::new(0));
+    let backend = serve(&answered)?;
+    let mut ports = Ports::new();
+    let mut all = Vec::new();
+    for (name, lines) in [
+        ("idle", ""),
+        ("probing", "health_check = { path = \"/health\", interval = \"5s\", timeout = \"2s\" }"),
+    ] {
+        let port = ports.take()?;
+        let file = directory.path().join(format!("{name}.toml"));
+        fs::write(&file, config(port, backend, lines))?;
+        let arguments = ["run".to_owned(), "-c".to_owned(), file.display().to_string()];
+        let mut gateway = Running::start(name, Core::Proxy, &program, &arguments, &[], directory.path())?;
+        gateway.wait_for_port(port, &interrupt)?;
+        // The first probes all come at once, the second ones spread over an interval.
+        interrupt.sleep(INTERVAL * 2)?;
+        let (began, probes, processor) = (Instant::now(), answered.load(Relaxed), gateway.cpu_time());
+        interrupt.sleep(Duration::from_secs(args.seconds))?;
+        let ran = gateway.cpu_time().ran - processor.ran;
+        let figures = Figures {
+            name,
+            seconds: began.elapsed().as_secs_f64(),
+            processor_ms: ran as f64 / 1e6,
+            probes: answered.load(Relaxed) - probes,
+            healthy: healthy(port)?,
+            resident_kib: gateway.resident_kib(),
+        };
+        eprintln!("  {name}: {:.2} % of a core, {} probes", figures.core(), figures.probes);
+        all.push(figures);
+    }
+    let above = above_idle(&all);
+    let text = report(&all, above);
+    println!("\n{text}");
+    write(args, &text, &all)?;
+    let probing = all.last().context("nothing was measured")?;
+    let due = probing.seconds / INTERVAL.as_secs_f64() * f64::from(BACKENDS);
+    ensure!(probing.probes as f64 >= due * 0.99, "{} probes are fewer than the {due:.0} due", probing.probes);
+    ensure!(probing.healthy == BACKENDS, "{} of {BACKENDS} backends are healthy", probing.healthy);
+    ensure!(above <= GOAL, "{above:.2} % of a core above idle are more than {GOAL} %");
+    Ok(())
+}
+
+impl Figures {
+    /// In per cent.
+    fn core(&self) -> f64 {
+        self.processor_ms / 10.0 / self.seconds.max(0.001)
+    }
+}
+
+fn above_idle(all: &[Figures]) -> f64 {
+    match all {
+        [idle, probing] => probing.core() - idle.core(),
+        _ => 0.0,
+    }
+}
+
+fn config(port: u16, backend: u16, lines: &str) -> String {
+    let mut backends = String::new();
+    for number in 0..BACKENDS {
+        // 127.1.0.0 and what follows.
+        let address = Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 0).to_bits() + number);
+        _ = write!(backends, "\"{address}:{backend}\", ");
+    }
+    format!(
+        "[server]\nworkers = 1\n[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:{port}\"\nstatus_endpoints = true\n\
+         [[rules]]\nname = \"fleet\"\nbackends = [{backends}]\n{lines}\n"
+    )
+}
+
+/// Answers whatever address is asked; gives back the port.
+fn serve(answered: &Arc<AtomicU64>) -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let port = listener.local_addr()?.port();
+    for _ in 0..ANSWERING {
+        let (listener, answered) = (listener.try_clone()?, Arc::clone(answered));
+        std::thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                // Who does not ask is no concern of ours.
+                if answer(stream).is_ok() {
+                    answered.fetch_add(1, Relaxed);
+                }
+            }
+        });
+    }
+    Ok(port)
+}
+
+fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    // A head so small comes in one piece.
+    let _ = stream.read(&mut [0; 1024])?;
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+}
+
+fn healthy(port: u16) -> Result<u32> {
+    let text = check::get(port, "/metrics")?;
+    let up = |line: &&str| line.starts_with("gatewayd_backend_up{") && line.ends_with(" 1");
+    Ok(u32::try_from(text.lines().filter(up).count())?)
+}
+
+fn report(all: &[Figures], above: f64) -> String {
+    let mut text = String::new();
+    let mut rows = vec![
+        ["gateway", "core, %", "probes a second", "µs a probe", "healthy", "MiB"].map(str::to_owned).to_vec(),
+    ];
+    for figures in all {
+        let each = (figures.probes > 0).then(|| figures.processor_ms * 1000.0 / figures.probes as f64);
+        rows.push(vec![
+            figures.name.to_owned(),
+            format!("{:.2}", figures.core()),
+            format!("{:.0}", figures.probes as f64 / figures.seconds),
+            each.map_or_else(|| "–".to_owned(), |each| format!("{each:.1}")),
+            figures.healthy.to_string(),
+            format!("{:.1}", figures.resident_kib as f64 / 1024.0),
+        ]);
+    }
+    table::write(&mut text, &rows);
+    _ = writeln!(
+        text,
+        "{BACKENDS} backends every {} s cost {above:.2} % of a core above idle (wanted: at most {GOAL} %).\n",
+        INTERVAL.as_secs()
+    );
+    text
+}
+
+fn write(args: &Args, text: &str, all: &[Figures]) -> Result<()> {
+    let date = Zoned::now().strftime("%Y-%m-%d").to_string();
+    let folder = table::new_folder(&args.out, &format!("{date}-probes"))?;
+    let machine = Machine::look_up("not used".to_owned())?.table();
+    let readme = format!(
+        "# Probes, {date}\n\n```sh\ncargo xtask bench probes --seconds {}\n```\n\n{text}{machine}",
+        args.seconds
+    );
+    fs::write(folder.join("README.md"), readme)?;
+    fs::write(folder.join("raw.json"), serde_json::to_string_pretty(all)? + "\n")?;
+    eprintln!("written to {}", folder.display());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_probing_costs_is_what_it_adds() {
+        let figures = |processor_ms| Figures {
+            name: "",
+            seconds: 10.0,
+            processor_ms,
+            probes: 0,
+            healthy: 0,
+            resident_kib: 0,
+        };
+        assert!((above_idle(&[figures(20.0), figures(420.0)]) - 4.0).abs() < 1e-9);
+    }
+}
