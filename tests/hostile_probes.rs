@@ -9,6 +9,9 @@ use serde_json::Value;
 use crate::health::answer;
 use crate::support::{backend_status, gateway};
 
+/// What is said of an endpoint's failure, and what it does.
+type Endpoint = (&'static str, fn(&mut Conn));
+
 /// Answers `/health` as the script does, and everything else with 200.
 fn endpoint(script: fn(&mut Conn)) -> Backend {
     Backend::scripted(move |conn| {
@@ -33,7 +36,7 @@ fn probes(backend: &Backend) -> usize {
 
 /// Has all endpoints judged as bad for these reasons, and asked again and again, each beside a good backend.
 #[track_caller]
-fn are_failures(times: &str, endpoints: &[(&str, fn(&mut Conn))]) {
+fn are_failures(times: &str, endpoints: &[Endpoint]) {
     let backends: Vec<Backend> = endpoints.iter().map(|(_, script)| endpoint(*script)).collect();
     let good = Backend::echo("good");
     let upstreams = backends.iter().enumerate().map(|(number, backend)| {
@@ -94,7 +97,7 @@ fn interim_without_end(conn: &mut Conn) {
 /// An hour is given to each, so that it is their size that ends them, and at once.
 #[test]
 fn answers_without_end_are_failures_by_their_size() {
-    let endpoints: [(&str, fn(&mut Conn)); 5] = [
+    let endpoints: [Endpoint; 5] = [
         ("larger than 64 KiB", endless_chunks),
         ("larger than 64 KiB", endless_without_length),
         ("larger than 64 KiB", endless_head),
