@@ -39,6 +39,7 @@ mod start_up;
 mod stats;
 mod syscalls;
 mod table;
+pub(crate) mod train;
 mod wrk;
 
 use std::path::PathBuf;

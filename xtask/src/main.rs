@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program prints")]
 
 mod bench;
+mod release;
 mod test;
 mod tidy;
 
@@ -22,6 +23,8 @@ struct Cli {
 enum Command {
     /// Run all tests, after checking (or installing) what they need beside Rust.
     Test(test::Args),
+    /// Build the program as it is given out, optimised by a profile of load, and pack it.
+    Release(release::Args),
     /// Check what neither rustfmt nor clippy can: file headers and lengths, crate edges, documents.
     Tidy(tidy::Args),
     /// Measure and print tables.
@@ -48,6 +51,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
     }
     match command {
         Command::Test(args) => test::run(args),
+        Command::Release(args) => release::run(args),
         Command::Tidy(args) => tidy::run(args),
         Command::Bench(args) => bench::run(args),
         Command::FaultBackend => {
