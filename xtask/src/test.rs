@@ -28,6 +28,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("jq", "jq"),
     ("nghttpd", "nghttp2-server"),
     ("nginx", "nginx"),
+    ("node", "nodejs"),
     ("openssl", "openssl"),
     ("python3", "python3"),
     ("wrk", "wrk"),
