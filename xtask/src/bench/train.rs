@@ -33,7 +33,8 @@ pub(crate) fn run(program: &Path, seconds: u64) -> Result<()> {
     for transport in [Transport::Clear, Transport::Tls] {
         let start = Start { wrapper: &[], transport };
         let proxy = peer.start(&start, directory.path(), origins.ports, &mut ports, &interrupt)?;
-        for scenario in ALL.iter().filter(|scenario| scenario.transport == transport) {
+        let is_clear = transport == Transport::Clear;
+        for scenario in ALL.iter().filter(|scenario| (scenario.transport == Transport::Clear) == is_clear) {
             eprintln!("  {}", scenario.summary);
             wrk::run(scenario, proxy.port, seconds, directory.path(), &interrupt)
                 .with_context(|| scenario.name)?;
