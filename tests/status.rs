@@ -232,6 +232,29 @@ fn metrics_come_as_json_too() {
 }
 
 #[test]
+fn figures_of_single_backends_can_be_left_out() {
+    let a = Backend::echo("a");
+    let config = format!("{}{STATUS_LISTENER}", rule("name = \"app\"\npath_prefix = \"/app\"", &[&a]));
+    let gateway = launch().config(&config).env("LB_STATS_ENABLED", "false").start();
+    assert_eq!(gateway.get("/app").status, 200);
+    assert!(!gateway.errors().contains("warning"), "{}", gateway.errors());
+    let samples = || exposition::parse(&gateway.get("/metrics").text());
+    eventually("it is counted", PATIENCE, || {
+        sum(&samples(), "gatewayd_requests_total", &[("rule", "app")]) > 0.0
+    });
+    let of_backends = |name: &str| samples().into_iter().any(|sample| sample.name.starts_with(name));
+    for name in
+        ["gatewayd_backend_requests", "gatewayd_backend_request_duration", "gatewayd_backend_failures"]
+    {
+        assert!(!of_backends(name), "{name}");
+    }
+    assert!(of_backends("gatewayd_backend_up"));
+    assert!(backend_status(&gateway, "app", &a.url())["total_requests"].is_null());
+    let ping = gateway.get("/ping").json();
+    assert!(ping["total_requests"].is_null() && ping["backends"][0]["total_requests"].is_null(), "{ping}");
+}
+
+#[test]
 fn names_that_clients_think_up_make_neither_series_nor_memory() {
     let scene = scene("");
     scene.traffic();

@@ -53,8 +53,8 @@ impl Running {
     pub(crate) async fn start(loaded: Loaded, home: Home, source: Option<Source>) -> Result<Self, Failure> {
         let started = Instant::now();
         warn(&loaded.warnings);
-        let Loaded { config, admin, access_log, alerts, tracing, rule_places, .. } = loaded;
-        let registry = Arc::new(Registry::default());
+        let Loaded { config, admin, access_log, alerts, tracing, rule_places, statistics, .. } = loaded;
+        let registry = Arc::new(if statistics { Registry::default() } else { Registry::without_backends() });
         let control = ControlMetrics::install().ok().map(Arc::new);
         let log = access::start(&access_log, tracing.is_some())?;
         let traces = traces::start(tracing.clone())?;

@@ -4,7 +4,7 @@
 //! refused; elsewhere it is taken with one warning a key. A feature that arrives deletes its rows here.
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::source::{Excerpt, SourceMap};
+use crate::source::SourceMap;
 use crate::tree::{Kind, NodeId, Tree};
 
 /// What happens to a key whose feature is missing.
@@ -45,9 +45,6 @@ const ROWS: &[Row] = &[
     Row(&["cache"], Any, NotInForce, "cache headers"),
 ];
 
-/// Whether `LB_STATS_ENABLED=false` turns anything off.
-const STATISTICS_CAN_BE_OFF: bool = false;
-
 /// Tables whose keys are the user's own words and never ours.
 const FREE_NAMES: &[&str] = &["headers", "query", "set", "add", "rename", "load_balancing"];
 
@@ -65,12 +62,6 @@ pub(crate) fn check(tree: &Tree, sources: &SourceMap, problems: &mut Diagnostics
         }
     }
     problems.extend(inert.iter().map(|(row, places)| report(tree, sources, row, places)));
-}
-
-/// The warning about `LB_STATS_ENABLED=false`, while it does nothing.
-pub(crate) fn statistics(place: Option<Excerpt>) -> Option<Diagnostic> {
-    let message = "per-backend statistics cannot be turned off in this version";
-    (!STATISTICS_CAN_BE_OFF).then(|| Diagnostic::warning(message).at(place, "no effect yet"))
 }
 
 fn row(tree: &Tree, id: NodeId) -> Option<&'static Row> {

@@ -4,7 +4,6 @@
 //! Some variables begin with `GATEWAYD_` and are no keys: those of the command line, and those that Kubernetes sets
 //! for every pod beside a service of that name. All others must name a key, so that a typo is met here as in a file.
 
-use crate::availability;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::node::{Entry, Node, Value};
 use crate::parse::toml_value;
@@ -62,9 +61,6 @@ pub(crate) fn read(
             "LB_STATS_ENABLED" => {
                 let variable = Variable::new(name, value, sources);
                 environment.statistics = variable.switch(sources, problems).unwrap_or(true);
-                if !environment.statistics {
-                    problems.extend(availability::statistics(sources.excerpt(&variable.value_span())));
-                }
             }
             _ if is_key(name) => {
                 let variable = Variable::new(name, value, sources);

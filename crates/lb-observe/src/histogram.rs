@@ -6,36 +6,14 @@
 //! samples makes it grow.
 
 mod buckets;
+mod exposed;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use buckets::{LAYOUT, SEGMENTS, Segment, locate};
-
-/// Upper bounds of the buckets shown to Prometheus, in microseconds; `+Inf` makes them twenty. All are edges of
-/// fine buckets.
-pub const EXPOSED_BOUNDS_US: [u64; 19] = [
-    100,
-    200,
-    500,
-    1_000,
-    2_000,
-    5_000,
-    10_000,
-    20_000,
-    50_000,
-    100_000,
-    200_000,
-    500_000,
-    1_000_000,
-    2_000_000,
-    5_000_000,
-    10_000_000,
-    30_000_000,
-    60_000_000,
-    300_000_000,
-];
+pub use exposed::{EXPOSED_BOUNDS_US, Exposed};
 
 /// Counts durations from a microsecond to 10 000 s with a relative error of at most 1.25 %.
 ///
@@ -170,23 +148,6 @@ impl Summary {
     /// The longest sample, within 1.25 %.
     pub fn max(&self) -> Option<Duration> {
         self.quantile(1.0)
-    }
-
-    /// For each of [`EXPOSED_BOUNDS_US`], how many samples are not above it: exactly, since each bound is an edge.
-    pub fn cumulative(&self) -> [u64; EXPOSED_BOUNDS_US.len()] {
-        let mut totals = [0; EXPOSED_BOUNDS_US.len()];
-        for (segment, bucket, count) in self.buckets() {
-            let upper_ns = segment.upper_ns(bucket);
-            let place = EXPOSED_BOUNDS_US.partition_point(|bound| bound * 1_000 < upper_ns);
-            if let Some(total) = totals.get_mut(place) {
-                *total += count;
-            }
-        }
-        let mut running = 0;
-        totals.map(|count| {
-            running += count;
-            running
-        })
     }
 
     /// Non-empty buckets by rising durations.

@@ -120,7 +120,7 @@ fn rule(stats: &RuleStats, live: &Live<'_>) -> Rule {
 }
 
 fn effectiveness(upstream: &LiveUpstream<'_>) -> Effectiveness {
-    let loads = upstream.backends.iter().map(|b| (b.stats.totals().requests.total(), b.weight));
+    let loads = upstream.backends.iter().map(|b| (b.stats.counts().0.total(), b.weight));
     let balance = Balance::of(loads);
     Effectiveness {
         upstream: upstream.name.to_owned(),

@@ -5,41 +5,34 @@
 
 mod text;
 
+use std::sync::Arc;
+
 use crate::control::ControlMetrics;
+use crate::histogram::Exposed;
 use crate::live::{Live, LiveBackend};
-use crate::stats::{BackendTotals, Class, FailureKind, RuleTotals};
-use crate::{Balance, Registry};
+use crate::stats::{Class, FailureKind, RequestTotals};
+use crate::{BackendStats, Balance, Registry};
 use text::{Kind, Labels, Text};
 
 /// The content type of what [`render`] writes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The `le` labels of [`EXPOSED_BOUNDS_US`](crate::histogram::EXPOSED_BOUNDS_US), in seconds.
+/// The values of `le` for [`EXPOSED_BOUNDS_US`](crate::histogram::EXPOSED_BOUNDS_US), in seconds.
 static BOUNDS: [&str; 19] = [
-    "le=\"0.0001\"",
-    "le=\"0.0002\"",
-    "le=\"0.0005\"",
-    "le=\"0.001\"",
-    "le=\"0.002\"",
-    "le=\"0.005\"",
-    "le=\"0.01\"",
-    "le=\"0.02\"",
-    "le=\"0.05\"",
-    "le=\"0.1\"",
-    "le=\"0.2\"",
-    "le=\"0.5\"",
-    "le=\"1\"",
-    "le=\"2\"",
-    "le=\"5\"",
-    "le=\"10\"",
-    "le=\"30\"",
-    "le=\"60\"",
-    "le=\"300\"",
+    "0.0001", "0.0002", "0.0005", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5",
+    "1", "2", "5", "10", "30", "60", "300",
 ];
+
+/// About what a text needs room for.
+const SERIES_OF_A_BACKEND: usize = 33;
+const SERIES_OF_A_RULE: usize = 30;
+const SERIES_BESIDE: usize = 100;
+const BYTES_OF_A_SERIES: usize = 128;
 
 /// Everything there is to scrape: the registry's figures, the live state, and the control side's counters.
 pub fn render(registry: &Registry, live: &Live<'_>, control: Option<&ControlMetrics>) -> String {
-    let mut text = Text::default();
+    let series = registry.backends().len() * SERIES_OF_A_BACKEND + registry.rules().len() * SERIES_OF_A_RULE;
+    let mut text = Text::with_capacity((series + SERIES_BESIDE) * BYTES_OF_A_SERIES);
     process(&mut text, live);
     rules(&mut text, registry);
     backends(&mut text, registry);
@@ -54,28 +47,31 @@ pub fn render(registry: &Registry, live: &Live<'_>, control: Option<&ControlMetr
 
 fn process(text: &mut Text, live: &Live<'_>) {
     let mut family = text.family("gatewayd_build_info", Kind::Gauge, "The version that runs; always 1.");
-    family.sample(&Labels::new(&[("version", live.version)]), 1);
+    family.sample(&Labels::new(&[("version", live.version)]), 1u64);
     let mut family = text.family("gatewayd_uptime_seconds", Kind::Gauge, "Time since the start.");
     family.sample(&Labels::default(), live.uptime.as_secs_f64());
 }
 
 fn rules(text: &mut Text, registry: &Registry) {
-    let rules: Vec<(Labels, RuleTotals)> =
-        registry.rules().iter().map(|rule| (Labels::new(&[("rule", rule.name())]), rule.totals())).collect();
+    let rules: Vec<(Labels, RequestTotals, Exposed)> = registry
+        .rules()
+        .iter()
+        .map(|rule| (Labels::new(&[("rule", rule.name())]), rule.requests(), rule.exposed()))
+        .collect();
     let help = "Requests by rule and class of the answer; 499 where the client left first.";
     let mut family = text.family("gatewayd_requests_total", Kind::Counter, help);
-    for (labels, totals) in &rules {
-        for (class, count) in totals.requests.by_class().filter(is_shown) {
+    for (labels, requests, _) in &rules {
+        for (class, count) in requests.by_class().filter(is_shown) {
             family.sample_with(labels, "code", class.label(), count);
         }
     }
     let help = "From a request's first byte to its answer's last.";
     let mut family = text.family("gatewayd_request_duration_seconds", Kind::Histogram, help);
-    rules.iter().for_each(|(labels, totals)| family.histogram(labels, &totals.duration));
+    rules.iter().for_each(|(labels, _, duration)| family.histogram(labels, duration));
     let mut family = text.family("gatewayd_request_bytes_total", Kind::Counter, "Bytes of request bodies.");
-    rules.iter().for_each(|(labels, totals)| family.sample(labels, totals.requests.bytes_in));
+    rules.iter().for_each(|(labels, requests, _)| family.sample(labels, requests.bytes_in));
     let mut family = text.family("gatewayd_response_bytes_total", Kind::Counter, "Bytes of response bodies.");
-    rules.iter().for_each(|(labels, totals)| family.sample(labels, totals.requests.bytes_out));
+    rules.iter().for_each(|(labels, requests, _)| family.sample(labels, requests.bytes_out));
 
     let help = "Requests given up because their client stood still, or moved less of a body than min_rate.";
     let mut family = text.family("gatewayd_clients_stalled_total", Kind::Counter, help);
@@ -92,26 +88,29 @@ fn rules(text: &mut Text, registry: &Registry) {
 }
 
 fn backends(text: &mut Text, registry: &Registry) {
-    let backends: Vec<(Labels, BackendTotals)> = registry
+    if !registry.keeps_backends() {
+        return;
+    }
+    let backends: Vec<(Labels, Arc<BackendStats>)> = registry
         .backends()
-        .iter()
-        .map(|backend| (backend_labels(backend.upstream(), backend.backend()), backend.totals()))
+        .into_iter()
+        .map(|backend| (backend_labels(backend.upstream(), backend.backend()), backend))
         .collect();
     let help = "Attempts at a backend by class of the answer; those without one count as 5xx.";
     let mut family = text.family("gatewayd_backend_requests_total", Kind::Counter, help);
-    for (labels, totals) in &backends {
-        for (class, count) in totals.requests.by_class().filter(is_shown) {
+    for (labels, backend) in &backends {
+        for (class, count) in backend.counts().0.by_class().filter(is_shown) {
             family.sample_with(labels, "code", class.label(), count);
         }
     }
     let help = "From sending a request to a backend to the head of its response.";
     let mut family = text.family("gatewayd_backend_request_duration_seconds", Kind::Histogram, help);
-    backends.iter().for_each(|(labels, totals)| family.histogram(labels, &totals.latency));
+    backends.iter().for_each(|(labels, backend)| family.histogram(labels, &backend.exposed()));
     let help = "Attempts at a backend that brought no complete answer, by reason.";
     let mut family = text.family("gatewayd_backend_failures_total", Kind::Counter, help);
-    for (labels, totals) in &backends {
+    for (labels, backend) in &backends {
         for kind in FailureKind::ALL {
-            family.sample_with(labels, "reason", kind.code(), totals.failures(kind));
+            family.sample_with(labels, "reason", kind.code(), backend.failures(kind));
         }
     }
 }
@@ -144,7 +143,7 @@ fn upstreams(text: &mut Text, registry: &Registry, live: &Live<'_>) {
     let help = "Unevenness of an upstream's requests over its backends' weights; 0 is exactly even.";
     let mut family = text.family("gatewayd_upstream_load_spread", Kind::Gauge, help);
     for upstream in &live.upstreams {
-        let loads = upstream.backends.iter().map(|b| (b.stats.totals().requests.total(), b.weight));
+        let loads = upstream.backends.iter().map(|b| (b.stats.counts().0.total(), b.weight));
         if let Some(balance) = Balance::of(loads) {
             let labels = Labels::new(&[("upstream", upstream.name), ("strategy", upstream.strategy)]);
             family.sample(&labels, balance.spread);

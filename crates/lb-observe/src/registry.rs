@@ -17,9 +17,20 @@ pub struct Registry {
     backends: Table<(String, String), BackendStats>,
     listeners: Table<String, ListenerStats>,
     policies: Table<(String, String), PolicyStats>,
+    leaves_backends_out: bool,
 }
 
 impl Registry {
+    /// Without figures of single backends: theirs stay at nothing, and `/metrics` leaves them out.
+    pub fn without_backends() -> Self {
+        Self { leaves_backends_out: true, ..Self::default() }
+    }
+
+    /// Whether figures of single backends are kept.
+    pub fn keeps_backends(&self) -> bool {
+        !self.leaves_backends_out
+    }
+
     /// The figures of a rule.
     pub fn rule(&self, name: &str, workers: usize) -> Arc<RuleStats> {
         self.rules.get_or_create(name.to_owned(), || RuleStats::new(name, workers))
@@ -32,7 +43,7 @@ impl Registry {
 
     /// The figures of a backend, which is its upstream's name and its URL as configured.
     pub fn backend(&self, upstream: &str, url: &str, workers: usize) -> Arc<BackendStats> {
-        let create = || BackendStats::new(upstream, url, workers);
+        let create = || BackendStats::new(upstream, url, workers, self.keeps_backends());
         self.backends.get_or_create((upstream.to_owned(), url.to_owned()), create)
     }
 

@@ -20,7 +20,7 @@ pub(crate) fn json(scene: &Scene<'_>) -> Response<Bytes> {
             "url": backend.stats.backend(),
             "weight": backend.weight,
             "active_connections": backend.active_connections,
-            "total_requests": totals.requests.total(),
+            "total_requests": requests(backend),
             "last_request_time": totals.last_request.map(rfc3339),
             "healthy": backend.healthy,
             "upstream": backend.stats.upstream(),
@@ -52,7 +52,7 @@ pub(crate) fn html(scene: &Scene<'_>) -> Response<Bytes> {
         strategy = escaped(&strategy_title(view)),
         active = active_backends(view),
         backends = view.backends().count(),
-        requests = total_requests(view),
+        requests = shown(total_requests(view)),
         uptime = hms(view.uptime),
         lines = lines(view),
     );
@@ -72,7 +72,7 @@ fn lines(view: &GatewayView) -> String {
             url = escaped(backend.stats.backend()),
             weight = backend.weight,
             active = backend.active_connections,
-            total = totals.requests.total(),
+            total = shown(requests(backend)),
             name = backend.state.name(),
         );
     }
@@ -105,8 +105,18 @@ fn active_backends(view: &GatewayView) -> usize {
     view.backends().filter(|backend| backend.is_eligible()).count()
 }
 
-fn total_requests(view: &GatewayView) -> u64 {
-    view.backends().map(|backend| backend.stats.totals().requests.total()).sum()
+/// Of all backends; nothing where figures of single backends are not kept.
+fn total_requests(view: &GatewayView) -> Option<u64> {
+    view.backends().map(requests).sum()
+}
+
+fn requests(backend: &BackendView) -> Option<u64> {
+    backend.stats.is_kept().then(|| backend.stats.counts().0.total())
+}
+
+/// A figure for people.
+fn shown(figure: Option<u64>) -> String {
+    figure.map_or_else(|| "not counted".to_owned(), |figure| figure.to_string())
 }
 
 /// Text as HTML.

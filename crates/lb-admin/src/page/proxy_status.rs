@@ -52,8 +52,9 @@ struct Backend<'a> {
     error: Option<&'a str>,
     active_connections: u64,
     max_connections: Option<u32>,
-    total_requests: u64,
-    failed_requests: u64,
+    /// Like all figures here null where none are kept of single backends.
+    total_requests: Option<u64>,
+    failed_requests: Option<u64>,
     last_request_time: Option<String>,
     last_status: Option<u16>,
     last_probe_time: Option<String>,
@@ -62,9 +63,9 @@ struct Backend<'a> {
     open_until: Option<String>,
     since: Option<String>,
     latency_ms: Latency,
-    requests_per_second: f64,
-    bytes_in: u64,
-    bytes_out: u64,
+    requests_per_second: Option<f64>,
+    bytes_in: Option<u64>,
+    bytes_out: Option<u64>,
 }
 
 /// Milliseconds; null before the first answer.
@@ -136,6 +137,7 @@ fn upstream_status<'a>(scene: &Scene<'_>, upstream: &'a UpstreamView) -> Upstrea
 
 fn backend_status<'a>(scene: &Scene<'_>, backend: &'a BackendView) -> Backend<'a> {
     let totals = backend.stats.totals();
+    let kept = backend.stats.is_kept();
     Backend {
         url: backend.stats.backend(),
         weight: backend.weight,
@@ -145,8 +147,8 @@ fn backend_status<'a>(scene: &Scene<'_>, backend: &'a BackendView) -> Backend<'a
         error: backend.error.as_deref(),
         active_connections: backend.active_connections,
         max_connections: backend.max_connections,
-        total_requests: totals.requests.total(),
-        failed_requests: totals.failed,
+        total_requests: kept.then(|| totals.requests.total()),
+        failed_requests: kept.then_some(totals.failed),
         last_request_time: totals.last_request.map(rfc3339),
         last_status: totals.last_status.map(|status| status.as_u16()),
         last_probe_time: backend.last_probe.map(rfc3339),
@@ -155,9 +157,9 @@ fn backend_status<'a>(scene: &Scene<'_>, backend: &'a BackendView) -> Backend<'a
         open_until: backend.open_until.map(rfc3339),
         since: backend.since.map(rfc3339),
         latency_ms: latency(&totals),
-        requests_per_second: backend.stats.requests_per_second(scene.now),
-        bytes_in: totals.requests.bytes_in,
-        bytes_out: totals.requests.bytes_out,
+        requests_per_second: kept.then(|| backend.stats.requests_per_second(scene.now)),
+        bytes_in: kept.then_some(totals.requests.bytes_in),
+        bytes_out: kept.then_some(totals.requests.bytes_out),
     }
 }
 

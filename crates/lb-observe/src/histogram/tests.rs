@@ -3,10 +3,18 @@
 use super::*;
 use proptest::prelude::*;
 
-fn summary_of(durations: impl IntoIterator<Item = Duration>) -> Summary {
+fn histogram_of(durations: impl IntoIterator<Item = Duration>) -> Histogram {
     let histogram = Histogram::default();
     durations.into_iter().for_each(|duration| histogram.record(duration));
-    [&histogram].into_iter().collect()
+    histogram
+}
+
+fn summary_of(durations: impl IntoIterator<Item = Duration>) -> Summary {
+    [&histogram_of(durations)].into_iter().collect()
+}
+
+fn exposed_of(durations: impl IntoIterator<Item = Duration>) -> Exposed {
+    [&histogram_of(durations)].into_iter().collect()
 }
 
 #[test]
@@ -15,7 +23,8 @@ fn an_unused_histogram_allocates_nothing_and_says_nothing() {
     assert!(histogram.samples.get().is_none());
     let summary: Summary = [&histogram].into_iter().collect();
     assert_eq!((summary.count(), summary.quantile(0.5), summary.mean()), (0, None, None));
-    assert_eq!(summary.cumulative(), [0; 19]);
+    let exposed: Exposed = [&histogram].into_iter().collect();
+    assert_eq!((exposed.count(), exposed.cumulative()), (0, [0; 19]));
 }
 
 #[test]
@@ -37,17 +46,18 @@ fn every_exposed_bound_is_an_edge_of_a_fine_bucket() {
 
 #[test]
 fn a_sample_on_a_bound_is_counted_under_it() {
-    let summary = summary_of([Duration::from_millis(1), Duration::from_nanos(1_000_001)]);
-    let at = |bound_us| summary.cumulative()[EXPOSED_BOUNDS_US.iter().position(|b| *b == bound_us).unwrap()];
+    let exposed = exposed_of([Duration::from_millis(1), Duration::from_nanos(1_000_001)]);
+    let at = |bound_us| exposed.cumulative()[EXPOSED_BOUNDS_US.iter().position(|b| *b == bound_us).unwrap()];
     assert_eq!((at(500), at(1_000), at(2_000)), (0, 1, 2));
 }
 
 #[test]
 fn samples_past_the_last_bound_are_in_the_count_alone() {
-    let summary = summary_of([Duration::from_secs(3_600), Duration::MAX]);
-    assert_eq!(summary.cumulative(), [0; 19]);
-    assert_eq!(summary.count(), 2);
-    assert_eq!(summary.sum(), Duration::from_secs(13_600));
+    let durations = [Duration::from_secs(3_600), Duration::MAX];
+    let (summary, exposed) = (summary_of(durations), exposed_of(durations));
+    assert_eq!(exposed.cumulative(), [0; 19]);
+    assert_eq!((summary.count(), exposed.count()), (2, 2));
+    assert_eq!((summary.sum(), exposed.sum()), (Duration::from_secs(13_600), Duration::from_secs(13_600)));
 }
 
 #[test]
@@ -58,8 +68,9 @@ fn merging_is_adding() {
     let whole = summary_of([a, a, b]);
     assert_eq!(merged.count(), whole.count());
     assert_eq!(merged.sum(), whole.sum());
-    assert_eq!(merged.cumulative(), whole.cumulative());
     assert_eq!(merged.quantile(0.99), whole.quantile(0.99));
+    let exposed: Exposed = [&histogram_of([a, a]), &histogram_of([b])].into_iter().collect();
+    assert_eq!(exposed.cumulative(), exposed_of([a, a, b]).cumulative());
 }
 
 #[test]
@@ -94,10 +105,11 @@ proptest! {
 
     #[test]
     fn exposed_counts_are_exact(samples_us in prop::collection::vec(0u64..400_000_000, 0..300)) {
-        let summary = summary_of(samples_us.iter().map(|us| Duration::from_micros(*us)));
-        for (bound, counted) in EXPOSED_BOUNDS_US.iter().zip(summary.cumulative()) {
+        let exposed = exposed_of(samples_us.iter().map(|us| Duration::from_micros(*us)));
+        for (bound, counted) in EXPOSED_BOUNDS_US.iter().zip(exposed.cumulative()) {
             prop_assert_eq!(counted, samples_us.iter().filter(|us| *us <= bound).count() as u64);
         }
+        prop_assert_eq!(exposed.count(), samples_us.len() as u64);
     }
 }
 

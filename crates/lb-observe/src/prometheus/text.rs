@@ -1,8 +1,10 @@
 //! The text exposition format, version 0.0.4.
 
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 
 use metrics_exporter_prometheus::formatting::{write_help_line, write_type_line};
+
+use crate::histogram::Exposed;
 
 /// Text being written, a family at a time.
 #[derive(Debug, Default)]
@@ -18,7 +20,31 @@ pub(super) enum Kind {
     Histogram,
 }
 
+/// The value of a sample.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Value {
+    Count(u64),
+    Float(f64),
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
 impl Text {
+    /// With room for so many bytes, so that a long text is not moved while it grows.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { out: String::with_capacity(bytes) }
+    }
+
     /// Starts a family; its samples follow until the next starts.
     pub(super) fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
         let kind = match kind {
@@ -49,39 +75,57 @@ pub(super) struct Family<'a> {
 
 impl Family<'_> {
     /// One sample.
-    pub(super) fn sample(&mut self, labels: &Labels, value: impl Display) {
-        self.line("", labels, "", value);
+    pub(super) fn sample(&mut self, labels: &Labels, value: impl Into<Value>) {
+        self.line("", labels, None, value);
     }
 
-    /// One sample with a label more.
-    pub(super) fn sample_with(&mut self, labels: &Labels, key: &str, label: &str, value: impl Display) {
-        let extra = Labels::new(&[(key, label)]).0;
-        self.line("", labels, &extra, value);
+    /// One sample with a label more, whose value needs no escaping.
+    pub(super) fn sample_with(
+        &mut self,
+        labels: &Labels,
+        key: &str,
+        label: &'static str,
+        value: impl Into<Value>,
+    ) {
+        self.line("", labels, Some((key, label)), value);
     }
 
     /// All samples of one histogram.
-    pub(super) fn histogram(&mut self, labels: &Labels, summary: &crate::histogram::Summary) {
-        for (le, count) in super::BOUNDS.iter().zip(summary.cumulative()) {
-            self.line("_bucket", labels, le, count);
+    pub(super) fn histogram(&mut self, labels: &Labels, exposed: &Exposed) {
+        for (le, count) in super::BOUNDS.iter().zip(exposed.cumulative()) {
+            self.line("_bucket", labels, Some(("le", le)), count);
         }
-        self.line("_bucket", labels, "le=\"+Inf\"", summary.count());
-        self.line("_sum", labels, "", summary.sum().as_secs_f64());
-        self.line("_count", labels, "", summary.count());
+        let count = exposed.count();
+        self.line("_bucket", labels, Some(("le", "+Inf")), count);
+        self.line("_sum", labels, None, exposed.sum().as_secs_f64());
+        self.line("_count", labels, None, count);
     }
 
-    fn line(&mut self, suffix: &str, labels: &Labels, extra: &str, value: impl Display) {
-        self.out.push_str(self.name);
-        self.out.push_str(suffix);
-        if !(labels.0.is_empty() && extra.is_empty()) {
-            self.out.push('{');
-            self.out.push_str(&labels.0);
-            if !(labels.0.is_empty() || extra.is_empty()) {
-                self.out.push(',');
+    fn line(&mut self, suffix: &str, labels: &Labels, extra: Option<(&str, &str)>, value: impl Into<Value>) {
+        let out = &mut *self.out;
+        out.push_str(self.name);
+        out.push_str(suffix);
+        if !labels.0.is_empty() || extra.is_some() {
+            out.push('{');
+            out.push_str(&labels.0);
+            if let Some((key, label)) = extra {
+                if !labels.0.is_empty() {
+                    out.push(',');
+                }
+                for part in [key, "=\"", label, "\""] {
+                    out.push_str(part);
+                }
             }
-            self.out.push_str(extra);
-            self.out.push('}');
+            out.push('}');
         }
-        let _never_fails = writeln!(self.out, " {value}");
+        out.push(' ');
+        match value.into() {
+            Value::Count(count) => out.push_str(itoa::Buffer::new().format(count)),
+            Value::Float(value) => {
+                let _never_fails = write!(out, "{value}");
+            }
+        }
+        out.push('\n');
     }
 }
 

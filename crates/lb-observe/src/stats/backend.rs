@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::StatusCode;
 
 use super::requests::{Class, RequestCounters, RequestTotals};
-use crate::histogram::Summary;
+use crate::histogram::{Exposed, Summary};
 use crate::rate::Rate;
 use crate::{Histogram, Shards};
 
@@ -64,6 +64,7 @@ pub struct BackendStats {
     backend: Box<str>,
     shards: Shards<Shard>,
     rate: Rate,
+    is_kept: bool,
 }
 
 #[derive(Debug, Default)]
@@ -77,9 +78,14 @@ struct Shard {
 }
 
 impl BackendStats {
-    pub(crate) fn new(upstream: &str, backend: &str, workers: usize) -> Self {
+    pub(crate) fn new(upstream: &str, backend: &str, workers: usize, is_kept: bool) -> Self {
         let (upstream, backend) = (upstream.into(), backend.into());
-        Self { upstream, backend, shards: Shards::new(workers), rate: Rate::new(Instant::now()) }
+        Self { upstream, backend, shards: Shards::new(workers), rate: Rate::new(Instant::now()), is_kept }
+    }
+
+    /// Whether anything is counted; see [`Registry::without_backends`](crate::Registry::without_backends).
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// The upstream's name.
@@ -92,9 +98,12 @@ impl BackendStats {
         &self.backend
     }
 
-    /// Counts an attempt.
+    /// Counts an attempt, where figures are kept.
     #[inline]
     pub fn record(&self, worker: usize, attempt: &Attempt) {
+        if !self.is_kept {
+            return;
+        }
         let shard = self.shards.shard(worker);
         shard.requests.count(Class::of(attempt.status), attempt.bytes_in, attempt.bytes_out);
         if let Some(latency) = attempt.latency {
@@ -148,6 +157,17 @@ impl BackendStats {
             failed += shard.failed.load(Relaxed);
         }
         (requests, failed)
+    }
+
+    /// Attempts that failed in one way.
+    pub(crate) fn failures(&self, kind: FailureKind) -> u64 {
+        let shards = self.shards.iter().filter_map(|shard| shard.failures.get(kind as usize));
+        shards.map(|counter| counter.load(Relaxed)).sum()
+    }
+
+    /// The latencies of all workers in the buckets that are exposed; cheaper than all figures.
+    pub(crate) fn exposed(&self) -> Exposed {
+        self.shards.iter().map(|shard| &shard.latency).collect()
     }
 
     /// Adds the latencies of all workers to a summary, for one over many backends.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::requests::{Class, RequestCounters, RequestTotals};
-use crate::histogram::Summary;
+use crate::histogram::{Exposed, Summary};
 use crate::rate::Rate;
 use crate::{Histogram, Shards};
 
@@ -71,6 +71,11 @@ impl RuleStats {
     /// Adds the durations of all workers to a summary, for one over many rules.
     pub fn add_duration(&self, summary: &mut Summary) {
         self.shards.iter().for_each(|shard| summary.add(&shard.duration));
+    }
+
+    /// The durations of all workers in the buckets that are exposed; cheaper than all figures.
+    pub(crate) fn exposed(&self) -> Exposed {
+        self.shards.iter().map(|shard| &shard.duration).collect()
     }
 
     /// The figures of all workers.
