@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lb_observe::control::DumpDropped;
+use lb_observe::write_behind::WriteBehind;
 
 use crate::budget::{Budget, Reservation};
 use crate::capture::Record;
@@ -21,13 +21,11 @@ use crate::writer::{self, Writer};
 const MAX_ENTRIES: usize = 8192;
 /// Bytes that running exchanges and waiting entries may hold.
 const MAX_BYTES: usize = 64 << 20;
-/// How long a dump that goes away waits for its last entries.
-const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// Where entries for one directory go. Dropping it writes what waits, for at most two seconds.
 #[derive(Debug)]
 pub struct Dump {
-    queue: SyncSender<Message>,
+    queue: WriteBehind<Message>,
     budget: Arc<Budget>,
     drops: Arc<Drops>,
 }
@@ -45,8 +43,6 @@ pub(crate) enum Message {
     Entry(Box<Record>),
     /// A new configuration has other bounds for the same directory.
     Files(FilesConfig),
-    /// Answered when everything before it has been written.
-    Flush(SyncSender<()>),
 }
 
 /// The dumps of a process, by directory: kept across configurations, so that one directory has one writer.
@@ -64,7 +60,7 @@ impl Dumps {
         let directory = std::path::absolute(&config.directory)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, dump)) = open.get_mut(&directory) {
-            if known != config && dump.queue.try_send(Message::Files(config.clone())).is_ok() {
+            if known != config && dump.queue.offer(Message::Files(config.clone())) {
                 *known = config.clone();
             }
             return Ok(Arc::clone(dump));
@@ -105,27 +101,14 @@ impl Dump {
         max_entries: usize,
         max_bytes: usize,
     ) -> io::Result<Self> {
-        let (queue, messages) = sync_channel(max_entries.max(1));
         let drops = Arc::new(Drops { entries: AtomicU64::new(0), metric: DumpDropped::new() });
-        let writer = Writer::new(messages, files, Arc::clone(&drops));
-        std::thread::Builder::new().name("dump".to_owned()).spawn(move || writer.run())?;
+        let queue = WriteBehind::start("dump", max_entries, Writer::new(files, Arc::clone(&drops)))?;
         Ok(Self { queue, budget: Budget::new(max_bytes), drops })
     }
 
     /// Waits until every entry so far has been written; false where that takes longer.
     pub fn flush(&self, deadline: Duration) -> bool {
-        let end = Instant::now() + deadline;
-        let (done, flushed) = sync_channel(1);
-        let mut message = Message::Flush(done);
-        loop {
-            message = match self.queue.try_send(message) {
-                Ok(()) => break,
-                Err(TrySendError::Full(message)) if Instant::now() < end => message,
-                Err(_) => return false,
-            };
-            std::thread::sleep(writer::BREATH);
-        }
-        flushed.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok()
+        self.queue.flush(deadline)
     }
 
     /// Entries that were dropped since there was no room for them, or that could not be written.
@@ -138,20 +121,13 @@ impl Dump {
     }
 
     pub(crate) fn submit(&self, record: Box<Record>) {
-        if self.queue.try_send(Message::Entry(record)).is_err() {
+        if !self.queue.offer(Message::Entry(record)) {
             self.dropped(1);
         }
     }
 
     pub(crate) fn dropped(&self, entries: u64) {
         self.drops.add(entries);
-    }
-}
-
-impl Drop for Dump {
-    fn drop(&mut self) {
-        // The thread ends when the queue has gone; one that is stuck in a write is left behind.
-        let _all_written = self.flush(LAST_WRITE);
     }
 }
 

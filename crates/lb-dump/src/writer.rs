@@ -1,18 +1,15 @@
-//! The thread that makes lines of records and writes them.
+//! Makes lines of records and writes them.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
+
+use lb_observe::write_behind::Sink;
 
 use crate::dump::{Drops, Message};
 use crate::files::{Files, FilesConfig};
 use crate::line::Lines;
 
-/// How long the thread sleeps between two looks into the queue while there is traffic.
-pub(crate) const BREATH: Duration = Duration::from_millis(5);
-/// After so long without an entry it waits to be woken instead.
-const IDLE_AFTER: Duration = Duration::from_secs(1);
 /// A disk that has taken everything for so long is well again; on a full one a short line may still find room.
 const CALM: Duration = Duration::from_secs(10);
 /// Lines are written together up to about this many bytes.
@@ -43,10 +40,8 @@ impl Output for Files {
 }
 
 pub(crate) struct Writer<O> {
-    messages: Receiver<Message>,
     lines: Lines,
     batch: Batch<O>,
-    flushes: Vec<SyncSender<()>>,
 }
 
 /// Lines that are written together.
@@ -60,36 +55,14 @@ struct Batch<O> {
 }
 
 impl<O: Output> Writer<O> {
-    pub(crate) fn new(messages: Receiver<Message>, output: O, drops: Arc<Drops>) -> Self {
+    pub(crate) fn new(output: O, drops: Arc<Drops>) -> Self {
         let lines = Vec::with_capacity(BATCH_BYTES);
         let batch = Batch { output, lines, count: 0, drops, failed_at: None };
-        Self { messages, lines: Lines::default(), batch, flushes: Vec::new() }
+        Self { lines: Lines::default(), batch }
     }
+}
 
-    /// Runs until the dump has gone and everything in the queue is written.
-    pub(crate) fn run(mut self) {
-        let mut idle_since = None;
-        loop {
-            match self.messages.try_recv() {
-                Ok(message) => {
-                    self.take(message);
-                    idle_since = None;
-                }
-                Err(TryRecvError::Disconnected) => return self.write(),
-                Err(TryRecvError::Empty) => {
-                    self.write();
-                    if idle_since.get_or_insert_with(Instant::now).elapsed() < IDLE_AFTER {
-                        std::thread::sleep(BREATH);
-                        continue;
-                    }
-                    let Ok(message) = self.messages.recv() else { return };
-                    self.take(message);
-                    idle_since = None;
-                }
-            }
-        }
-    }
-
+impl<O: Output> Sink<Message> for Writer<O> {
     fn take(&mut self, message: Message) {
         match message {
             Message::Entry(record) => self.batch.push(self.lines.line(&record)),
@@ -97,16 +70,11 @@ impl<O: Output> Writer<O> {
                 self.batch.write();
                 self.batch.output.reconfigure(config);
             }
-            Message::Flush(done) => self.flushes.push(done),
         }
     }
 
-    /// Writes the batch and answers those who waited for it.
     fn write(&mut self) {
         self.batch.write();
-        for done in self.flushes.drain(..) {
-            let _nobody_waits = done.try_send(());
-        }
     }
 }
 

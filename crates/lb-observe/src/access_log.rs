@@ -1,9 +1,7 @@
 //! One JSON line an exchange, written where nobody waits for it.
 //!
-//! A worker copies what the line needs into one allocation and tries to put it into a bounded queue; a thread of
-//! its own formats and writes. A queue that is full, because what the lines are written to is slower than the
-//! traffic or stands still, drops the line and counts it: recording never delays a request. The thread looks into
-//! the queue every few milliseconds while there is traffic, so that workers need not wake it for every line.
+//! A worker copies what the line needs into one allocation and offers it to a bounded queue; a thread of its own
+//! formats and writes ([`write_behind`](crate::write_behind)). What does not fit is dropped and counted.
 
 mod entry;
 mod field;
@@ -13,16 +11,13 @@ mod writer;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::control::ACCESS_LOG_DROPPED;
+use crate::write_behind::WriteBehind;
 use crate::{Exchange, Recorder};
 use entry::Entry;
 pub use field::{Field, UnknownField};
-
-/// How long a log that goes away waits for its last lines to be written.
-const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// What the access log writes, and how much of it.
 #[derive(Debug, Clone)]
@@ -65,7 +60,7 @@ impl Default for AccessLogConfig {
 /// ```
 #[derive(Debug)]
 pub struct AccessLog {
-    queue: SyncSender<Message>,
+    queue: WriteBehind<Entry>,
     sample: f64,
     dropped: Dropped,
 }
@@ -88,13 +83,6 @@ impl Dropped {
     }
 }
 
-#[derive(Debug)]
-enum Message {
-    Entry(Entry),
-    /// Answered when everything before it has been written.
-    Flush(SyncSender<()>),
-}
-
 impl AccessLog {
     /// Starts the writing thread. Lost lines are counted in the metrics too where
     /// [`ControlMetrics`](crate::control::ControlMetrics) has been installed before.
@@ -102,10 +90,9 @@ impl AccessLog {
     /// # Errors
     /// The system refuses another thread.
     pub fn start(config: AccessLogConfig, output: impl Write + Send + 'static) -> io::Result<Self> {
-        let (queue, entries) = sync_channel(config.queue.max(1));
         let dropped = Dropped::new();
-        let writer = writer::Writer::new(entries, config.fields, output, dropped.clone());
-        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())?;
+        let writer = writer::Writer::new(config.fields, output, dropped.clone());
+        let queue = WriteBehind::start("access-log", config.queue, writer)?;
         Ok(Self { queue, sample: config.sample, dropped })
     }
 
@@ -124,19 +111,7 @@ impl AccessLog {
 
     /// Waits until every line recorded so far has been written; false where that takes longer.
     pub fn flush(&self, deadline: Duration) -> bool {
-        let started = Instant::now();
-        let (done, flushed) = sync_channel(1);
-        let mut message = Message::Flush(done);
-        loop {
-            message = match self.queue.try_send(message) {
-                Ok(()) => break,
-                Err(TrySendError::Disconnected(_)) => return false,
-                Err(TrySendError::Full(message)) if started.elapsed() < deadline => message,
-                Err(TrySendError::Full(_)) => return false,
-            };
-            std::thread::sleep(writer::BREATH);
-        }
-        flushed.recv_timeout(deadline.saturating_sub(started.elapsed())).is_ok()
+        self.queue.flush(deadline)
     }
 
     fn is_kept(&self, exchange: &Exchange<'_>) -> bool {
@@ -149,16 +124,9 @@ impl Recorder for AccessLog {
         if !self.is_kept(exchange) {
             return;
         }
-        if self.queue.try_send(Message::Entry(Entry::copy(exchange))).is_err() {
+        if !self.queue.offer(Entry::copy(exchange)) {
             self.dropped.add(1);
         }
-    }
-}
-
-impl Drop for AccessLog {
-    fn drop(&mut self) {
-        // The thread ends when the queue has gone; one that is stuck in a write is left behind.
-        let _all_written = self.flush(LAST_WRITE);
     }
 }
 

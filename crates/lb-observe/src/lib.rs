@@ -41,6 +41,7 @@ mod registry;
 mod shards;
 pub mod stats;
 pub mod trace;
+pub mod write_behind;
 
 pub use access_log::{AccessLog, AccessLogConfig};
 pub use balance::Balance;
