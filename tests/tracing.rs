@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message;
 
 use crate::support::{STATUS_LISTENER, echoed, gateway, launch, rule};
+use crate::tls::Secure;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";
@@ -171,6 +172,15 @@ fn a_trace_is_continued_with_a_span_of_our_own_for_the_backend() {
         assert_eq!(told.get(name).map(String::as_str), Some(value), "{name} of {told:?}");
     }
     assert!(!told.contains_key("http.request.resend_count"));
+}
+
+#[test]
+fn a_client_that_comes_by_tls_is_told_as_https() {
+    let (collector, backend) = (collector(), Backend::echo("a"));
+    let secure = Secure::start("", &format!("{}{}", rule("", &[&backend]), tracing(&collector, "")));
+    assert!(secure.curl("/", &[]).status.success());
+    let spans = spans_when(&collector, 2);
+    assert_eq!(of(&spans[0]).get("url.scheme").map(String::as_str), Some("https"));
 }
 
 #[test]

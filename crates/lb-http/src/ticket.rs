@@ -391,6 +391,7 @@ impl Drop for Ticket {
             upstream: target.map(|(_, upstream, _)| &*upstream.name),
             backend: target.map(|(_, _, target)| &*target.stats),
             strategy: target.map(|(_, upstream, _)| upstream.strategy),
+            scheme: client.scheme(),
             method: if self.is_read { self.asked.method.as_str() } else { "" },
             path: if self.is_read { self.asked.uri.path() } else { "" },
             host: self.asked.host.as_deref().and_then(|host| str::from_utf8(host).ok()).unwrap_or_default(),

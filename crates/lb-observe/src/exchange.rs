@@ -24,6 +24,8 @@ pub struct Exchange<'a> {
     pub backend: Option<&'a BackendStats>,
     /// The name of the strategy that chose it.
     pub strategy: Option<&'a str>,
+    /// `http` or `https`, by the client's connection.
+    pub scheme: &'static str,
     /// As received; empty where the request line could not be parsed.
     pub method: &'a str,
     /// The path as received, before any rewriting and without its query.
@@ -72,6 +74,7 @@ impl Exchange<'_> {
             upstream: None,
             backend: None,
             strategy: None,
+            scheme: "http",
             method: "",
             path: "",
             host: "",

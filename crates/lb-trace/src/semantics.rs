@@ -75,7 +75,7 @@ fn server_attributes(finished: &Finished) -> Vec<KeyValue> {
     let mut attributes = method_attributes(finished);
     attributes.extend([
         KeyValue::new("url.path", finished.path.clone()),
-        KeyValue::new("url.scheme", "http"),
+        KeyValue::new("url.scheme", finished.scheme),
         KeyValue::new("http.response.status_code", i64::from(finished.status.as_u16())),
         KeyValue::new("network.protocol.name", "http"),
         KeyValue::new("client.address", finished.client_ip.to_string()),
