@@ -208,6 +208,10 @@ fn backend_view(backend: &Backend, health: &HealthView, stats: Arc<lb_observe::B
 pub(crate) struct Pages(pub(crate) StatusPages);
 
 impl LocalPages for Pages {
+    fn has(&self, path: &str) -> bool {
+        self.0.has(path)
+    }
+
     fn respond(
         &self,
         method: &Method,

@@ -115,7 +115,8 @@ impl StatusPages {
         }
     }
 
-    fn has(&self, path: &str) -> bool {
+    /// Whether a page stands at this path.
+    pub fn has(&self, path: &str) -> bool {
         STATUS_PATHS.contains(&path) || self.asset(path).is_some()
     }
 

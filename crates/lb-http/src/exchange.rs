@@ -98,7 +98,8 @@ async fn answer(
 
     // Status endpoints, where the listener has them, stand ahead of every rule.
     if client.listener.config.status_endpoints
-        && let Some(page) = client.worker.page(&asked.method, &headers, &target)
+        && client.worker.has_page(&target.path)
+        && let Some(page) = Box::pin(client.worker.page(&asked.method, &headers, &target)).await
     {
         return Ok(Outcome::Own(page));
     }

@@ -34,9 +34,11 @@ const PERCENTILE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Pages that a listener serves itself, ahead of every rule.
 pub trait LocalPages: Send + Sync {
-    /// The page at this normalised path; `None` where it is none of these pages. Called for every request of a
-    /// listener with `status_endpoints`, so a path that is no page must be turned down quickly. `accept` is the request's
-    /// Accept field.
+    /// Whether a page stands at this normalised path. Called for every request of a listener with `status_endpoints`.
+    fn has(&self, path: &str) -> bool;
+
+    /// The page at this path; `None` where there is none. Called on a thread that may take its time. `accept` is the
+    /// request's Accept field.
     fn respond(
         &self,
         method: &Method,

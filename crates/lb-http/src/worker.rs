@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Method, Response, header};
+use http::{Method, Response, StatusCode, header};
 use lb_h1::{DateCache, Fields};
 use lb_observe::{PreambleFailure, Recorder};
 use tokio::net::{TcpListener, TcpStream};
@@ -36,6 +36,8 @@ use crate::splice::Pipes;
 use crate::target::Target;
 use crate::transport::SCRATCH;
 
+/// Status pages that a worker has drawn at a time; more wait.
+const PAGE_THREADS: usize = 2;
 /// How often a worker looks after its pool and its clock.
 const TICK: Duration = Duration::from_secs(1);
 /// How long accepting rests when the process has no descriptor left, or as many clients as it may.
@@ -144,15 +146,29 @@ impl Worker {
         &self.shared.recorders
     }
 
-    /// A status page, where the path is one's.
-    pub(crate) fn page(
+    /// Whether a status page stands at a path.
+    pub(crate) fn has_page(&self, path: &str) -> bool {
+        self.shared.pages.as_ref().is_some_and(|pages| pages.has(path))
+    }
+
+    /// A status page, drawn on a thread of its own: with many backends that takes milliseconds, for which this worker's other
+    /// requests are not to wait. Dropped, it is drawn for nobody.
+    pub(crate) async fn page(
         &self,
         method: &Method,
         headers: &Fields,
         target: &Target<'_>,
     ) -> Option<Response<Bytes>> {
         let accept = headers.get(&header::ACCEPT).and_then(|accept| str::from_utf8(accept).ok());
-        self.shared.pages.as_ref()?.respond(method, &target.path, target.query, accept)
+        let pages = Arc::clone(self.shared.pages.as_ref()?);
+        let (method, path) = (method.clone(), target.path.to_string());
+        let (query, accept) = (target.query.map(str::to_owned), accept.map(str::to_owned));
+        let page = move || pages.respond(&method, &path, query.as_deref(), accept.as_deref());
+        tokio::task::spawn_blocking(page).await.unwrap_or_else(|_| {
+            let mut failed = Response::default();
+            *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            Some(failed)
+        })
     }
 
     /// Wall-clock time without asking the system: counted from a reading no older than a second.
@@ -269,6 +285,7 @@ fn pin(shared: &Shared, version: u64) -> Pinned {
 pub(crate) fn run(parts: WorkerParts) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(PAGE_THREADS)
         .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(work(parts))
 }
