@@ -8,7 +8,7 @@ use super::history::{History, Points};
 use super::memory::{Memory, STEP};
 use super::query::{BACKENDS, FEW_BACKENDS, Query, UPSTREAMS, paged};
 use super::selection::{Member, order, standing};
-use super::shape::{Backend, Change, Event, Failure, Page, Rule, Totals, Upstream, unix_ms};
+use super::shape::{Backend, Change, Event, Failure, Figures, Page, Rule, Totals, Upstream, unix_ms};
 use super::window::round;
 use crate::title;
 use crate::view::UpstreamView;
@@ -49,10 +49,7 @@ impl<'a> Sources<'a> {
             step_seconds: STEP.as_secs(),
             step: self.memory.last_step(),
             totals: Totals {
-                requests: frame.totals.counts.requests,
-                failed: frame.totals.counts.failed,
-                rates,
-                latency,
+                figures: Figures { counts: frame.totals.counts, rates, latency },
                 active: frame.active(),
                 connections: frame.connections,
                 states: states(&frame.view.upstreams),
@@ -81,13 +78,11 @@ impl<'a> Sources<'a> {
             })
             .collect();
         let shown = found.iter().take(RULES).map(|(rule, figures)| {
-            let (rates, latency, counts) =
-                figures.as_ref().map_or_else(Default::default, |(stats, counts)| {
-                    let rates = self.memory.rates(stats, frame.made, *counts);
-                    let latency =
-                        self.memory.latency(stats, frame.made, |summary| stats.add_duration(summary));
-                    (rates, latency, *counts)
-                });
+            let figures = figures.as_ref().map(|(stats, counts)| Figures {
+                counts: *counts,
+                rates: self.memory.rates(stats, frame.made, *counts),
+                latency: self.memory.latency(stats, frame.made, |summary| stats.add_duration(summary)),
+            });
             Rule {
                 name: &rule.name,
                 host: rule.host.as_deref(),
@@ -95,10 +90,7 @@ impl<'a> Sources<'a> {
                 methods: &rule.methods,
                 upstream: &rule.upstream,
                 strategy_title: title::of(&rule.strategy),
-                requests: counts.requests,
-                failed: counts.failed,
-                rates,
-                latency,
+                figures: figures.unwrap_or_default(),
             }
         });
         let shown = shown.collect();
@@ -157,10 +149,7 @@ impl<'a> Sources<'a> {
             name: &upstream.name,
             strategy: &upstream.strategy,
             strategy_title: title::of(&upstream.strategy),
-            requests: reading.counts.requests,
-            failed: reading.counts.failed,
-            rates,
-            latency,
+            figures: Figures { counts: reading.counts, rates, latency },
             active: frame::active(upstream),
             states: states(std::slice::from_ref(upstream)),
             history,
@@ -210,10 +199,7 @@ impl<'a> Sources<'a> {
             until_ms: backend.ejected_until.or(backend.open_until).map(unix_ms),
             active: backend.active_connections,
             max_connections: backend.max_connections,
-            requests: counts.requests,
-            failed: counts.failed,
-            rates,
-            latency: member.latency(self.memory, frame),
+            figures: Figures { counts, rates, latency: member.latency(self.memory, frame) },
             share: round(share),
             due: takes_requests.then(|| round(backend.weight / weight_in_use)),
         }

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::history::Points;
-use super::window::{Percentiles, Rates};
+use super::window::{Counts, Percentiles, Rates};
 
 #[derive(Serialize)]
 pub(super) struct Event<'a> {
@@ -39,14 +39,21 @@ pub(super) struct Page<T> {
     pub(super) shown: Vec<T>,
 }
 
-#[derive(Serialize)]
-pub(super) struct Totals {
-    pub(super) requests: u64,
-    pub(super) failed: u64,
+/// What is told of everything that has traffic.
+#[derive(Default, Serialize)]
+pub(super) struct Figures {
+    #[serde(flatten)]
+    pub(super) counts: Counts,
     #[serde(flatten)]
     pub(super) rates: Rates,
     #[serde(flatten)]
     pub(super) latency: Percentiles,
+}
+
+#[derive(Serialize)]
+pub(super) struct Totals {
+    #[serde(flatten)]
+    pub(super) figures: Figures,
     pub(super) active: u64,
     pub(super) connections: u64,
     pub(super) states: BTreeMap<&'static str, usize>,
@@ -61,12 +68,8 @@ pub(super) struct Rule<'a> {
     pub(super) methods: &'a [String],
     pub(super) upstream: &'a str,
     pub(super) strategy_title: String,
-    pub(super) requests: u64,
-    pub(super) failed: u64,
     #[serde(flatten)]
-    pub(super) rates: Rates,
-    #[serde(flatten)]
-    pub(super) latency: Percentiles,
+    pub(super) figures: Figures,
 }
 
 #[derive(Serialize)]
@@ -74,12 +77,8 @@ pub(super) struct Upstream<'a> {
     pub(super) name: &'a str,
     pub(super) strategy: &'a str,
     pub(super) strategy_title: String,
-    pub(super) requests: u64,
-    pub(super) failed: u64,
     #[serde(flatten)]
-    pub(super) rates: Rates,
-    #[serde(flatten)]
-    pub(super) latency: Percentiles,
+    pub(super) figures: Figures,
     pub(super) active: u64,
     pub(super) states: BTreeMap<&'static str, usize>,
     pub(super) history: Option<Points>,
@@ -103,12 +102,8 @@ pub(super) struct Backend<'a> {
     pub(super) until_ms: Option<u64>,
     pub(super) active: u64,
     pub(super) max_connections: Option<u32>,
-    pub(super) requests: u64,
-    pub(super) failed: u64,
     #[serde(flatten)]
-    pub(super) rates: Rates,
-    #[serde(flatten)]
-    pub(super) latency: Percentiles,
+    pub(super) figures: Figures,
     /// Of its upstream's requests of late.
     pub(super) share: f64,
     /// What its weight would give it among those that take requests; none for one that takes none.

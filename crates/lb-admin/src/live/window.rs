@@ -6,7 +6,7 @@ use lb_observe::histogram::Summary;
 use serde::Serialize;
 
 /// Requests and how many of them failed, since the start.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct Counts {
     pub(super) requests: u64,
     pub(super) failed: u64,
