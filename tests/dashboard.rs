@@ -110,6 +110,16 @@ fn the_demos_dashboard_opens_without_complaint() {
     let _demo = Demo::start();
     let browser = Browser::open("http://127.0.0.1:8081/");
     shows(&browser, "its backends are shown", || browser.texts("tr[data-backend]").len() == 10);
+    let weight = browser.script(
+        "return ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))
+             .filter(entry => !entry.name.includes('/api/'))
+             .reduce((sum, entry) => sum + entry.encodedBodySize, 0)",
+    );
+    let weight = weight.as_u64().unwrap();
+    assert!((10_000..150 << 10).contains(&weight), "{weight} bytes");
+    // For those who read along (`--no-capture`): how long a page takes is no test's to insist on.
+    let paint = browser.script("return performance.getEntriesByName('first-contentful-paint')[0].startTime");
+    eprintln!("the dashboard is {weight} bytes, first painted after {paint} ms");
 }
 
 #[test]
