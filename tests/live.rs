@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 
 use lb_testkit::{Backend, Gateway, PATIENCE};
 use serde_json::Value;
@@ -104,6 +105,23 @@ fn top_prints_what_was_sent() {
     let text = String::from_utf8(printed.stdout).unwrap();
     assert!(text.contains("2 of 2 backends up") && text.contains(&broken.url()), "{text}");
     assert!(!text.contains(&a.url()), "{text}");
+}
+
+#[test]
+fn top_gives_the_terminal_back_however_it_is_ended() {
+    let a = Backend::echo("a");
+    let gateway = watched(&[&a]);
+    let admin = gateway.address_of("admin").to_string();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/live/terminal.py");
+    for how in ["TERM", "HUP", "INT", "key:q"] {
+        let top = [script, how, env!("CARGO_BIN_EXE_gatewayd"), "top", "--admin", &admin];
+        let output = Command::new("python3").args(top).output().expect("python3 is installed");
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        for fact in ["taken", "raw", "left", "cursor", "restored"] {
+            assert_eq!(told[fact], true, "{how}: {fact}: {told}");
+        }
+        assert_eq!(told["status"], 0, "{how}: {told}");
+    }
 }
 
 #[test]

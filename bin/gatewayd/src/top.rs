@@ -53,9 +53,13 @@ fn watch(args: &cli::Top) -> anyhow::Result<()> {
     let told_to_end = signals()?;
     let mut screen = Screen::new(args.view.sort, args.view.find.clone().unwrap_or_default());
     let mut feed = Feed::follow(&args.admin, &screen.query())?;
-    // Also when something panics.
+    in_terminal(|terminal| run(terminal, &mut screen, &mut feed, &told_to_end))
+}
+
+/// Takes the terminal for as long as `show` runs, and gives it back also when that panics.
+fn in_terminal(show: impl FnOnce(&mut ratatui::DefaultTerminal) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut terminal = ratatui::try_init().context("cannot take the terminal")?;
-    let ended = run(&mut terminal, &mut screen, &mut feed, &told_to_end);
+    let ended = show(&mut terminal);
     ratatui::restore();
     ended
 }
@@ -102,4 +106,41 @@ fn signals() -> anyhow::Result<Arc<AtomicBool>> {
         }
     }
     Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use serde_json::Value;
+
+    /// Not a test by itself: run by the one below, in a terminal.
+    #[test]
+    #[ignore = "panics, in a terminal"]
+    fn panics_with_the_terminal_taken() {
+        let shown = super::in_terminal(|terminal| {
+            // Which hides the cursor.
+            terminal.draw(|_| {})?;
+            panic!("told to")
+        });
+        drop(shown);
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back() {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/live/terminal.py");
+        let this = std::env::current_exe().unwrap();
+        let panics = "top::tests::panics_with_the_terminal_taken";
+        let output = Command::new("python3")
+            .args([script, "none"])
+            .arg(this)
+            .args([panics, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+            .output()
+            .unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        for fact in ["taken", "left", "cursor", "restored"] {
+            assert_eq!(told[fact], true, "{fact}: {told}");
+        }
+        assert!(told["printed"].as_str().is_some_and(|printed| printed.contains("told to")), "{told}");
+    }
 }
