@@ -1,8 +1,10 @@
 //! The traffic dump, as those see it who read it: with jq, with a pager, with the questions that the tutorials ask.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use lb_testkit::{Backend, Gateway, PATIENCE, eventually};
 use serde_json::Value;
@@ -258,7 +260,7 @@ impl SmallDisk {
     fn mount(directory: &Path) -> Option<Self> {
         let place = directory.join("small");
         fs::create_dir(&place).unwrap();
-        let mount = std::process::Command::new("mount")
+        let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
             .arg(&place)
             .stderr(std::process::Stdio::null())
@@ -269,7 +271,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
@@ -302,4 +304,46 @@ fn a_full_disk_costs_entries_that_are_counted_and_no_answer() {
     let said = gateway.log().iter().filter(|line| line["level"] == "ERROR").count();
     assert_eq!(said, 1, "it is said once: {:?}", gateway.log());
     drop(gateway);
+}
+
+#[test]
+fn a_disk_that_stands_still_delays_no_answer_and_its_drops_are_counted() {
+    const REQUESTS: usize = 12_000;
+    let backend = Backend::echo("a");
+    let launch = launch();
+    let dumps = launch.directory().join("dumps");
+    fs::create_dir(&dumps).unwrap();
+    // A pipe that nobody reads: it takes 64 KiB, and whoever writes more waits.
+    let pipe = dumps.join("traffic_dump_000.jsonl");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let config = format!(
+        "{}[traffic_dump]\ndirectory = \"{{dir}}/dumps\"\n{}",
+        crate::support::STATUS_LISTENER,
+        rule("", &[&backend])
+    );
+    let gateway = launch.config(&config).start();
+    let url = format!("http://{}/", gateway.address());
+    let h2load = ["--h1", "-c", "16", "-t", "1", "-n", &REQUESTS.to_string(), &url].map(str::to_owned);
+    let output = Command::new("h2load").args(h2load).output().expect("h2load is installed");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains(&format!("{REQUESTS} 2xx, 0 3xx, 0 4xx, 0 5xx")), "{said}");
+    let dropped = || {
+        let metrics = gateway.get("/metrics").text();
+        let value = metrics.lines().find_map(|line| line.strip_prefix("gatewayd_dump_dropped_total "));
+        value.unwrap().parse::<usize>().unwrap()
+    };
+    let lost = dropped();
+    assert!(lost > 0, "nothing was dropped: the pipe has not stood still");
+
+    // It moves again, and what has waited is written.
+    let mut reader = BufReader::new(fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap());
+    let mut line = String::new();
+    for number in 0..REQUESTS - lost {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        let entry: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{number}: {error}: {line}"));
+        assert_eq!(entry["status_code"], 200);
+    }
+    assert_eq!(dropped(), lost);
 }

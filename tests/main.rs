@@ -9,6 +9,7 @@
     reason = "a failed expectation is how a test reports, in its helpers too"
 )]
 
+mod accounts;
 mod balancing;
 mod breaker;
 mod browser;
