@@ -11,6 +11,7 @@ mod compare;
 mod congestion;
 mod extra;
 pub(crate) mod faults;
+mod feature_cost;
 mod full_handshakes;
 mod gentle;
 mod hostile;
@@ -40,6 +41,7 @@ mod stats;
 mod syscalls;
 mod table;
 pub(crate) mod train;
+mod watching;
 mod wrk;
 
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::measure::Bench;
 use super::ports::Ports;
-use super::{idle_memory, open_loop, resident, slow_readers, start_up};
+use super::{feature_cost, idle_memory, open_loop, resident, slow_readers, start_up, watching};
 
 /// One such measurement.
 pub(crate) struct ExtraInfo {
@@ -51,6 +51,18 @@ pub(crate) const ALL: &[ExtraInfo] = &[
         summary: "resident memory after a tenth of `--seconds` of load and at its end",
         usual: false,
         run: resident::run,
+    },
+    ExtraInfo {
+        name: "feature-cost",
+        summary: "processor time a request of 1 KiB with features on, beside gatewayd with everything off",
+        usual: false,
+        run: feature_cost::run,
+    },
+    ExtraInfo {
+        name: "watching",
+        summary: "latency while gatewayd with 1000 backends is scraped, watched and dumped, and what looking costs",
+        usual: false,
+        run: watching::run,
     },
 ];
 

@@ -149,7 +149,12 @@ impl Bench<'_> {
     }
 
     /// A proxy that forwards, warmed up, and the work that it does not do.
-    fn start(&self, peer: &Peer, scenario: &Scenario, ports: &mut Ports) -> Result<(Proxy, Vec<String>)> {
+    pub(crate) fn start(
+        &self,
+        peer: &Peer,
+        scenario: &Scenario,
+        ports: &mut Ports,
+    ) -> Result<(Proxy, Vec<String>)> {
         let start = Start { wrapper: &[], transport: scenario.transport };
         let proxy = peer.start(&start, self.directory, self.origins.ports, ports, self.interrupt)?;
         let missing = check::missing_work(scenario.transport, proxy.port, self.interrupt)?;
@@ -177,7 +182,8 @@ impl Bench<'_> {
         Ok(Round { samples, control_difference, kept: control_difference <= CONTROL_LIMIT })
     }
 
-    fn sample(&self, scenario: &Scenario, proxy: &Proxy) -> Result<Sample> {
+    /// One proxy under load for `seconds`.
+    pub(crate) fn sample(&self, scenario: &Scenario, proxy: &Proxy) -> Result<Sample> {
         let connections = self.origins.accepted()?;
         let busy = Core::Proxy.busy_ns();
         let before = proxy.running.cpu_time();

@@ -24,15 +24,15 @@ const LOAD: f64 = 0.70;
 
 /// One proxy in one round.
 #[derive(Serialize)]
-struct Sample {
-    proxy: &'static str,
+pub(crate) struct Sample {
+    pub(crate) proxy: &'static str,
     /// Requests a second that were answered.
-    rate: f64,
-    bad_status: usize,
-    p50: f64,
-    p99: f64,
-    p999: f64,
-    most: f64,
+    pub(crate) rate: f64,
+    pub(crate) bad_status: usize,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    pub(crate) most: f64,
 }
 
 pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
@@ -53,7 +53,7 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
     for round in 0..bench.rounds as usize {
         let turn = round % proxies.len().max(1);
         for proxy in proxies.iter().cycle().skip(turn).take(proxies.len()) {
-            let sample = open_loop(bench, proxy, rate)?;
+            let sample = sample(bench, proxy.name, proxy.port, rate)?;
             eprintln!(
                 "  open-loop round {}: {} p50 {:.0} p99 {:.0} p99.9 {:.0} µs",
                 round + 1,
@@ -101,13 +101,14 @@ fn row(proxy: &str, asked: f64, samples: &[Sample]) -> Option<Vec<String>> {
 
 /// Requests a second with 64 connections that each ask again at once.
 fn closed_loop(bench: &Bench<'_>, proxy: &Proxy) -> Result<f64> {
-    let output = h2load(bench, proxy, &["-c64".to_owned(), format!("-D{}", bench.seconds)])?;
+    let output = h2load(bench, proxy.port, &["-c64".to_owned(), format!("-D{}", bench.seconds)])?;
     let line = output.lines().find_map(|line| line.strip_prefix("finished in "));
     let rate = line.and_then(|line| line.split(", ").nth(1)?.strip_suffix(" req/s")?.parse().ok());
     rate.context("h2load has not printed its rate")
 }
 
-fn open_loop(bench: &Bench<'_>, proxy: &Proxy, rate: f64) -> Result<Sample> {
+/// Requests at this rate for `--seconds`, whatever the answers do.
+pub(crate) fn sample(bench: &Bench<'_>, name: &'static str, port: u16, rate: f64) -> Result<Sample> {
     let log = bench.directory.join("latency.tsv");
     drop(fs::remove_file(&log));
     let interval_ms = f64::from(CONNECTIONS) * 1000.0 / rate;
@@ -119,14 +120,14 @@ fn open_loop(bench: &Bench<'_>, proxy: &Proxy, rate: f64) -> Result<Sample> {
         "--rate-period=1ms".to_owned(),
         format!("--log-file={}", log.display()),
     ];
-    h2load(bench, proxy, &arguments)?;
-    read_log(proxy.name, &fs::read_to_string(&log)?)
+    h2load(bench, port, &arguments)?;
+    read_log(name, &fs::read_to_string(&log)?)
 }
 
-fn h2load(bench: &Bench<'_>, proxy: &Proxy, arguments: &[String]) -> Result<String> {
+fn h2load(bench: &Bench<'_>, port: u16, arguments: &[String]) -> Result<String> {
     let mut all = vec!["--h1".to_owned(), "-t1".to_owned()];
     all.extend_from_slice(arguments);
-    all.push(format!("http://127.0.0.1:{}/1k", proxy.port));
+    all.push(format!("http://127.0.0.1:{port}/1k"));
     let running = Running::start("h2load", Core::Load, Path::new("h2load"), &all, &[], bench.directory)?;
     running.output(Duration::from_secs(bench.seconds * 3 + 15), bench.interrupt)
 }

@@ -113,36 +113,54 @@ pub(crate) const ALL: &[PeerInfo] = &[
 ];
 
 /// The gateway with a hundred rules, for what its start costs then.
-pub(crate) const HUNDRED_RULES: PeerInfo = PeerInfo {
-    name: "gatewayd, 100 rules",
-    templates: &["gatewayd-100-rules.toml"],
-    has_tls: false,
-    arguments: &["run", "-c", "{{dir}}/gatewayd-100-rules.toml"],
-    environment: &[],
-    version: "--version",
-    first: false,
+pub(crate) const HUNDRED_RULES: PeerInfo = gatewayd(
+    "gatewayd, 100 rules",
+    &["gatewayd-100-rules.toml"],
+    &["run", "-c", "{{dir}}/gatewayd-100-rules.toml"],
+);
+
+/// The gateway with other settings than its own.
+const fn gatewayd(
+    name: &'static str,
+    templates: &'static [&'static str],
+    arguments: &'static [&'static str],
+) -> PeerInfo {
+    PeerInfo {
+        name,
+        templates,
+        has_tls: false,
+        arguments,
+        environment: &[],
+        version: "--version",
+        first: false,
+    }
+}
+
+const LOG: PeerInfo =
+    gatewayd("gatewayd, access log", &["gatewayd-log.toml"], &["run", "-c", "{{dir}}/gatewayd-log.toml"]);
+
+const DUMP: PeerInfo =
+    gatewayd("gatewayd, dump", &["gatewayd-dump.toml"], &["run", "-c", "{{dir}}/gatewayd-dump.toml"]);
+
+const OFF: PeerInfo = PeerInfo {
+    environment: &[("LB_STATS_ENABLED", "false")],
+    ..gatewayd("gatewayd, off", &["gatewayd-off.toml"], &["run", "-c", "{{dir}}/gatewayd-off.toml"])
 };
 
 /// The gateway with more turned on, run only where `--peer` names it.
-const VARIANTS: &[PeerInfo] = &[
-    PeerInfo {
-        name: "gatewayd, access log",
-        templates: &["gatewayd-log.toml"],
-        has_tls: false,
-        arguments: &["run", "-c", "{{dir}}/gatewayd-log.toml"],
-        environment: &[],
-        version: "--version",
-        first: false,
-    },
-    PeerInfo {
-        name: "gatewayd, dump",
-        templates: &["gatewayd-dump.toml"],
-        has_tls: false,
-        arguments: &["run", "-c", "{{dir}}/gatewayd-dump.toml"],
-        environment: &[],
-        version: "--version",
-        first: false,
-    },
+const VARIANTS: &[PeerInfo] = &[LOG, DUMP];
+
+/// The gateway with more and less turned on, for what each costs. First and last are the same.
+pub(crate) const COSTS: &[PeerInfo] = &[
+    OFF,
+    gatewayd(
+        "gatewayd, default",
+        &["gatewayd-default.toml"],
+        &["run", "-c", "{{dir}}/gatewayd-default.toml"],
+    ),
+    LOG,
+    DUMP,
+    PeerInfo { name: "gatewayd, off again", ..OFF },
 ];
 
 /// A proxy whose program was found.
@@ -187,6 +205,11 @@ impl Peer {
         Ok(proxy)
     }
 
+    /// Its program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The same program with other settings.
     pub(crate) fn with(&self, info: &'static PeerInfo) -> Self {
         Self { info, program: self.program.clone(), version: self.version.clone() }
@@ -220,7 +243,7 @@ impl Peer {
             self.info.environment,
             &directory,
         )?;
-        Ok(Proxy { name: self.info.name, port: values.port, running })
+        Ok(Proxy { name: self.info.name, port: values.port, admin: values.admin, running })
     }
 }
 
@@ -252,6 +275,8 @@ impl Start<'_> {
 pub(crate) struct Proxy {
     pub(crate) name: &'static str,
     pub(crate) port: u16,
+    /// Where its template has it answer its operators, if it does.
+    pub(crate) admin: u16,
     pub(crate) running: Running,
 }
 
@@ -288,9 +313,13 @@ pub(crate) fn render(folder: &str, template: &str, values: &Values<'_>) -> Resul
     Ok(target.display().to_string())
 }
 
+/// Every proxy that can be named, in the order of tables, and the control.
+pub(crate) fn all() -> impl Iterator<Item = &'static PeerInfo> {
+    ALL.iter().chain(VARIANTS)
+}
+
 /// The named proxies beside nginx and its control, or those of the benchmark where none is named.
 pub(crate) fn select(names: &[String], only_first: bool) -> Result<Vec<&'static PeerInfo>> {
-    let all = || ALL.iter().chain(VARIANTS);
     let known: Vec<&str> = all().map(|info| info.name).filter(|&name| name != CONTROL).collect();
     if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("no proxy `{name}`; there are {}", known.join("; "));

@@ -158,10 +158,22 @@ impl Running {
 
     /// Processor time of all threads of the group. Threads that have ended are missed: workers do not end under load.
     pub(crate) fn cpu_time(&self) -> CpuTime {
+        self.cpu_time_of(|_| true)
+    }
+
+    /// On-CPU time of all threads whose names begin otherwise.
+    pub(crate) fn cpu_ns_beside(&self, name: &str) -> u64 {
+        self.cpu_time_of(|thread| !thread.starts_with(name)).ran
+    }
+
+    fn cpu_time_of(&self, is_counted: impl Fn(&str) -> bool) -> CpuTime {
         let mut sum = CpuTime::default();
         for pid in self.members() {
             let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
             for thread in threads {
+                if !is_counted(&fs::read_to_string(thread.path().join("comm")).unwrap_or_default()) {
+                    continue;
+                }
                 let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
                 let mut fields = text.split_ascii_whitespace().filter_map(|field| field.parse::<u64>().ok());
                 sum.ran += fields.next().unwrap_or(0);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::measure::{Measured, Round, Sample};
-use super::peer::{ALL, CONTROL, NGINX};
+use super::peer::{self, CONTROL, NGINX};
 
 /// The middle and both ends.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -46,7 +46,7 @@ const BUSY: f64 = 0.97;
 
 /// Rows in the order of the proxies' table; empty where no round was kept.
 pub(crate) fn rows(measured: &Measured) -> Vec<Row> {
-    ALL.iter().filter_map(|info| row(info.name, measured)).collect()
+    peer::all().filter_map(|info| row(info.name, measured)).collect()
 }
 
 fn row(proxy: &'static str, measured: &Measured) -> Option<Row> {
