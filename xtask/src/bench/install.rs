@@ -26,6 +26,7 @@ pub(crate) fn install() -> Result<()> {
     }
     call(Command::new(environment.join("bin/pip")).args(["install", "--quiet"]).args(PACKAGES))?;
     // A framework rather than a program: the least that does the work, with its own lock file.
+    ensure!(find("cmake").is_some(), "building Pingora wants `cmake`: `apt-get install cmake`");
     let build = environment.join("pingora-build");
     call(
         Command::new("cargo")
