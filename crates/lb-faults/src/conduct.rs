@@ -20,7 +20,7 @@ pub(crate) enum Conduct {
     HangUp,
     /// Reads a large answer a little at a time, to its end.
     Crawl,
-    /// Reads hardly anything of a very large answer, for as long as it is let.
+    /// Reads very little of a very large answer at a time, for as long as it is let.
     Dawdle,
     /// Sends a byte of a body now and then, for as long as it is let.
     Trickle,
@@ -72,7 +72,7 @@ impl Conduct {
             }
             Conduct::Dawdle => {
                 wire.send(head.as_bytes()).await?;
-                while wire.fill(1 << 10).await? > 0 {
+                while wire.fill(8 << 10).await? > 0 {
                     wire.forget();
                     tokio::time::sleep(REST).await;
                 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Zoned;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Serialize;
 
 use super::interrupt::Interrupt;
@@ -122,6 +123,10 @@ fn serve(answered: &Arc<AtomicU64>) -> Result<u16> {
     for _ in 0..ANSWERING {
         let (listener, answered) = (listener.try_clone()?, Arc::clone(answered));
         std::thread::spawn(move || {
+            // Else they would take turns with the gateway.
+            let mut core = CpuSet::new();
+            core.set(usize::from(Core::Load.number()));
+            _ = sched_setaffinity(None, &core);
             while let Ok((stream, _)) = listener.accept() {
                 // Who does not ask is no concern of ours.
                 if answer(stream).is_ok() {

@@ -24,7 +24,7 @@ pub(crate) enum Core {
 }
 
 impl Core {
-    const fn number(self) -> u8 {
+    pub(crate) const fn number(self) -> u8 {
         match self {
             Core::Proxy => 0,
             Core::Load => 1,
