@@ -1,5 +1,6 @@
 //! A configuration that changes while the gateway runs: what changes, what stays, and that no request notices.
 
+use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -348,13 +349,13 @@ fn whatever_becomes_of_the_file_the_configuration_before_stays() {
             line["component"] == "reload" && line["diagnostics"].as_str().is_some_and(|it| it.contains(words))
         });
     };
-    spoil("empty", "there is no rule", &|| std::fs::write(&file, "").unwrap());
-    spoil("truncated", "-->", &|| std::fs::write(&file, &good[..good.len() - 4]).unwrap());
-    spoil("a typo", "did you mean", &|| std::fs::write(&file, good.replace("backends", "bakends")).unwrap());
-    spoil("gone", "cannot read", &|| std::fs::remove_file(&file).unwrap());
-    spoil("no file", "cannot read", &|| std::fs::create_dir(&file).unwrap());
-    std::fs::remove_dir(&file).unwrap();
-    std::fs::write(&file, &good).unwrap();
+    spoil("empty", "there is no rule", &|| fs::write(&file, "").unwrap());
+    spoil("truncated", "-->", &|| fs::write(&file, &good[..good.len() - 4]).unwrap());
+    spoil("a typo", "did you mean", &|| fs::write(&file, good.replace("backends", "bakends")).unwrap());
+    spoil("gone", "cannot read", &|| fs::remove_file(&file).unwrap());
+    spoil("no file", "cannot read", &|| fs::create_dir(&file).unwrap());
+    fs::remove_dir(&file).unwrap();
+    fs::write(&file, &good).unwrap();
     eventually("the good one is taken", PATIENCE, || gateway.get("/").backend() == "b");
     assert_eq!(last_reload(&gateway)["result"], "ok");
 }
@@ -367,19 +368,19 @@ fn the_file_is_followed_through_renames_and_links() {
     let (file, directory) = (gateway.config_file(), gateway.directory());
 
     // As vim saves: the old file is moved away, a new one written and moved in.
-    std::fs::rename(&file, directory.join("gatewayd.toml~")).unwrap();
-    std::fs::write(directory.join("4913"), text(&gateway, &b)).unwrap();
-    std::fs::rename(directory.join("4913"), &file).unwrap();
+    fs::rename(&file, directory.join("gatewayd.toml~")).unwrap();
+    fs::write(directory.join("4913"), text(&gateway, &b)).unwrap();
+    fs::rename(directory.join("4913"), &file).unwrap();
     eventually("a rename is followed", PATIENCE, || gateway.get("/").backend() == "b");
 
     // As Kubernetes mounts: the file is a link into a directory that is a link, which is switched.
     for (version, backend) in [("1", &c), ("2", &a)] {
-        std::fs::create_dir(directory.join(version)).unwrap();
-        std::fs::write(directory.join(version).join("gatewayd.toml"), text(&gateway, backend)).unwrap();
+        fs::create_dir(directory.join(version)).unwrap();
+        fs::write(directory.join(version).join("gatewayd.toml"), text(&gateway, backend)).unwrap();
     }
     let link = |to: &str, name: &str| {
         std::os::unix::fs::symlink(to, directory.join("new")).unwrap();
-        std::fs::rename(directory.join("new"), directory.join(name)).unwrap();
+        fs::rename(directory.join("new"), directory.join(name)).unwrap();
     };
     link("1", "..data");
     link("..data/gatewayd.toml", "gatewayd.toml");
@@ -494,4 +495,28 @@ fn a_hundred_reloads_leave_nothing_behind() {
         let (threads, files) = settled();
         threads <= before.0 + 2 && files <= before.1 + 8
     });
+}
+
+#[test]
+fn a_dump_that_is_turned_off_writes_what_it_has_and_is_closed() {
+    let backend = Backend::echo("a");
+    let rules = rule("name = \"r\"", &[&backend]);
+    let dump = "[traffic_dump]\ndirectory = \"{dir}/dumps\"\n";
+    let gateway = gateway(&format!("{dump}{rules}"));
+    let threads = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", gateway.id())).unwrap().flatten();
+        let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "dump").count()
+    };
+    assert_eq!(threads(), 1);
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/").status, 200);
+    }
+    apply(&gateway, &rules);
+    assert_eq!(gateway.get("/not-dumped").status, 200);
+    eventually("its thread has ended", PATIENCE, || threads() == 0);
+    let lines = fs::read_to_string(gateway.directory().join("dumps/traffic_dump_000.jsonl")).unwrap();
+    assert_eq!((lines.lines().count(), lines.contains("not-dumped")), (10, false));
+    apply(&gateway, &format!("{dump}{rules}"));
+    assert_eq!((gateway.get("/again").status, threads()), (200, 1));
 }

@@ -255,6 +255,17 @@ fn figures_of_single_backends_can_be_left_out() {
 }
 
 #[test]
+fn policies_that_turn_nobody_away_have_no_series_of_it() {
+    let a = Backend::echo("a");
+    let lines = "name = \"app\"\nrequest_headers = { set = { X-A = \"1\" } }\nconcurrency = { max = 9 }";
+    let gateway = gateway(&format!("{}{STATUS_LISTENER}", rule(lines, &[&a])));
+    let text = gateway.get("/metrics").text();
+    let series = text.lines().filter(|line| line.starts_with("gatewayd_policy_rejections_total{"));
+    let series: Vec<&str> = series.collect();
+    assert_eq!(series, ["gatewayd_policy_rejections_total{rule=\"app\",policy=\"concurrency\"} 0"]);
+}
+
+#[test]
 fn names_that_clients_think_up_make_neither_series_nor_memory() {
     let scene = scene("");
     scene.traffic();
