@@ -124,8 +124,9 @@ fn a_stream_that_its_client_resets_is_broken_off_and_logged_as_such() {
     eventually("the request is there", PATIENCE, || gate.waiting() == 1);
     peer.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes());
     gateway.log_line("it is logged", |line| line["status_code"] == 499);
-    gate.open();
+    // As long as its script waits, the backend holds its end open.
     eventually("its connection is closed", PATIENCE, || backend.connections_closed_by_peer() == 1);
+    gate.open();
     peer.serves(3);
 }
 

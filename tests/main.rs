@@ -47,6 +47,7 @@ mod retries;
 mod routing;
 mod seeds;
 mod smuggling;
+mod split;
 mod status;
 mod support;
 mod tls;

@@ -326,6 +326,28 @@ fn a_listener_that_cannot_be_opened_leaves_everything_as_it_was() {
 }
 
 #[test]
+fn files_that_values_come_from_are_watched_too() {
+    let a = Backend::echo("a");
+    let launch = launch();
+    let file = launch.directory().join("gatewayd.toml").display().to_string();
+    fs::write(launch.directory().join("value"), "one\n").unwrap();
+    let headers = "response_headers = { set = { X-Value = \"file:{dir}/value\" } }";
+    let config = with_admin(&rule(headers, &[&a]));
+    let gateway = launch.config(&config).args(&["run", "--watch", "-c", &file]).start();
+    let value = || gateway.get("/").header("x-value").map(str::to_owned);
+    assert_eq!(value().as_deref(), Some("one"));
+    let path = gateway.directory().join("value");
+    fs::write(&path, "two\n").unwrap();
+    eventually("the new value is in force", PATIENCE, || value().as_deref() == Some("two"));
+    // One that is gone changes nothing, and one that is back is taken up.
+    fs::remove_file(&path).unwrap();
+    gateway.log_line("it is said", |line| line["message"].as_str().is_some_and(|it| it.contains("rejected")));
+    assert_eq!(value().as_deref(), Some("two"));
+    fs::write(&path, "three\n").unwrap();
+    eventually("the third is in force", PATIENCE, || value().as_deref() == Some("three"));
+}
+
+#[test]
 fn whatever_becomes_of_the_file_the_configuration_before_stays() {
     let (a, b) = (Backend::echo("a"), Backend::echo("b"));
     let gateway = watching(&rule("", &[&a]));

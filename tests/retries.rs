@@ -110,7 +110,9 @@ fn an_attempt_that_hears_nothing_is_broken_off_and_made_elsewhere() {
     assert_eq!(silent.hits(), 5, "then it is ejected");
     assert_eq!(backend_status(&gateway, "r", &silent.url())["state"], "ejected");
     for backend in [&silent, &good] {
-        assert_eq!(backend_status(&gateway, "r", &backend.url())["active_connections"], 0);
+        eventually("nothing is under way", PATIENCE, || {
+            backend_status(&gateway, "r", &backend.url())["active_connections"] == 0
+        });
     }
 }
 

@@ -76,6 +76,15 @@ impl Peer {
         peer
     }
 
+    /// The other side: a client that has just been accepted, whose greeting is answered.
+    pub(super) fn accepted(stream: TcpStream) -> Option<Self> {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut peer = Self(stream);
+        peer.fill(&mut [0; 24])?;
+        peer.send(SETTINGS, 0, 0, &[]);
+        Some(peer)
+    }
+
     pub(super) fn connect(address: SocketAddr) -> Self {
         Self::with_settings(address, &[])
     }

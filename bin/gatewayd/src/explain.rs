@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::anyhow;
 use http::Method;
-use lb_http::{Candidate, ClientAnswer, Explained, Forwarded, Question, RuleAnswer, UpstreamAnswer};
+use lb_http::{
+    ArmAnswer, Candidate, ClientAnswer, Explained, Forwarded, Question, RuleAnswer, SplitAnswer,
+    UpstreamAnswer,
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -99,8 +102,9 @@ fn field(text: &str) -> Result<(String, String), String> {
 
 /// For people.
 pub(crate) fn text(explained: &Explained) -> String {
-    let Explained { answer, scheme, client, path, rules, policies, redirect, request, upstream, .. } =
-        explained;
+    let Explained {
+        answer, scheme, client, path, rules, policies, redirect, split, request, upstream, ..
+    } = explained;
     let ClientAnswer { peer, address, why } = client;
     let mut out = format!("{answer}\n\nclient    {address}, {scheme}");
     if address != peer {
@@ -116,6 +120,9 @@ pub(crate) fn text(explained: &Explained) -> String {
     }
     if let Some(redirect) = redirect {
         let _ = writeln!(out, "redirect  {redirect}");
+    }
+    if let Some(split) = split {
+        write_split(&mut out, split);
     }
     if let Some(request) = request {
         write_request(&mut out, request);
@@ -145,6 +152,17 @@ fn write_rules(out: &mut String, rules: &[RuleAnswer]) {
     let would = later.iter().filter(|rule| rule.outcome == "comes_later").count();
     if !later.is_empty() {
         let _ = writeln!(out, "  {} later, {would} of which would take it too", later.len());
+    }
+}
+
+fn write_split(out: &mut String, split: &SplitAnswer) {
+    let SplitAnswer { by, choice, arms } = split;
+    match choice {
+        Some(choice) => drop(writeln!(out, "split     to {choice}: {by}")),
+        None => drop(writeln!(out, "split     {by}; below is the largest")),
+    }
+    for ArmAnswer { upstream, weight, share } in arms {
+        let _ = writeln!(out, "  {upstream}  weight {weight}, {:.4} %", share * 100.0);
     }
 }
 

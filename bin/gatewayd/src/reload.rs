@@ -34,6 +34,11 @@ impl Source {
     pub(crate) fn load(&self) -> Result<Loaded, Failure> {
         run::load(self.path.clone(), self.strategy.as_deref())
     }
+
+    /// The files that it names for values.
+    pub(crate) fn value_files(&self) -> Vec<PathBuf> {
+        lb_config::value_files(&run::sources(self.path.clone(), self.strategy.as_deref()))
+    }
 }
 
 /// Who asked.

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &cli::Run) -> Outcome {
     let path = args.config.clone().or_else(lb_config::find_config).ok_or_else(no_file)?;
     let source = Source { path, strategy: args.strategy.clone() };
     // Before it is read, so that a change while it is being read is seen.
-    let mark = watch::mark(&source.path);
+    let seen = args.watch.then(|| watch::Seen::of(&source));
     let loaded = source.load()?;
     control_runtime()?.block_on(async {
         let stop = Stop::listen()?;
@@ -25,8 +25,8 @@ pub(crate) fn run(args: &cli::Run) -> Outcome {
         let running = Running::start(loaded, Home::Plain, Some(source)).await?;
         if let Some(reloading) = running.reloading() {
             let (by_signal, by_file) = (Arc::clone(reloading), Arc::clone(reloading));
-            if args.watch {
-                tokio::spawn(watch::watch(by_file, mark));
+            if let Some(seen) = seen {
+                tokio::spawn(watch::watch(by_file, seen));
             }
             tokio::spawn(async move {
                 loop {
@@ -62,8 +62,12 @@ pub(crate) fn run_or_demo(args: &cli::Run) -> Outcome {
 
 /// Loads a file as `run` does; `check` goes the same way.
 pub(crate) fn load(path: PathBuf, strategy: Option<&str>) -> Result<Loaded, Failure> {
-    let sources = Sources::file(path).environment(lb_config::process_environment()).strategy(strategy);
-    Ok(lb_config::load(&sources)?)
+    Ok(lb_config::load(&sources(path, strategy))?)
+}
+
+/// What `run` reads.
+pub(crate) fn sources(path: PathBuf, strategy: Option<&str>) -> Sources {
+    Sources::file(path).environment(lb_config::process_environment()).strategy(strategy)
 }
 
 /// Serves a configuration that has no file until a signal, then drains.

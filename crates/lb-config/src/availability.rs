@@ -34,7 +34,6 @@ struct Row(&'static [&'static str], Meant, Answer, &'static str);
 
 const ROWS: &[Row] = &[
     Row(&["listeners", "[]", "protocol"], Word("tcp"), Refused, "TCP listeners"),
-    Row(&["rules", "[]", "split"], Any, Refused, "splitting a rule between upstreams"),
     Row(&["rate_limit"], Any, Refused, "rate limiting"),
     Row(&["filter"], Any, Refused, "request filtering"),
     Row(&["security"], Any, Refused, "security headers"),

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::node::{Node, Value};
@@ -15,28 +15,33 @@ use crate::suggest;
 /// Bytes read of a `file:` value at most.
 const LARGEST_VALUE: u64 = 64 << 10;
 
-/// Expands every string of the tree in place.
+/// Expands every string of the tree in place; the files that it names for values are added to `files`, readable or not.
 pub(crate) fn expand(
     node: &mut Node,
     variables: &HashMap<&str, &str>,
     sources: &SourceMap,
     problems: &mut Diagnostics,
+    files: &mut Vec<PathBuf>,
 ) {
     match &mut node.value {
         Value::List(items) => {
             for item in items {
-                expand(item, variables, sources, problems);
+                expand(item, variables, sources, problems, files);
             }
         }
         Value::Table(entries) => {
             for entry in entries {
-                expand(&mut entry.node, variables, sources, problems);
+                expand(&mut entry.node, variables, sources, problems, files);
             }
         }
         Value::String(text) | Value::Loose(text) if text.contains("${") || text.starts_with("file:") => {
             let written = text.clone();
             let value = substitute(&written, variables).and_then(|text| match text.strip_prefix("file:") {
-                Some(path) => contents(path.strip_prefix("//").unwrap_or(path)),
+                Some(path) => {
+                    let path = path.strip_prefix("//").unwrap_or(path);
+                    files.push(PathBuf::from(path));
+                    contents(path)
+                }
                 None => Ok(text),
             });
             node.value = match value {

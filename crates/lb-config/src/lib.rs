@@ -45,6 +45,6 @@ pub use effective::effective;
 pub use loaded::{
     AccessLogConfig, AdminConfig, AlertsConfig, Called, Loaded, Provenance, Secret, TracingConfig,
 };
-pub use loader::{Sources, find_config, find_config_in, load, load_str, process_environment};
+pub use loader::{Sources, find_config, find_config_in, load, load_str, process_environment, value_files};
 pub use parse::Format;
 pub use schema::schema;

@@ -128,23 +128,7 @@ pub fn load_str(name: &str, format: Format, text: &str) -> Result<Loaded, Diagno
 pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
     let mut map = SourceMap::default();
     let mut problems = Diagnostics::default();
-    let (file, directory) = file(&sources.input, &mut map)?;
-    let mut root = file;
-    problems.extend(servex::lift(&mut root, &map));
-    let environment = environment::read(&sources.environment, Some(&root), &mut map, &mut problems);
-    let mut flags = Node::new(Value::Table(Vec::new()), environment.layer.span.clone());
-    for (flag, key, value) in &sources.flags {
-        environment::flag(&mut flags, flag, key, value, &mut map);
-    }
-    let mut merged = layers::merge(Layers {
-        fallback: &environment.fallback,
-        file: &root,
-        environment: &environment.layer,
-        flags: &flags,
-    });
-    let variables: HashMap<&str, &str> =
-        sources.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    expand::expand(&mut merged, &variables, &map, &mut problems);
+    let Expanded { merged, directory, statistics, .. } = expanded(sources, &mut map, &mut problems)?;
     let mut tree = Tree::new(merged, &mut map);
     let written: Option<Root> = read::read(&mut tree, &map, &mut problems);
     availability::check(&tree, &map, &mut problems);
@@ -161,13 +145,57 @@ pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
             alerts: lowered.alerts,
             tracing: lowered.tracing,
             access_log: lowered.access_log,
-            statistics: environment.statistics,
+            statistics,
             warnings: problems.into_vec(),
             provenance: provenance(&tree, &map),
             rule_places: rule_places(&tree, &map),
         }),
         _ => Err(problems),
     }
+}
+
+/// The files that a configuration names for values (`file:PATH`), as far as it can be read; whoever watches it watches them too.
+#[must_use]
+pub fn value_files(sources: &Sources) -> Vec<PathBuf> {
+    let expanded = expanded(sources, &mut SourceMap::default(), &mut Diagnostics::default());
+    let mut files = expanded.map(|expanded| expanded.files).unwrap_or_default();
+    files.sort();
+    files.dedup();
+    files
+}
+
+/// All layers as one, with the values that placeholders stand for.
+struct Expanded {
+    merged: Node,
+    directory: PathBuf,
+    statistics: bool,
+    files: Vec<PathBuf>,
+}
+
+fn expanded(
+    sources: &Sources,
+    map: &mut SourceMap,
+    problems: &mut Diagnostics,
+) -> Result<Expanded, Diagnostics> {
+    let (file, directory) = file(&sources.input, map)?;
+    let mut root = file;
+    problems.extend(servex::lift(&mut root, map));
+    let environment = environment::read(&sources.environment, Some(&root), map, problems);
+    let mut flags = Node::new(Value::Table(Vec::new()), environment.layer.span.clone());
+    for (flag, key, value) in &sources.flags {
+        environment::flag(&mut flags, flag, key, value, map);
+    }
+    let mut merged = layers::merge(Layers {
+        fallback: &environment.fallback,
+        file: &root,
+        environment: &environment.layer,
+        flags: &flags,
+    });
+    let variables: HashMap<&str, &str> =
+        sources.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut files = Vec::new();
+    expand::expand(&mut merged, &variables, map, problems, &mut files);
+    Ok(Expanded { merged, directory, statistics: environment.statistics, files })
 }
 
 /// Reads and parses the file; its root and the directory it names other files from.

@@ -26,6 +26,7 @@ mod redirect;
 mod retries;
 mod route;
 mod rule;
+mod split;
 mod tls;
 mod upstream;
 mod url;

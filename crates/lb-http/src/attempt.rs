@@ -32,6 +32,7 @@ impl Cause {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Refused => "refused",
             Self::Reset => "reset",
             Self::Timeout => "timeout",
             Self::Status => "status",
@@ -74,6 +75,8 @@ pub(crate) struct Failed {
 pub(crate) enum Cause {
     /// There was no connection, so nothing was sent.
     Connect,
+    /// The backend vouches for not having looked at the request (RFC 9113 §8.7), whatever its method.
+    Refused,
     /// The connection broke before an answer.
     Reset,
     /// There was no answer within the attempt's own deadline.
@@ -180,6 +183,7 @@ pub(crate) async fn attempt(
     let client = Rc::clone(ticket.client());
     let limits = Limits::of(ticket, rule, target, outgoing);
     let mut pooled = client.worker.pool.take(target.slot);
+    let mut was_refused = false;
     loop {
         let mut connection = match pooled.take() {
             Some(connection) => connection,
@@ -218,8 +222,16 @@ pub(crate) async fn attempt(
             Sent::Rejected(rejected) => return Err(Failed::for_good(rejected)),
             Sent::Broken { is_answered: false, .. } if connection.is_reused() && outgoing.can_repeat() => {}
             Sent::Broken { error, is_answered } => {
-                if connection.is_reused() && !is_answered {
+                let is_refused = !is_answered && error.is_unprocessed() && outgoing.upload.can_begin_anew();
+                if is_refused && !std::mem::replace(&mut was_refused, true) {
+                    // A connection had more streams than the backend takes, as it may before it could say so. A new one has room.
+                    continue;
+                }
+                if is_refused || connection.is_reused() && !is_answered {
                     ticket.forgive();
+                }
+                if is_refused {
+                    return Err(Failed { rejected: Reject::Send(error), cause: Some(Cause::Refused) });
                 }
                 // A backend that talks nonsense has not merely broken off.
                 let broke_off = matches!(error, SendError::Closed { .. } | SendError::Io { .. });

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
-use lb_core::{BalancerOptions, StrategyConfig};
+use lb_core::{BalancerOptions, KeySource, StrategyConfig};
 use lb_dump::DumpConfig;
 pub use lb_h2::Http2Limits;
 use lb_health::{HealthConfig, UpstreamOptions};
@@ -241,6 +241,8 @@ pub struct RuleConfig {
     pub route: RouteConfig,
     /// Index into [`GatewayConfig::upstreams`]; of no meaning to a rule that redirects.
     pub upstream: usize,
+    /// Its requests are shared out between upstreams, of which `upstream` is the first.
+    pub split: Option<SplitConfig>,
     /// The client is sent elsewhere instead.
     pub redirect: Option<Redirect>,
     /// Deadlines.
@@ -257,6 +259,28 @@ pub struct RuleConfig {
     pub policies: Vec<PolicyConfig>,
     /// Whether and how its exchanges are dumped.
     pub dump: Option<DumpConfig>,
+}
+
+/// How a rule's requests are shared out between upstreams.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SplitConfig {
+    /// Each gets its share; their names differ.
+    pub arms: Vec<ArmConfig>,
+    /// What keeps a request's arm the same; without one, requests take turns, exactly by weight.
+    pub key: Option<KeySource>,
+    /// A field in which a request may name its arm.
+    pub header: Option<HeaderName>,
+}
+
+/// One upstream of a split.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArmConfig {
+    /// What it is called in the split.
+    pub name: String,
+    /// Index into [`GatewayConfig::upstreams`].
+    pub upstream: usize,
+    /// Share of requests; 0 gets only those that name it.
+    pub weight: f64,
 }
 
 /// What is done when an attempt at a backend fails. Failed connects are tried elsewhere whatever stands here, unless

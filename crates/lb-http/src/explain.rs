@@ -28,6 +28,7 @@ use crate::gateway::{GatewayView, StartError, build_alone};
 use crate::reject::Reject;
 use crate::request_id;
 use crate::snapshot::{Rule, Snapshot, Target as Backend};
+use crate::split::SplitAnswer;
 use crate::target::{self, Asked, Matched, Target};
 
 /// In the clear.
@@ -64,6 +65,9 @@ pub struct Explained {
     pub policies: Vec<PolicyAnswer>,
     /// Where the client is sent instead.
     pub redirect: Option<String>,
+    /// Between which upstreams the rule's requests are shared out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitAnswer>,
     /// What the backend would get.
     pub request: Option<Forwarded>,
     /// Who could get it.
@@ -219,6 +223,7 @@ fn of(snapshot: &Snapshot, question: &Question) -> Explained {
         rules: Vec::new(),
         policies: Vec::new(),
         redirect: None,
+        split: None,
         request: None,
         upstream: None,
     };
@@ -309,8 +314,15 @@ fn taken(
         explained.redirect = location;
         return;
     }
-    let Some(upstream) = snapshot.upstreams.get(rule.upstream) else { return };
-    let answer = candidates::of(upstream, asked, &headers, &path, explained.client.address);
+    let address = explained.client.address;
+    let mut place = rule.upstream;
+    if let Some(split) = &rule.split {
+        let (answer, upstream) = split.explain(asked, &headers, &path, address);
+        place = upstream;
+        explained.split = Some(answer);
+    }
+    let Some(upstream) = snapshot.upstreams.get(place) else { return };
+    let answer = candidates::of(upstream, asked, &headers, &path, address);
     let chosen = answer.candidates.iter().position(|candidate| {
         answer.choice.as_ref().map_or(candidate.eligible, |choice| *choice == candidate.url)
     });

@@ -20,7 +20,7 @@ use crate::snapshot::{Rule, Upstream};
 use crate::ticket::Ticket;
 use crate::watch::later;
 
-/// Failed connects of one request that are made good elsewhere without counting as attempts.
+/// Failed connects and refused streams of one request that are made good elsewhere without counting as attempts.
 const FREE_CONNECTS: u32 = 16;
 
 /// Forwards a request to one backend after another until one has answered.
@@ -31,8 +31,13 @@ pub(crate) async fn forward(
     outgoing: &mut Outgoing<'_>,
 ) -> Result<Answer, Reject> {
     let snapshot = ticket.snapshot();
-    let upstream = snapshot.upstreams.get(rule.upstream).ok_or(Reject::NoBackend)?;
-    if rule.retries.attempts > 0 && outgoing.asked.method.is_idempotent() {
+    let place = match &rule.split {
+        None => rule.upstream,
+        Some(split) => split.take(ticket, outgoing).ok_or(Reject::NoBackend)?,
+    };
+    let upstream = snapshot.upstreams.get(place).ok_or(Reject::NoBackend)?;
+    // A backend that speaks HTTP/2 may refuse a request that it must not get twice.
+    if rule.retries.attempts > 0 && (outgoing.asked.method.is_idempotent() || upstream.may_refuse) {
         outgoing.upload.keep(rule.retries.replay_body);
     }
     let deadline = later(ticket.started(), rule.timeouts.response_head);
@@ -50,7 +55,7 @@ pub(crate) async fn forward(
     let mut reason = None;
     loop {
         let position = choice.lease.position();
-        ticket.attempt(rule.upstream, choice.lease, choice.permit);
+        ticket.attempt(place, choice.lease, choice.permit);
         let target = upstream.targets.get(position).ok_or(Reject::NoBackend)?;
         if decisions::are_told() {
             decisions::chosen(ticket, upstream, position, choices.tried(), reason);
@@ -62,7 +67,7 @@ pub(crate) async fn forward(
                 let race = hedge::race(
                     ticket,
                     rule,
-                    (upstream, position),
+                    (place, upstream, position),
                     conversation,
                     outgoing,
                     &mut choices,
@@ -130,7 +135,7 @@ impl<'a> Retries<'a> {
         conversation: &mut Conversation,
         deadline: Instant,
     ) -> Option<Choice> {
-        let is_free = cause == Cause::Connect;
+        let is_free = matches!(cause, Cause::Connect | Cause::Refused);
         let left = if is_free { &mut self.free } else { &mut self.attempts };
         *left = left.checked_sub(1)?;
         let (now, share) = (Instant::now(), self.rule.retries.budget);
@@ -140,7 +145,7 @@ impl<'a> Retries<'a> {
         let next = match cause {
             // There is an answer in hand, which is better than waiting for a place.
             Cause::Status => choices.next(now).ok(),
-            Cause::Connect | Cause::Reset | Cause::Timeout => {
+            Cause::Connect | Cause::Refused | Cause::Reset | Cause::Timeout => {
                 choices.next_in_turn(conversation, deadline, now).await.ok()
             }
         };

@@ -244,7 +244,7 @@ async fn keep_percentiles(shared: Arc<Shared>) {
         let snapshot = shared.snapshot.load_full();
         let by_percentile = |rule: &&Rule| rule.hedge == Some(HedgeAfter::P95);
         for rule in snapshot.rules.iter().filter(by_percentile) {
-            if let Some(upstream) = snapshot.upstreams.get(rule.upstream) {
+            for upstream in rule.upstreams().filter_map(|place| snapshot.upstreams.get(place)) {
                 upstream.slow.learn(&upstream.targets);
             }
         }

@@ -104,7 +104,7 @@ enum Event {
 pub(crate) async fn race<'a>(
     ticket: &mut Ticket,
     rule: &'a Rule,
-    (upstream, position): (&'a Upstream, usize),
+    (place, upstream, position): (usize, &'a Upstream, usize),
     conversation: &mut Conversation,
     outgoing: &mut Outgoing<'_>,
     choices: &mut Choices<'_>,
@@ -147,7 +147,7 @@ pub(crate) async fn race<'a>(
                     if let Some(failed) = loser.and_then(|loser| loser.failed) {
                         ticket.attempt_failed(&failed.rejected);
                     }
-                    ticket.attempt(rule.upstream, choice.lease, choice.permit);
+                    ticket.attempt(place, choice.lease, choice.permit);
                     ticket.rival_won();
                 } else if let Some(loser) = loser {
                     ticket.rival_lost(loser.failed.map(|failed| failed.rejected.code()));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 
-use crate::config::{BackendConfig, GatewayConfig, RuleConfig, UpstreamConfig};
+use crate::config::{BackendConfig, GatewayConfig, RuleConfig, SplitConfig, UpstreamConfig};
 
 /// Names that are listed in a line for people; of the others there is the number.
 const LISTED: usize = 8;
@@ -220,7 +220,13 @@ fn same_rule(
     (now, one): (&GatewayConfig, &RuleConfig),
     (next, other): (&GatewayConfig, &RuleConfig),
 ) -> bool {
-    let numbered = RuleConfig { upstream: one.upstream, ..other.clone() };
+    let mut numbered = RuleConfig { upstream: one.upstream, ..other.clone() };
+    // Arms are known by their names.
+    let arms = |rule: Option<&SplitConfig>| rule.map(|split| split.arms.clone()).unwrap_or_default();
+    let known = arms(one.split.as_ref());
+    for (arm, known) in numbered.split.iter_mut().flat_map(|split| &mut split.arms).zip(&known) {
+        arm.upstream = known.upstream;
+    }
     *one == numbered && upstream_of(now, one) == upstream_of(next, other)
 }
 

@@ -28,6 +28,7 @@ use crate::proxy_protocol;
 use crate::queue::Queue;
 use crate::resolve::Endpoint;
 use crate::slots::{Slot, SlotHolder, Slots};
+use crate::split::Split;
 use crate::tls::{BackendTls, TlsSetupError};
 
 pub(crate) use self::earlier::Earlier;
@@ -78,6 +79,14 @@ pub enum BuildError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
+    /// The shares of a rule's split cannot be kept.
+    #[error("rule {rule}: {reason}")]
+    Split {
+        /// The rule's name.
+        rule: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A rule names an upstream that is not there.
     #[error("rule {0} leads to no upstream")]
     NoUpstream(String),
@@ -106,6 +115,7 @@ pub(crate) struct Rule {
     /// What it takes, as the router was told.
     pub(crate) route: RouteConfig,
     pub(crate) upstream: usize,
+    pub(crate) split: Option<Split>,
     pub(crate) redirect: Option<Redirect>,
     pub(crate) timeouts: Timeouts,
     pub(crate) host_header: HostHeader,
@@ -134,6 +144,8 @@ pub(crate) struct Upstream {
     pub(crate) monitor: Arc<HealthMonitor>,
     /// In the balancer's order, so that a lease's position leads here.
     pub(crate) targets: Vec<Target>,
+    /// Whether a backend may refuse a request unseen, as HTTP/2 lets it.
+    pub(crate) may_refuse: bool,
     /// Bounds retries.
     pub(crate) budget: Budget,
     /// Who waits for a free place.
@@ -185,9 +197,11 @@ impl Snapshot {
             .collect::<Result<Vec<_>, _>>()?;
         let rules =
             config.rules.iter().map(|rule| Rule::build(rule, builder)).collect::<Result<Vec<_>, _>>()?;
-        if let Some(rule) =
-            config.rules.iter().find(|rule| rule.redirect.is_none() && rule.upstream >= upstreams.len())
-        {
+        if let Some(rule) = config.rules.iter().find(|rule| {
+            let places = rule.split.iter().flat_map(|split| &split.arms).map(|arm| arm.upstream);
+            let mut places = places.chain([rule.upstream]);
+            rule.redirect.is_none() && places.any(|place| place >= upstreams.len())
+        }) {
             return Err(BuildError::NoUpstream(rule.route.name.clone()));
         }
         Ok(Self {
@@ -224,6 +238,13 @@ fn identity_headers(config: &GatewayConfig) -> Vec<HeaderName> {
 }
 
 impl Rule {
+    /// The upstreams that its requests may go to.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = usize> {
+        let arms = self.split.as_ref().map(Split::upstreams);
+        let own = arms.is_none().then_some(self.upstream);
+        arms.into_iter().flatten().chain(own)
+    }
+
     fn build(config: &RuleConfig, builder: Builder<'_>) -> Result<Self, BuildError> {
         let Builder { registry, workers, .. } = builder;
         let name = config.route.name.as_str();
@@ -237,6 +258,7 @@ impl Rule {
         Ok(Self {
             route: config.route.clone(),
             upstream: config.upstream,
+            split: config.split.as_ref().map(|split| Split::build(name, split, builder)).transpose()?,
             redirect: config.redirect.clone(),
             timeouts: config.timeouts,
             host_header: config.host_header.clone(),
@@ -305,6 +327,7 @@ impl Upstream {
             key: balancer.key_source().clone(),
             balancer,
             monitor,
+            may_refuse: config.backends.iter().any(|backend| backend.protocol == BackendProtocol::Http2),
             budget: earlier.map_or_else(
                 || Budget::new(Instant::now()),
                 |(_, earlier)| earlier.budget.resumed(answered(&targets)),

@@ -85,6 +85,13 @@ pub(crate) enum SendError {
     },
 }
 
+impl SendError {
+    /// Whether the backend vouches for not having looked at the request.
+    pub(crate) fn is_unprocessed(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if lb_h2::is_unprocessed(source))
+    }
+}
+
 /// An open connection, idle or in the use of one exchange.
 pub(crate) struct Connection {
     pub(crate) transport: Transport,

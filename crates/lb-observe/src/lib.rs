@@ -53,6 +53,6 @@ pub use registry::Registry;
 pub use shards::Shards;
 pub use stats::{
     BackendStats, FailureKind, HandshakeFailure, ListenerStats, PolicyStats, PreambleFailure, RuleStats,
-    TlsTotals, UpstreamStats,
+    SplitStats, TlsTotals, UpstreamStats,
 };
 pub use trace::Trace;

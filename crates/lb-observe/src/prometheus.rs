@@ -38,6 +38,7 @@ pub fn render(registry: &Registry, live: &Live<'_>, control: Option<&ControlMetr
     backends(&mut text, registry);
     backend_states(&mut text, live);
     upstreams(&mut text, registry, live);
+    splits(&mut text, registry);
     listeners(&mut text, registry);
     if let Some(control) = control {
         text.append(&control.render());
@@ -148,6 +149,21 @@ fn upstreams(text: &mut Text, registry: &Registry, live: &Live<'_>) {
             let labels = Labels::new(&[("upstream", upstream.name), ("strategy", upstream.strategy)]);
             family.sample(&labels, balance.spread);
         }
+    }
+}
+
+fn splits(text: &mut Text, registry: &Registry) {
+    let splits = registry.splits();
+    if splits.is_empty() {
+        return;
+    }
+    let help = "Requests of a rule that went to one of the upstreams between which they are shared out.";
+    let mut family = text.family("gatewayd_split_requests_total", Kind::Counter, help);
+    for split in splits {
+        family.sample(
+            &Labels::new(&[("rule", split.rule()), ("upstream", split.upstream())]),
+            split.requests(),
+        );
     }
 }
 

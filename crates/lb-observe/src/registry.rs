@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::{BackendStats, ListenerStats, PolicyStats, RuleStats, UpstreamStats};
+use crate::{BackendStats, ListenerStats, PolicyStats, RuleStats, SplitStats, UpstreamStats};
 
 /// All figures of a process, by identity.
 ///
@@ -18,6 +18,7 @@ pub struct Registry {
     listeners: Table<String, ListenerStats>,
     policies: Table<(String, String), PolicyStats>,
     leaves_backends_out: bool,
+    splits: Table<(String, String), SplitStats>,
 }
 
 impl Registry {
@@ -58,6 +59,12 @@ impl Registry {
         self.policies.get_or_create((rule.to_owned(), policy.to_owned()), create)
     }
 
+    /// The figures of an upstream among those between which a rule's requests are shared out.
+    pub fn split(&self, rule: &str, upstream: &str, workers: usize) -> Arc<SplitStats> {
+        let create = || SplitStats::new(rule, upstream, workers);
+        self.splits.get_or_create((rule.to_owned(), upstream.to_owned()), create)
+    }
+
     /// Every rule.
     pub fn rules(&self) -> Vec<Arc<RuleStats>> {
         self.rules.all()
@@ -83,6 +90,11 @@ impl Registry {
         self.policies.all()
     }
 
+    /// Every upstream of every split, by rule.
+    pub fn splits(&self) -> Vec<Arc<SplitStats>> {
+        self.splits.all()
+    }
+
     /// Lets every rate look at its counter. To be called about every five seconds: rates then cover the last
     /// minute; without, they cover the time since they were last asked for.
     pub fn tick(&self, now: Instant) {
@@ -103,6 +115,7 @@ impl Registry {
         self.backends.sweep();
         self.listeners.sweep();
         self.policies.sweep();
+        self.splits.sweep();
     }
 }
 

@@ -77,3 +77,38 @@ impl PolicyStats {
         self.rejections.iter().map(|shard| shard.load(Relaxed)).sum()
     }
 }
+
+/// How many of a rule's requests went to one upstream of several.
+#[derive(Debug)]
+pub struct SplitStats {
+    rule: Box<str>,
+    upstream: Box<str>,
+    requests: Shards<AtomicU64>,
+}
+
+impl SplitStats {
+    pub(crate) fn new(rule: &str, upstream: &str, workers: usize) -> Self {
+        Self { rule: rule.into(), upstream: upstream.into(), requests: Shards::new(workers) }
+    }
+
+    /// The rule's name.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// The upstream's name.
+    pub fn upstream(&self) -> &str {
+        &self.upstream
+    }
+
+    /// Counts one request.
+    #[inline]
+    pub fn taken(&self, worker: usize) {
+        self.requests.shard(worker).fetch_add(1, Relaxed);
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.iter().map(|shard| shard.load(Relaxed)).sum()
+    }
+}

@@ -2,13 +2,13 @@
 
 use std::num::NonZeroU64;
 
-use lb_http::config::{HostHeader, RuleConfig, Timeouts};
+use lb_http::config::{HostHeader, RuleConfig, SplitConfig, Timeouts};
 use lb_router::RouteConfig;
 
 use super::matching::{self, Route};
 use super::tls::Belief;
 use super::upstream::{self, Upstreams};
-use super::{Context, backend, balance, dump, health, policy, redirect, retries, route, tls};
+use super::{Context, balance, dump, health, policy, redirect, retries, route, split, tls};
 use crate::suggest;
 use crate::tree::{NodeId, Tree};
 use crate::written::listener::Protocol;
@@ -58,11 +58,12 @@ fn rule(
     let policies = policy::policies(context, rule);
     let dump = dump::of_rule(root, rule);
     let host_header = host_header(context, rule.host_header.as_ref().or(root.host_header.as_ref()));
-    let target = target(context, root, upstreams, written, name, name_place)?;
+    let (target, split) = target(context, root, upstreams, written, name, name_place)?;
     let of_upstream = upstreams.entries.get(target).map(|entry| entry.retries.clone()).unwrap_or_default();
     Some(RuleConfig {
         route: RouteConfig::clone(&route.config),
         upstream: target,
+        split,
         redirect: rule.redirect.as_ref().and_then(|written| redirect::lower(context, written)),
         timeouts: timeouts(root, rule),
         host_header,
@@ -86,7 +87,7 @@ fn timeouts(root: &Root, rule: &Rule) -> Timeouts {
     }
 }
 
-/// The upstream a rule leads to: a named one, or one of its own backends.
+/// The upstream a rule leads to: a named one, one of its own backends, or several.
 fn target(
     context: &mut Context<'_>,
     root: &Root,
@@ -94,8 +95,9 @@ fn target(
     written: &At<Rule>,
     name: &str,
     name_place: NodeId,
-) -> Option<usize> {
+) -> Option<(usize, Option<SplitConfig>)> {
     let rule = &written.value;
+    split::check(context, rule);
     let ways = [
         ("upstream", rule.upstream.as_ref().map(|at| at.id)),
         ("backends", rule.backends.as_ref().map(|at| at.id)),
@@ -122,7 +124,7 @@ fn target(
     }
     if rule.redirect.is_some() {
         // Nothing is picked for it.
-        return Some(0);
+        return Some((0, None));
     }
     if let Some(own) = &rule.backends {
         upstream::check_own_name(context, root, name, name_place);
@@ -135,27 +137,23 @@ fn target(
             entry.balance(context, rule.slow_start.as_ref(), rule.subset.as_ref());
             entry.queue = retries::queue(rule.queue.as_ref());
         }
-        return Some(index);
+        return Some((index, None));
     }
     check_not_shared(context, rule);
     let strategy = rule.load_balancing.as_ref().and_then(|written| balance::lower(context, written));
-    if let Some(split) = &rule.split {
-        for share in split.value.iter() {
-            backend::weight(context, share.value.weight.as_ref());
-            if let Some(upstream) = &share.value.upstream {
-                find(context, upstreams, upstream);
-            }
-        }
-        return None;
+    if let Some(written) = &rule.split {
+        let split = split::lower(context, upstreams, rule, written, (name, strategy.as_ref()))?;
+        return Some((split.arms.first()?.upstream, Some(split)));
     }
     let index = find(context, upstreams, rule.upstream.as_ref()?)?;
-    Some(match strategy {
+    let index = match strategy {
         Some(strategy) => upstreams.with_strategy(index, name, strategy),
         None => index,
-    })
+    };
+    Some((index, None))
 }
 
-fn find(context: &mut Context<'_>, upstreams: &Upstreams, written: &At<String>) -> Option<usize> {
+pub(super) fn find(context: &mut Context<'_>, upstreams: &Upstreams, written: &At<String>) -> Option<usize> {
     let found = upstreams.find(&written.value);
     if found.is_none() {
         let help = suggest::did_you_mean(&written.value, upstreams.names())

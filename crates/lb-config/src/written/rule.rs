@@ -24,6 +24,10 @@ pub(crate) struct Rule {
     pub(crate) upstream: Option<At<String>>,
     pub(crate) backends: Option<At<List<WordOr<Backend>>>>,
     pub(crate) split: Option<At<List<Share>>>,
+    /// What keeps a client on its part of the split.
+    pub(crate) split_by: Option<At<String>>,
+    /// A field in which a request may name its part.
+    pub(crate) split_header: Option<At<String>>,
     pub(crate) redirect: Option<At<WordOr<Redirect>>>,
     pub(crate) load_balancing: Option<At<WordOr<Balancing>>>,
     pub(crate) strip_prefix: Option<At<String>>,

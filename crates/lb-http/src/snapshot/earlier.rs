@@ -31,7 +31,7 @@ impl<'a> Earlier<'a> {
         self.upstreams.get(name).copied()
     }
 
-    pub(super) fn rule(&self, name: &str) -> Option<(&'a RuleConfig, &'a Rule)> {
+    pub(crate) fn rule(&self, name: &str) -> Option<(&'a RuleConfig, &'a Rule)> {
         self.rules.get(name).copied()
     }
 

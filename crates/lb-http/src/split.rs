@@ -1,0 +1,185 @@
+//! Which upstream of several a request of one rule goes to: canaries, and changes of versions.
+//!
+//! A split is a balancer whose members are upstreams: without a key they take turns, so that of every so many requests each gets
+//! exactly its share over the whole process; with one, a request's upstream follows from its key (rendezvous hashing), and as shares
+//! change no more keys move than have to. Cost: one pick more a request, none to rules without a split.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::HeaderName;
+use lb_core::{Backend, BackendOptions, Balancer, KeySource, PickContext, StrategyConfig, Weight, key};
+use lb_h1::Fields;
+use lb_observe::SplitStats;
+use serde::Serialize;
+
+use crate::attempt::Outgoing;
+use crate::choice;
+use crate::config::{ArmConfig, SplitConfig};
+use crate::snapshot::{BuildError, Builder};
+use crate::target::Asked;
+use crate::ticket::Ticket;
+
+/// A split in force.
+pub(crate) struct Split {
+    arms: Vec<Arm>,
+    balancer: Arc<Balancer>,
+    key: Option<KeySource>,
+    header: Option<HeaderName>,
+}
+
+struct Arm {
+    name: String,
+    upstream: usize,
+    stats: Arc<SplitStats>,
+}
+
+/// How a request's upstream was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Named,
+    Keyed,
+    InTurn,
+}
+
+/// How a rule's requests are shared out.
+#[derive(Debug, Clone, Serialize)]
+pub struct SplitAnswer {
+    /// How a request's upstream is found, in words.
+    pub by: String,
+    /// The upstream that it goes to; none where that depends on who comes before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice: Option<String>,
+    /// Every upstream.
+    pub arms: Vec<ArmAnswer>,
+}
+
+/// One upstream of a split.
+#[derive(Debug, Clone, Serialize)]
+pub struct ArmAnswer {
+    /// Its name.
+    pub upstream: String,
+    /// Its weight.
+    pub weight: f64,
+    /// Its share of requests, from 0 to 1.
+    pub share: f64,
+}
+
+impl Split {
+    pub(crate) fn build(rule: &str, config: &SplitConfig, builder: Builder<'_>) -> Result<Self, BuildError> {
+        let failed = |reason: String| BuildError::Split { rule: rule.to_owned(), reason };
+        let members = |split: &SplitConfig| -> Vec<(String, f64)> {
+            split.arms.iter().map(|arm| (arm.name.clone(), arm.weight)).collect()
+        };
+        // Where shares are as they were, turns go on.
+        let kept = builder.earlier.rule(rule).and_then(|(earlier, rule)| {
+            let (earlier, split) = (earlier.split.as_ref()?, rule.split.as_ref()?);
+            let is_alike =
+                members(earlier) == members(config) && earlier.key.is_some() == config.key.is_some();
+            is_alike.then(|| Arc::clone(&split.balancer))
+        });
+        let balancer = match kept {
+            Some(kept) => kept,
+            None => {
+                let arm = |arm: &ArmConfig| -> Result<_, BuildError> {
+                    let weight = Weight::try_from(arm.weight).map_err(|error| failed(error.to_string()))?;
+                    let options = BackendOptions { weight, ..BackendOptions::named(arm.name.as_str()) };
+                    Ok(Arc::new(Backend::new(options)))
+                };
+                let arms = config.arms.iter().map(arm).collect::<Result<Vec<_>, _>>()?;
+                let strategy = if config.key.is_some() { "rendezvous" } else { "weighted_round_robin" };
+                let balancer = Balancer::new(StrategyConfig::named(strategy), arms);
+                Arc::new(balancer.map_err(|error| failed(error.to_string()))?)
+            }
+        };
+        let arm = |arm: &ArmConfig| Arm {
+            name: arm.name.clone(),
+            upstream: arm.upstream,
+            stats: builder.registry.split(rule, &arm.name, builder.workers),
+        };
+        Ok(Self {
+            arms: config.arms.iter().map(arm).collect(),
+            balancer,
+            key: config.key.clone(),
+            header: config.header.clone(),
+        })
+    }
+
+    /// The upstreams' places.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = usize> {
+        self.arms.iter().map(|arm| arm.upstream)
+    }
+
+    /// The upstream that a request goes to, counted.
+    pub(crate) fn take(&self, ticket: &Ticket, outgoing: &Outgoing<'_>) -> Option<usize> {
+        let Outgoing { asked, headers, path, .. } = outgoing;
+        let (place, _) = self.pick(asked, headers, path, ticket.address(), ticket.started())?;
+        let arm = self.arms.get(place)?;
+        arm.stats.taken(ticket.client().worker.index);
+        Some(arm.upstream)
+    }
+
+    fn pick(
+        &self,
+        asked: &Asked,
+        headers: &Fields,
+        path: &str,
+        address: IpAddr,
+        now: Instant,
+    ) -> Option<(usize, Reason)> {
+        let named = self.header.as_ref().and_then(|name| headers.get(name));
+        if let Some(place) =
+            named.and_then(|named| self.arms.iter().position(|arm| arm.name.as_bytes() == named))
+        {
+            return Some((place, Reason::Named));
+        }
+        let (key, reason) = match &self.key {
+            None => (0, Reason::InTurn),
+            Some(source) => {
+                // Hashed again, so that a strategy by the same key still spreads an upstream's part of the keys.
+                let key = choice::key(source, asked, headers, path, address);
+                (key::of_bytes(&key.to_le_bytes()), Reason::Keyed)
+            }
+        };
+        let lease = self.balancer.acquire(&PickContext::keyed(key, now)).ok()?;
+        Some((lease.position(), reason))
+    }
+
+    /// What becomes of a request, and the place of the upstream that it goes to, or most do. Nobody's turn is used up.
+    pub(crate) fn explain(
+        &self,
+        asked: &Asked,
+        headers: &Fields,
+        path: &str,
+        address: IpAddr,
+    ) -> (SplitAnswer, usize) {
+        let weights: Vec<f64> =
+            self.balancer.backends().iter().map(|backend| backend.weight().get()).collect();
+        let all: f64 = weights.iter().sum();
+        let is_named = self.header.as_ref().is_some_and(|name| headers.contains(name));
+        let picked = match self.key.is_some() || is_named {
+            true => self.pick(asked, headers, path, address, Instant::now()),
+            false => None,
+        };
+        let picked = picked.filter(|(_, reason)| *reason != Reason::InTurn);
+        let by = match (picked, &self.key, &self.header) {
+            (Some((_, Reason::Named)), _, Some(header)) => format!("the request names it in {header}"),
+            (_, Some(key), _) => format!("by {key}"),
+            _ => "in turn, by weight".to_owned(),
+        };
+        let largest = (0..weights.len()).max_by(|one, other| {
+            let weight = |place: &usize| weights.get(*place).copied().unwrap_or_default();
+            weight(one).total_cmp(&weight(other)).then(other.cmp(one))
+        });
+        let place = picked.map(|(place, _)| place).or(largest).unwrap_or(0);
+        let arms = self.arms.iter().zip(&weights).map(|(arm, weight)| ArmAnswer {
+            upstream: arm.name.clone(),
+            weight: *weight,
+            share: if all > 0.0 { weight / all } else { 0.0 },
+        });
+        let choice = picked.and_then(|(place, _)| self.arms.get(place)).map(|arm| arm.name.clone());
+        let upstream = self.arms.get(place).map_or(0, |arm| arm.upstream);
+        (SplitAnswer { by, choice, arms: arms.collect() }, upstream)
+    }
+}
