@@ -163,7 +163,13 @@ async fn once(kind: &ProbeKind, target: &ProbeTarget) -> Result<(), ProbeError> 
             let host = host.as_deref().unwrap_or(&target.authority);
             let path = format!("{}{path}", target.base_path);
             match secured(stream, target, ProbeProtocol::Http1).await? {
-                Connected::Plain(stream) => http::probe(stream, host, &path, expect).await,
+                Connected::Plain(mut stream) => {
+                    http::probe(&mut stream, host, &path, expect).await?;
+                    // All has been said, and the backend was told that it is the last: a reset spares both sides the packets of
+                    // a long farewell, and this machine the minute that it would remember each one.
+                    let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+                    Ok(())
+                }
                 Connected::Tls(stream) => http::probe(stream, host, &path, expect).await,
             }
         }
