@@ -201,7 +201,7 @@ fn the_machines_form_of_a_problem_has_its_key_and_place() {
 #[test]
 fn probing_is_on_where_a_path_is_given_and_the_nearest_word_counts() {
     let config = toml(
-        "[health_check]\ninterval = '20s'\nretry_count = 2\n\
+        "[health_check]\ninterval = '20s'\nretry_count = 2\nkeep_alive = true\n\
          [upstreams.a]\nhealth_check = { path = '/up', unhealthy_threshold = 5, expect = '200,204' }\n\
          backends = ['h:1', { url = 'h:2', health_check_path = '/own', health_check_interval = '2s' }]\n\
          [upstreams.b]\nbackends = ['h:3']\n\
@@ -214,6 +214,7 @@ fn probing_is_on_where_a_path_is_given_and_the_nearest_word_counts() {
     assert!(matches!(&first.kind, lb_health::ProbeKind::Http { path, expect, .. }
         if path == "/up" && expect.contains(204) && !expect.contains(201)));
     assert_eq!((first.interval.as_secs(), first.tries.get(), first.unhealthy_threshold.get()), (20, 2, 5));
+    assert!(first.keep_alive);
     let own = probe(0, 1).as_ref().unwrap();
     assert!(matches!(&own.kind, lb_health::ProbeKind::Http { path, .. } if path == "/own"));
     // A timeout that nobody wrote is no longer than a short interval.

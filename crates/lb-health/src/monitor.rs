@@ -24,7 +24,7 @@ use crate::config::{HealthConfigError, UpstreamOptions};
 use crate::event::{Change, EventSink, FailureKind, HealthEvent};
 use crate::machine::breaker::{Admission, Circuit, Epoch, TrialEnd};
 use crate::machine::streak::{Counted, Streak};
-use crate::probe::Watched;
+use crate::probe::{Kept, Watched};
 use crate::view::HealthView;
 use crate::vitals::{Standing, Vitals};
 
@@ -53,6 +53,7 @@ pub struct HealthMonitor {
     upstream: Arc<str>,
     balancer: Arc<Balancer>,
     watched: Box<[Watched]>,
+    kept: Box<[Kept]>,
     options: UpstreamOptions,
     streaks: Box<[CachePadded<Streak>]>,
     state: Mutex<State>,
@@ -108,6 +109,7 @@ impl HealthMonitor {
             upstream: upstream.into(),
             balancer,
             streaks: watched.iter().map(|_| CachePadded::default()).collect(),
+            kept: watched.iter().map(|_| Kept::default()).collect(),
             watched: watched.into(),
             options,
             state: Mutex::new(State { vitals, untold: Vec::new(), rebuild_at: None, retired: None }),
@@ -124,6 +126,11 @@ impl HealthMonitor {
     /// The balancer that is kept up to date.
     pub fn balancer(&self) -> &Arc<Balancer> {
         &self.balancer
+    }
+
+    /// A backend and the connection on which it is probed.
+    pub(crate) fn to_probe(&self, position: usize) -> Option<(&Watched, &Kept)> {
+        self.watched.get(position).zip(self.kept.get(position))
     }
 
     /// What each backend is configured with.

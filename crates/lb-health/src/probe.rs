@@ -7,14 +7,15 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::config::{HealthConfig, HealthConfigError, ProbeKind};
+use crate::config::{HealthConfig, HealthConfigError, ProbeConfig, ProbeKind};
 use crate::expect::StatusSet;
+use http::Question;
 
 /// Between two tries of one probe: time for a backend that is being restarted to listen again.
 const BETWEEN_TRIES: Duration = Duration::from_millis(250);
@@ -125,14 +126,36 @@ pub(crate) enum ProbeError {
     Status { status: u16, expected: StatusSet },
 }
 
+/// The connection on which one backend's probes are made, where they keep one.
+#[derive(Default)]
+pub(crate) struct Kept(Mutex<Option<(SocketAddr, Connected)>>);
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    /// Of a backend that is still there: a name may lead elsewhere by now.
+    fn take(&self, addresses: &[SocketAddr]) -> Option<(SocketAddr, Connected)> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        kept.filter(|(address, _)| addresses.contains(address))
+    }
+
+    fn put(&self, address: SocketAddr, connection: Connected) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((address, connection));
+    }
+}
+
 /// Probes once. Dropping the future at any time is safe; its connection is closed.
-pub(crate) async fn probe(watched: &Watched) -> Result<(), ProbeError> {
+pub(crate) async fn probe(watched: &Watched, kept: &Kept) -> Result<(), ProbeError> {
     let Watched { config: HealthConfig { probe: Some(config), .. }, target: Some(target) } = watched else {
         return Ok(());
     };
     let mut tries = 1;
     loop {
-        let result = match tokio::time::timeout(config.timeout, once(&config.kind, target)).await {
+        let result = match tokio::time::timeout(config.timeout, once(config, target, kept)).await {
             Ok(result) => result,
             Err(_) => Err(ProbeError::Timeout(config.timeout)),
         };
@@ -144,34 +167,47 @@ pub(crate) async fn probe(watched: &Watched) -> Result<(), ProbeError> {
     }
 }
 
-async fn once(kind: &ProbeKind, target: &ProbeTarget) -> Result<(), ProbeError> {
-    let mut stream = connect(&(target.addresses)()).await?;
-    if !target.preamble.is_empty() {
-        stream.write_all(&target.preamble).await.map_err(ProbeError::Broken)?;
-    }
-    match kind {
-        ProbeKind::Tcp => Ok(()),
+async fn once(config: &ProbeConfig, target: &ProbeTarget, kept: &Kept) -> Result<(), ProbeError> {
+    let addresses = (target.addresses)();
+    match &config.kind {
+        ProbeKind::Tcp => connect(&addresses, target).await.map(drop),
         ProbeKind::Grpc { service, host } => {
             // Boxed, so that the others' futures are not as large as this one.
             let host = host.as_deref().unwrap_or(&target.authority);
+            let (_, stream) = connect(&addresses, target).await?;
             match secured(stream, target, ProbeProtocol::Http2).await? {
                 Connected::Plain(stream) => Box::pin(grpc::probe(stream, "http", host, service)).await,
                 Connected::Tls(stream) => Box::pin(grpc::probe(stream, "https", host, service)).await,
             }
         }
         ProbeKind::Http { path, host, expect } => {
-            let host = host.as_deref().unwrap_or(&target.authority);
-            let path = format!("{}{path}", target.base_path);
-            match secured(stream, target, ProbeProtocol::Http1).await? {
-                Connected::Plain(mut stream) => {
-                    http::probe(&mut stream, host, &path, expect).await?;
-                    // All has been said, and the backend was told that it is the last: a reset spares both sides the packets of
-                    // a long farewell, and this machine the minute that it would remember each one.
-                    let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
-                    Ok(())
+            let question = Question {
+                host: host.as_deref().unwrap_or(&target.authority),
+                target: &format!("{}{path}", target.base_path),
+                expect,
+                keep_alive: config.keep_alive,
+            };
+            if config.keep_alive
+                && let Some((address, mut connection)) = kept.take(&addresses)
+            {
+                match connection.ask(question).await {
+                    Ok(true) => {
+                        kept.put(address, connection);
+                        return Ok(());
+                    }
+                    // Servers close what is idle for long, which says nothing of their health.
+                    Err(ProbeError::Broken(_) | ProbeError::Ended) => {}
+                    other => return other.map(drop),
                 }
-                Connected::Tls(stream) => http::probe(stream, host, &path, expect).await,
             }
+            let (address, stream) = connect(&addresses, target).await?;
+            let mut connection = secured(stream, target, ProbeProtocol::Http1).await?;
+            if connection.ask(question).await? {
+                kept.put(address, connection);
+            } else {
+                connection.reset();
+            }
+            Ok(())
         }
     }
 }
@@ -180,6 +216,23 @@ async fn once(kind: &ProbeKind, target: &ProbeTarget) -> Result<(), ProbeError> 
 enum Connected {
     Plain(TcpStream),
     Tls(Box<dyn ProbeStream>),
+}
+
+impl Connected {
+    async fn ask(&mut self, question: Question<'_>) -> Result<bool, ProbeError> {
+        match self {
+            Self::Plain(stream) => http::probe(stream, question).await,
+            Self::Tls(stream) => http::probe(stream, question).await,
+        }
+    }
+
+    /// Ends a connection on which all has been said, as the backend was told or has told: a reset spares both sides the packets of a
+    /// long farewell, and this machine the minute that it would remember each one.
+    fn reset(self) {
+        if let Self::Plain(stream) = self {
+            let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+        }
+    }
 }
 
 async fn secured(
@@ -193,12 +246,20 @@ async fn secured(
     }
 }
 
-/// Connects to the first address that accepts, as requests do.
-async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, ProbeError> {
+/// Connects to the first address that accepts, as requests do, and says what is to be said first.
+async fn connect(
+    addresses: &[SocketAddr],
+    target: &ProbeTarget,
+) -> Result<(SocketAddr, TcpStream), ProbeError> {
     let mut error = ProbeError::Unresolved;
     for address in addresses {
         match open(*address).await {
-            Ok(stream) => return Ok(stream),
+            Ok(mut stream) => {
+                if !target.preamble.is_empty() {
+                    stream.write_all(&target.preamble).await.map_err(ProbeError::Broken)?;
+                }
+                return Ok((*address, stream));
+            }
             Err(failed) if is_local(&failed) => error = ProbeError::Local(failed),
             Err(failed) => error = ProbeError::Connect(failed),
         }

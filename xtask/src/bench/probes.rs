@@ -1,7 +1,8 @@
 //! `bench probes`: what it costs to probe ten thousand backends every five seconds, as processor time of a whole gateway above that
-//! of the same gateway without probes. The backends are addresses of 127.0.0.0/8, behind which one listener of this process
-//! answers; its time is not counted.
+//! of the same gateway without probes: on a connection for each probe, and on kept ones, which the goal is for. The backends are
+//! addresses of 127.0.0.0/8, behind which one listener of this process answers; its time is not counted.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Zoned;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Serialize;
 
@@ -25,9 +28,6 @@ const BACKENDS: u32 = 10_000;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Above idle, in per cent of a core.
 const GOAL: f64 = 5.0;
-/// Who answers at once.
-const ANSWERING: usize = 2;
-
 /// One gateway over its time.
 #[derive(Debug, Serialize)]
 struct Figures {
@@ -51,13 +51,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let backend = serve(&answered)?;
     let mut ports = Ports::new();
     let mut all = Vec::new();
+    let probing =
+        |more| format!("health_check = {{ path = \"/health\", interval = \"5s\", timeout = \"2s\"{more} }}");
     for (name, lines) in [
-        ("idle", ""),
-        ("probing", "health_check = { path = \"/health\", interval = \"5s\", timeout = \"2s\" }"),
+        ("idle", String::new()),
+        ("a connection for each probe", probing("")),
+        ("kept connections", probing(", keep_alive = true")),
     ] {
         let port = ports.take()?;
-        let file = directory.path().join(format!("{name}.toml"));
-        fs::write(&file, config(port, backend, lines))?;
+        let file = directory.path().join(format!("{}.toml", name.replace(' ', "-")));
+        fs::write(&file, config(port, backend, &lines))?;
         let arguments = ["run".to_owned(), "-c".to_owned(), file.display().to_string()];
         let mut gateway = Running::start(name, Core::Proxy, &program, &arguments, &[], directory.path())?;
         gateway.wait_for_port(port, &interrupt)?;
@@ -77,14 +80,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         eprintln!("  {name}: {:.2} % of a core, {} probes", figures.core(), figures.probes);
         all.push(figures);
     }
-    let above = above_idle(&all);
-    let text = report(&all, above);
+    let text = report(&all);
     println!("\n{text}");
     write(args, &text, &all)?;
-    let probing = all.last().context("nothing was measured")?;
-    let due = probing.seconds / INTERVAL.as_secs_f64() * f64::from(BACKENDS);
-    ensure!(probing.probes as f64 >= due * 0.99, "{} probes are fewer than the {due:.0} due", probing.probes);
-    ensure!(probing.healthy == BACKENDS, "{} of {BACKENDS} backends are healthy", probing.healthy);
+    for probing in all.iter().skip(1) {
+        let (name, probes) = (probing.name, probing.probes);
+        let due = probing.seconds / INTERVAL.as_secs_f64() * f64::from(BACKENDS);
+        ensure!(probes as f64 >= due * 0.99, "{name}: {probes} probes are fewer than the {due:.0} due");
+        ensure!(
+            probing.healthy == BACKENDS,
+            "{name}: {} of {BACKENDS} backends are healthy",
+            probing.healthy
+        );
+    }
+    let above = all.last().context("nothing was measured")?.above(&all);
     ensure!(above <= GOAL, "{above:.2} % of a core above idle are more than {GOAL} %");
     Ok(())
 }
@@ -94,12 +103,10 @@ impl Figures {
     fn core(&self) -> f64 {
         self.processor_ms / 10.0 / self.seconds.max(0.001)
     }
-}
 
-fn above_idle(all: &[Figures]) -> f64 {
-    match all {
-        [idle, probing] => probing.core() - idle.core(),
-        _ => 0.0,
+    /// In per cent above the first, which does nothing.
+    fn above(&self, all: &[Self]) -> f64 {
+        self.core() - all.first().map_or(0.0, Self::core)
     }
 }
 
@@ -116,33 +123,67 @@ fn config(port: u16, backend: u16, lines: &str) -> String {
     )
 }
 
-/// Answers whatever address is asked; gives back the port.
+/// Answers whatever address is asked, and keeps connections as it is asked to; gives back the port.
 fn serve(answered: &Arc<AtomicU64>) -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     let port = listener.local_addr()?.port();
-    for _ in 0..ANSWERING {
-        let (listener, answered) = (listener.try_clone()?, Arc::clone(answered));
-        std::thread::spawn(move || {
-            // Else they would take turns with the gateway.
-            let mut core = CpuSet::new();
-            core.set(usize::from(Core::Load.number()));
-            _ = sched_setaffinity(None, &core);
-            while let Ok((stream, _)) = listener.accept() {
-                // Who does not ask is no concern of ours.
-                if answer(stream).is_ok() {
-                    answered.fetch_add(1, Relaxed);
-                }
-            }
-        });
-    }
+    let answered = Arc::clone(answered);
+    std::thread::spawn(move || {
+        // Else it would take turns with the gateway.
+        let mut core = CpuSet::new();
+        core.set(usize::from(Core::Load.number()));
+        _ = sched_setaffinity(None, &core);
+        if let Err(error) = answer_all(&listener, &answered) {
+            eprintln!("the backends have stopped: {error}");
+        }
+    });
     Ok(port)
 }
 
-fn answer(mut stream: TcpStream) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    // A head so small comes in one piece.
-    let _ = stream.read(&mut [0; 1024])?;
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+fn answer_all(listener: &TcpListener, answered: &AtomicU64) -> std::io::Result<()> {
+    /// Stands for the listener.
+    const LISTENER: u64 = u64::MAX;
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(&epoll, listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
+    let mut connections: HashMap<u64, TcpStream> = HashMap::new();
+    let mut events = Vec::with_capacity(256);
+    for number in 0.. {
+        events.clear();
+        epoll::wait(&epoll, spare_capacity(&mut events), None)?;
+        for (place, event) in (0_u64..).zip(&events) {
+            let id = event.data.u64();
+            if id == LISTENER {
+                let (stream, _) = listener.accept()?;
+                let id = number * 256 + place;
+                epoll::add(&epoll, &stream, epoll::EventData::new_u64(id), epoll::EventFlags::IN)?;
+                connections.insert(id, stream);
+            } else if let Some(stream) = connections.get_mut(&id) {
+                let kept = answer(stream);
+                answered.fetch_add(u64::from(kept.is_ok()), Relaxed);
+                if !kept.unwrap_or(false) {
+                    connections.remove(&id);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Answers what has come, in one piece as a head so small does. Whether the connection is kept; an error where nothing was asked.
+fn answer(stream: &mut TcpStream) -> std::io::Result<bool> {
+    let mut head = [0; 1024];
+    let read = stream.read(&mut head)?;
+    if read == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    let is_last = String::from_utf8_lossy(head.get(..read).unwrap_or_default()).contains("Connection: close");
+    let answer: &[u8] = if is_last {
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+    } else {
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    };
+    stream.write_all(answer)?;
+    Ok(!is_last)
 }
 
 fn healthy(port: u16) -> Result<u32> {
@@ -151,7 +192,7 @@ fn healthy(port: u16) -> Result<u32> {
     Ok(u32::try_from(text.lines().filter(up).count())?)
 }
 
-fn report(all: &[Figures], above: f64) -> String {
+fn report(all: &[Figures]) -> String {
     let mut text = String::new();
     let mut rows = vec![
         ["gateway", "core, %", "probes a second", "µs a probe", "healthy", "MiB"].map(str::to_owned).to_vec(),
@@ -168,11 +209,15 @@ fn report(all: &[Figures], above: f64) -> String {
         ]);
     }
     table::write(&mut text, &rows);
-    _ = writeln!(
-        text,
-        "{BACKENDS} backends every {} s cost {above:.2} % of a core above idle (wanted: at most {GOAL} %).\n",
-        INTERVAL.as_secs()
-    );
+    for figures in all.iter().skip(1) {
+        _ = writeln!(
+            text,
+            "{BACKENDS} backends every {} s, {}: {:.2} % of a core above idle (wanted: at most {GOAL} %).\n",
+            INTERVAL.as_secs(),
+            figures.name,
+            figures.above(all)
+        );
+    }
     text
 }
 
@@ -204,6 +249,7 @@ mod tests {
             healthy: 0,
             resident_kib: 0,
         };
-        assert!((above_idle(&[figures(20.0), figures(420.0)]) - 4.0).abs() < 1e-9);
+        let all = [figures(20.0), figures(420.0)];
+        assert!((all[1].above(&all) - 4.0).abs() < 1e-9);
     }
 }

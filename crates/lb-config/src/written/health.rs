@@ -24,6 +24,8 @@ pub(crate) struct HealthCheck {
     pub(crate) healthy_threshold: Option<At<u32>>,
     pub(crate) unhealthy_threshold: Option<At<u32>>,
     pub(crate) expect: Option<At<String>>,
+    /// Whether HTTP probes ask on the connection of the one before.
+    pub(crate) keep_alive: Option<bool>,
 }
 
 /// What a probe asks.

@@ -1,4 +1,4 @@
-//! The smallest HTTP/1.1 client that can tell a healthy backend: one GET, one answer, no redirects, nothing kept.
+//! The smallest HTTP/1.1 client that can tell a healthy backend: one GET, one answer, no redirects.
 //!
 //! The answer must end, within 64 KiB and the caller's time: a health page without end says that something is wrong.
 
@@ -13,16 +13,25 @@ const MAX_ANSWER: usize = 64 << 10;
 /// The most fields of a head.
 const MAX_FIELDS: usize = 100;
 
-/// Asks over an open connection.
+/// What is asked of a backend.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) host: &'a str,
+    pub(super) target: &'a str,
+    pub(super) expect: &'a StatusSet,
+    /// Whether the connection is wanted again.
+    pub(super) keep_alive: bool,
+}
+
+/// Asks over an open connection. True where it can be asked on again.
 pub(super) async fn probe(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    host: &str,
-    target: &str,
-    expect: &StatusSet,
-) -> Result<(), ProbeError> {
+    question: Question<'_>,
+) -> Result<bool, ProbeError> {
+    let Question { host, target, expect, keep_alive } = question;
+    let connection = if keep_alive { "" } else { "Connection: close\r\n" };
     let request = format!(
-        "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: gatewayd-probe\r\nAccept: */*\r\n\
-         Connection: close\r\n\r\n"
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: gatewayd-probe\r\nAccept: */*\r\n{connection}\r\n"
     );
     stream.write_all(request.as_bytes()).await.map_err(ProbeError::Broken)?;
     let mut answer = Answer { stream, bytes: Vec::new(), read: 0 };
@@ -31,19 +40,22 @@ pub(super) async fn probe(
         return Err(ProbeError::Status { status: head.status, expected: expect.clone() });
     }
     match head.body {
-        Body::Length(length) => answer.skip(length).await,
-        Body::Chunked => answer.skip_chunks().await,
+        Body::Length(length) => answer.skip(length).await?,
+        Body::Chunked => answer.skip_chunks().await?,
         Body::UntilEnd => {
             while answer.more().await? {}
-            Ok(())
+            return Ok(false);
         }
     }
+    Ok(keep_alive && head.keep_alive && answer.bytes.is_empty())
 }
 
 /// What matters of a response's head.
 struct Head {
     status: u16,
     body: Body,
+    /// Whether the backend leaves the connection open (RFC 9112 §9.3).
+    keep_alive: bool,
 }
 
 /// Where a body ends (RFC 9112 §6.3).
@@ -117,7 +129,10 @@ impl<S: AsyncRead + Unpin> Answer<S> {
         loop {
             let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
             match httparse::parse_headers(&self.bytes, &mut fields) {
-                Ok(Status::Complete(_)) => return Ok(()),
+                Ok(Status::Complete((length, _))) => {
+                    self.bytes.drain(..length.min(self.bytes.len()));
+                    return Ok(());
+                }
                 Ok(Status::Partial) => self.need_more().await?,
                 Err(_) => return Err(ProbeError::Malformed("its trailer is malformed")),
             }
@@ -155,7 +170,15 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Head)>, ProbeError> {
         100..200 | 204 | 304 => Body::Length(0),
         _ => body_of(response.headers)?,
     };
-    Ok(Some((length, Head { status, body })))
+    let keep_alive = response.version == Some(1) && !asks_to_close(response.headers);
+    Ok(Some((length, Head { status, body, keep_alive })))
+}
+
+fn asks_to_close(fields: &[httparse::Header<'_>]) -> bool {
+    let options = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("connection"));
+    options
+        .flat_map(|field| field.value.split(|byte| *byte == b','))
+        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 fn body_of(fields: &[httparse::Header<'_>]) -> Result<Body, ProbeError> {
@@ -189,7 +212,9 @@ mod tests {
     /// What a probe makes of an answer after which the backend closes, in pieces of `piece` bytes.
     async fn judge(answer: &[u8], piece: usize) -> Result<(), String> {
         let mut stream = tokio_test_stream(answer, piece);
-        probe(&mut stream, "a", "/health", &StatusSet::default()).await.map_err(|error| error.to_string())
+        let expect = StatusSet::default();
+        let question = Question { host: "a", target: "/health", expect: &expect, keep_alive: false };
+        probe(&mut stream, question).await.map(drop).map_err(|error| error.to_string())
     }
 
     /// Takes whatever is written and answers in pieces.

@@ -201,8 +201,8 @@ impl Run {
             job.started = now();
             let (monitor, position) = (Arc::clone(&job.monitor), job.position);
             let handle = self.probes.spawn(async move {
-                match monitor.watched().get(position) {
-                    Some(watched) => probe(watched).await,
+                match monitor.to_probe(position) {
+                    Some((watched, kept)) => probe(watched, kept).await,
                     None => Ok(()),
                 }
             });

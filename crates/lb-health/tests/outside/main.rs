@@ -7,6 +7,7 @@
 )]
 
 mod common;
+mod keeping;
 mod log;
 mod probes;
 mod state;

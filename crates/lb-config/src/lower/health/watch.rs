@@ -70,6 +70,7 @@ struct HealthCheckMeant {
     healthy_threshold: Option<NonZeroU32>,
     unhealthy_threshold: Option<NonZeroU32>,
     expect: Option<StatusSet>,
+    keep_alive: Option<bool>,
 }
 
 impl Watch {
@@ -119,6 +120,7 @@ impl Watch {
             self.nearest(|probe| probe.healthy_threshold).unwrap_or(config.healthy_threshold);
         config.unhealthy_threshold =
             self.nearest(|probe| probe.unhealthy_threshold).unwrap_or(config.unhealthy_threshold);
+        config.keep_alive = self.nearest(|probe| probe.keep_alive).unwrap_or(config.keep_alive);
         Some(config)
     }
 
@@ -182,6 +184,7 @@ impl HealthCheckMeant {
             healthy_threshold: count(table.healthy_threshold.as_ref()),
             unhealthy_threshold: count(table.unhealthy_threshold.as_ref()),
             expect: table.expect.as_ref().and_then(|expect| expect.value.parse().ok()),
+            keep_alive: table.keep_alive,
         }
     }
 }
