@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lb_testkit::{Backend, Gateway, PATIENCE, eventually};
 
-use crate::support::{STATUS_LISTENER, assert_tally, cli, gateway, tally, urls};
+use crate::support::{STATUS_LISTENER, assert_tally, cli, gateway, launch, tally, urls};
 
 /// `app` and `next`, each of one backend, behind one rule.
 fn config(backends: &[&Backend; 2], split: &str) -> String {
@@ -124,4 +124,20 @@ fn explain_tells_the_parts_and_which_one_a_key_leads_to() {
     let output = cli(&["explain", "-c", &file, "GET", "/", "-H", "X-Canary: next"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("split     to next: the request names it in x-canary"), "{said}");
+}
+
+#[test]
+fn explaining_uses_up_nobodys_turn() {
+    let backends = [Backend::echo("app"), Backend::echo("next")];
+    let backends = [&backends[0], &backends[1]];
+    let split = format!("{}\nsplit_header = \"X-Canary\"", shares(1.0, 1.0));
+    let gateway =
+        launch().config(&format!("[admin]\naddress = \"{{admin}}\"\n{}", config(&backends, &split))).start();
+    let admin = gateway.address_of("admin").to_string();
+    let first = ask(&gateway, &[]);
+    // One that names no part waits for its turn like any other.
+    let output = cli(&["explain", "GET", "/", "--live", "--admin", &admin, "-H", "X-Canary: nobody"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("in turn, by weight"), "{said}");
+    assert_ne!(ask(&gateway, &[]), first);
 }

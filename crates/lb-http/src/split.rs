@@ -35,14 +35,6 @@ struct Arm {
     stats: Arc<SplitStats>,
 }
 
-/// How a request's upstream was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
-    Named,
-    Keyed,
-    InTurn,
-}
-
 /// How a rule's requests are shared out.
 #[derive(Debug, Clone, Serialize)]
 pub struct SplitAnswer {
@@ -114,7 +106,7 @@ impl Split {
     /// The upstream that a request goes to, counted.
     pub(crate) fn take(&self, ticket: &Ticket, outgoing: &Outgoing<'_>) -> Option<usize> {
         let Outgoing { asked, headers, path, .. } = outgoing;
-        let (place, _) = self.pick(asked, headers, path, ticket.address(), ticket.started())?;
+        let place = self.pick(asked, headers, path, ticket.address(), ticket.started())?;
         let arm = self.arms.get(place)?;
         arm.stats.taken(ticket.client().worker.index);
         Some(arm.upstream)
@@ -127,23 +119,26 @@ impl Split {
         path: &str,
         address: IpAddr,
         now: Instant,
-    ) -> Option<(usize, Reason)> {
-        let named = self.header.as_ref().and_then(|name| headers.get(name));
-        if let Some(place) =
-            named.and_then(|named| self.arms.iter().position(|arm| arm.name.as_bytes() == named))
-        {
-            return Some((place, Reason::Named));
+    ) -> Option<usize> {
+        if let Some(place) = self.named(headers) {
+            return Some(place);
         }
-        let (key, reason) = match &self.key {
-            None => (0, Reason::InTurn),
+        let key = match &self.key {
+            None => 0,
             Some(source) => {
                 // Hashed again, so that a strategy by the same key still spreads an upstream's part of the keys.
                 let key = choice::key(source, asked, headers, path, address);
-                (key::of_bytes(&key.to_le_bytes()), Reason::Keyed)
+                key::of_bytes(&key.to_le_bytes())
             }
         };
         let lease = self.balancer.acquire(&PickContext::keyed(key, now)).ok()?;
-        Some((lease.position(), reason))
+        Some(lease.position())
+    }
+
+    /// The arm that a request names.
+    fn named(&self, headers: &Fields) -> Option<usize> {
+        let named = headers.get(self.header.as_ref()?)?;
+        self.arms.iter().position(|arm| arm.name.as_bytes() == named)
     }
 
     /// What becomes of a request, and the place of the upstream that it goes to, or most do. Nobody's turn is used up.
@@ -157,28 +152,27 @@ impl Split {
         let weights: Vec<f64> =
             self.balancer.backends().iter().map(|backend| backend.weight().get()).collect();
         let all: f64 = weights.iter().sum();
-        let is_named = self.header.as_ref().is_some_and(|name| headers.contains(name));
-        let picked = match self.key.is_some() || is_named {
+        let is_named = self.named(headers).is_some();
+        let picked = match is_named || self.key.is_some() {
             true => self.pick(asked, headers, path, address, Instant::now()),
             false => None,
         };
-        let picked = picked.filter(|(_, reason)| *reason != Reason::InTurn);
-        let by = match (picked, &self.key, &self.header) {
-            (Some((_, Reason::Named)), _, Some(header)) => format!("the request names it in {header}"),
-            (_, Some(key), _) => format!("by {key}"),
+        let by = match (&self.header, &self.key) {
+            (Some(header), _) if is_named => format!("the request names it in {header}"),
+            (_, Some(key)) => format!("by {key}"),
             _ => "in turn, by weight".to_owned(),
         };
         let largest = (0..weights.len()).max_by(|one, other| {
             let weight = |place: &usize| weights.get(*place).copied().unwrap_or_default();
             weight(one).total_cmp(&weight(other)).then(other.cmp(one))
         });
-        let place = picked.map(|(place, _)| place).or(largest).unwrap_or(0);
+        let place = picked.or(largest).unwrap_or(0);
         let arms = self.arms.iter().zip(&weights).map(|(arm, weight)| ArmAnswer {
             upstream: arm.name.clone(),
             weight: *weight,
             share: if all > 0.0 { weight / all } else { 0.0 },
         });
-        let choice = picked.and_then(|(place, _)| self.arms.get(place)).map(|arm| arm.name.clone());
+        let choice = picked.and_then(|place| self.arms.get(place)).map(|arm| arm.name.clone());
         let upstream = self.arms.get(place).map_or(0, |arm| arm.upstream);
         (SplitAnswer { by, choice, arms: arms.collect() }, upstream)
     }

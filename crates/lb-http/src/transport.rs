@@ -34,8 +34,8 @@ pub(crate) const BATCH: usize = 16 << 10;
 
 const SPLICE: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
-/// Steps that a body takes before other connections have their turn: a mebibyte in bulk, and as much less as it is cheaper
-/// to send than to read, as chunks of one byte are.
+/// Steps that a body takes before other connections have their turn: a mebibyte that is read, four that are spliced, and
+/// as much less as it is cheaper to send than to read, as chunks of one byte are.
 pub(crate) const TURN: u32 = 16;
 
 /// A connection, a client's or a backend's, in the clear or by TLS.
