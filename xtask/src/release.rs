@@ -1,8 +1,8 @@
 //! `cargo xtask release`: the program as it is given out, built twice: once to write down what it does under load, and once more
 //! laid out by that (profile-guided optimisation), packed with what belongs to it.
 //!
-//! Without a fitting `llvm-profdata` it is built once, and says so. The archive is made of the same bytes whenever it is made of the
-//! same commit and profile.
+//! Without a fitting `llvm-profdata` it is built once, and says so. The archive holds no times or owners of the machine
+//! that packs it.
 
 use std::env;
 use std::fs;
