@@ -7,13 +7,12 @@ use bytes::Bytes;
 use http::{Method, Response};
 use lb_admin::{
     BackendState, BackendView, Circuit, Features, GatewayView, RuleView, StatusPages, StatusSource,
-    StrategyView, UpstreamView,
+    StrategyView, Tally, UpstreamView,
 };
-use lb_core::{Backend, strategy};
-use lb_health::{HealthState, HealthView};
+use lb_core::strategy;
+use lb_health::HealthState;
 use lb_http::config::{GatewayConfig, RuleConfig};
 use lb_http::{Explained, LocalPages, Question};
-use lb_observe::Registry;
 use lb_router::PathConfig;
 
 use crate::explain::placed;
@@ -25,8 +24,6 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Draws the picture that status pages show.
 pub(crate) struct LiveStatus {
     started: Instant,
-    workers: usize,
-    registry: Arc<Registry>,
     /// What the configuration in force says.
     described: Mutex<Arc<Described>>,
     history: Mutex<History>,
@@ -43,16 +40,9 @@ struct Described {
 
 impl LiveStatus {
     /// Knows the configuration; the engine is connected once it runs.
-    pub(crate) fn new(
-        config: &GatewayConfig,
-        places: Vec<String>,
-        file: Option<String>,
-        registry: Arc<Registry>,
-    ) -> Self {
+    pub(crate) fn new(config: &GatewayConfig, places: Vec<String>, file: Option<String>) -> Self {
         Self {
             started: Instant::now(),
-            workers: config.workers.get(),
-            registry,
             described: Mutex::new(Arc::new(Described::of(config, places))),
             history: Mutex::new(History::new(file)),
             gateway: OnceLock::new(),
@@ -109,14 +99,7 @@ impl StatusSource for LiveStatus {
         let upstreams = gateway.map(lb_http::GatewayView::upstreams).unwrap_or_default();
         let upstreams = upstreams.into_iter().map(|upstream| UpstreamView {
             strategy: upstream.strategy.to_owned(),
-            backends: upstream
-                .backends
-                .iter()
-                .map(|(backend, health)| {
-                    let stats = self.registry.backend(&upstream.name, backend.name(), self.workers);
-                    backend_view(backend, health, stats)
-                })
-                .collect(),
+            backends: upstream.backends.into_iter().map(backend_view).collect(),
             name: upstream.name,
         });
         GatewayView {
@@ -132,6 +115,21 @@ impl StatusSource for LiveStatus {
             upstreams: upstreams.collect(),
             features: described.features,
             configuration: Some(lock(&self.history).view()),
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        let gateway = self.gateway.get();
+        let tally = gateway.map(lb_http::GatewayView::tally).unwrap_or_default();
+        Tally {
+            version: VERSION,
+            uptime: self.started.elapsed(),
+            draining: gateway.is_some_and(lb_http::GatewayView::is_draining),
+            rules: lock(&self.described).rules.len(),
+            upstreams: tally.upstreams,
+            backends: tally.backends,
+            healthy: tally.healthy,
+            eligible: tally.eligible,
         }
     }
 }
@@ -176,9 +174,9 @@ fn rule_view(rule: &RuleConfig, config: &GatewayConfig) -> RuleView {
     }
 }
 
-fn backend_view(backend: &Backend, health: &HealthView, stats: Arc<lb_observe::BackendStats>) -> BackendView {
+fn backend_view(lb_http::BackendView { backend, stats, health }: lb_http::BackendView) -> BackendView {
     let state = match health.state {
-        _ if backend.is_draining() || backend.weight().is_zero() => BackendState::Draining,
+        _ if !backend.takes_new() => BackendState::Draining,
         HealthState::Healthy => BackendState::Healthy,
         HealthState::Unhealthy => BackendState::Unhealthy,
         HealthState::Ejected => BackendState::Ejected,
@@ -200,7 +198,7 @@ fn backend_view(backend: &Backend, health: &HealthView, stats: Arc<lb_observe::B
         open_until: health.open_until,
         since: Some(health.since),
         last_probe: health.last_probe,
-        error: health.error.clone(),
+        error: health.error,
     }
 }
 
@@ -210,6 +208,10 @@ pub(crate) struct Pages(pub(crate) StatusPages);
 impl LocalPages for Pages {
     fn has(&self, path: &str) -> bool {
         self.0.has(path)
+    }
+
+    fn at_once(&self, method: &Method, path: &str, accept: Option<&str>) -> Option<Response<Bytes>> {
+        self.0.respond_at_once(method, path, accept)
     }
 
     fn respond(

@@ -60,7 +60,7 @@ impl Running {
         let traces = traces::start(tracing.clone())?;
 
         let file = source.as_ref().map(|source| source.path.display().to_string());
-        let live = Arc::new(LiveStatus::new(&config, rule_places, file, Arc::clone(&registry)));
+        let live = Arc::new(LiveStatus::new(&config, rule_places, file));
         let pages = |with_home: fn(StatusPages) -> StatusPages| {
             let pages = StatusPages::new(Arc::clone(&live) as Arc<_>, Arc::clone(&registry));
             let pages = match &control {

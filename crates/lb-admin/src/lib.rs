@@ -24,6 +24,7 @@ mod negotiate;
 mod page;
 mod pages;
 mod response;
+mod spare;
 mod time;
 mod title;
 mod view;
@@ -32,7 +33,7 @@ pub use lb_observe::live::Circuit;
 pub use pages::StatusPages;
 pub use view::{
     BackendState, BackendView, ConfigurationView, Features, GatewayView, ReloadView, RuleView, StatusSource,
-    StrategyView, UpstreamView,
+    StrategyView, Tally, UpstreamView,
 };
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use lb_observe::Registry;
 use lb_observe::control::ControlMetrics;
 
 use crate::negotiate::{Form, preferred};
+use crate::page::{self, health};
+use crate::spare::Spare;
 use crate::view::{GatewayView, StatusSource};
-use crate::{assets, page, response};
+use crate::{assets, response};
 
 /// The paths that are always answered.
 pub(crate) const STATUS_PATHS: [&str; 7] =
@@ -49,6 +51,7 @@ pub struct StatusPages {
     registry: Arc<Registry>,
     control: Option<Arc<ControlMetrics>>,
     home: Home,
+    spare: Spare,
 }
 
 /// What stands at `/`.
@@ -65,6 +68,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) control: Option<&'a ControlMetrics>,
     pub(crate) is_demo: bool,
+    pub(crate) spare: &'a Spare,
     pub(crate) time: SystemTime,
     pub(crate) now: Instant,
 }
@@ -72,7 +76,7 @@ pub(crate) struct Scene<'a> {
 impl StatusPages {
     /// Status pages that show what `source` and `registry` tell; nothing at `/`.
     pub fn new(source: Arc<dyn StatusSource>, registry: Arc<Registry>) -> Self {
-        Self { source, registry, control: None, home: Home::Nothing }
+        Self { source, registry, control: None, home: Home::Nothing, spare: Spare::default() }
     }
 
     /// With the control side's counters in `/metrics`.
@@ -106,11 +110,41 @@ impl StatusPages {
         query: Option<&str>,
         accept: Option<&str>,
     ) -> Option<Response<Bytes>> {
-        let get = || self.get(path, query, accept);
+        self.answer(method, path, || self.at_once(path, accept).or_else(|| self.get(path, query, accept)))
+    }
+
+    /// The same where it is drawn in microseconds however many backends there are: `/health` and `/ready` for machines, which
+    /// must not wait behind others' pages. `None` for all others.
+    pub fn respond_at_once(
+        &self,
+        method: &Method,
+        path: &str,
+        accept: Option<&str>,
+    ) -> Option<Response<Bytes>> {
+        let page = self.at_once(path, accept)?;
+        self.answer(method, path, || Some(page))
+    }
+
+    fn answer(
+        &self,
+        method: &Method,
+        path: &str,
+        page: impl FnOnce() -> Option<Response<Bytes>>,
+    ) -> Option<Response<Bytes>> {
         match *method {
-            Method::GET => get(),
-            Method::HEAD => get().map(response::without_body),
+            Method::GET => page(),
+            Method::HEAD => page().map(response::without_body),
             _ if self.has(path) => Some(response::method_not_allowed(method)),
+            _ => None,
+        }
+    }
+
+    fn at_once(&self, path: &str, accept: Option<&str>) -> Option<Response<Bytes>> {
+        match path {
+            "/health" if preferred(accept) == Form::Json => {
+                Some(response::negotiated(health::health(&self.source.tally())))
+            }
+            "/ready" => Some(health::ready(&self.source.tally())),
             _ => None,
         }
     }
@@ -130,14 +164,13 @@ impl StatusPages {
             registry: &self.registry,
             control: self.control.as_deref(),
             is_demo: self.home == Home::Demo,
+            spare: &self.spare,
             time: SystemTime::now(),
             now: Instant::now(),
         };
         let page = match path {
             "/health" | "/ping" if preferred(accept) == Form::Html => page::ping::html(&scene),
-            "/health" => page::health::health(&scene),
             "/ping" => page::ping::json(&scene),
-            "/ready" => page::health::ready(&scene),
             "/metrics" => page::metrics::metrics(&scene, query),
             "/proxy-status" => page::proxy_status::proxy_status(&scene),
             "/strategies" => page::strategies::strategies(&scene),

@@ -133,6 +133,28 @@ fn health_is_200_also_while_draining() {
 }
 
 #[test]
+fn probes_are_answered_without_a_view_of_everything() {
+    struct FiguresAlone;
+    impl StatusSource for FiguresAlone {
+        fn view(&self) -> GatewayView {
+            panic!("it takes long")
+        }
+        fn tally(&self) -> Tally {
+            Tally { eligible: 0, ..Tally::from(&Gateway::tutorial().view) }
+        }
+    }
+    let pages = StatusPages::new(Arc::new(FiguresAlone), Arc::default());
+    let at_once = |method, path, accept| pages.respond_at_once(&method, path, accept);
+    let health = at_once(Method::GET, "/health", None).unwrap();
+    assert!(text(&health).contains(r#""healthy_backends":3"#), "{}", text(&health));
+    assert!(at_once(Method::HEAD, "/health", Some("*/*")).unwrap().body().is_empty());
+    assert_eq!(at_once(Method::GET, "/ready", None).unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(at_once(Method::POST, "/ready", None).unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert!(at_once(Method::GET, "/health", BROWSER).is_none(), "people see all backends");
+    assert!(at_once(Method::GET, "/metrics", None).is_none());
+}
+
+#[test]
 fn readiness_turns_red_when_there_is_no_use_in_traffic() {
     let ready = |change: fn(&mut GatewayView)| {
         let gateway = Gateway::tutorial().with(change);

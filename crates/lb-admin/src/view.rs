@@ -8,10 +8,36 @@ use lb_observe::live::Circuit;
 
 /// Draws the picture.
 ///
-/// Called once for each request to a status page, never on the data path.
+/// Called once for each request to a status page, never for a request that is passed on.
 pub trait StatusSource: Send + Sync {
-    /// The gateway as it stands now.
+    /// The gateway as it stands now. With many backends this takes a while.
     fn view(&self) -> GatewayView;
+
+    /// The same in figures alone, for pages that must not take long.
+    fn tally(&self) -> Tally {
+        Tally::from(&self.view())
+    }
+}
+
+/// A gateway at one moment, in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// The program's version.
+    pub version: &'static str,
+    /// Time since the start.
+    pub uptime: Duration,
+    /// Whether it is shutting down.
+    pub draining: bool,
+    /// Rules.
+    pub rules: usize,
+    /// Upstreams.
+    pub upstreams: usize,
+    /// Backends of all upstreams.
+    pub backends: usize,
+    /// Those that probes and traffic say work.
+    pub healthy: usize,
+    /// Those that may be given a request.
+    pub eligible: usize,
 }
 
 /// A gateway at one moment.
@@ -35,6 +61,21 @@ pub struct GatewayView {
     pub features: Features,
     /// Where the configuration came from, and how the last attempt to read it again ended.
     pub configuration: Option<ConfigurationView>,
+}
+
+impl From<&GatewayView> for Tally {
+    fn from(view: &GatewayView) -> Self {
+        Self {
+            version: view.version,
+            uptime: view.uptime,
+            draining: view.draining,
+            rules: view.rules.len(),
+            upstreams: view.upstreams.len(),
+            backends: view.backends().count(),
+            healthy: view.backends().filter(|backend| backend.healthy).count(),
+            eligible: view.backends().filter(|backend| backend.is_eligible()).count(),
+        }
+    }
 }
 
 /// The configuration in force.

@@ -158,6 +158,11 @@ impl Backend {
         self.settings.draining.load(Relaxed)
     }
 
+    /// Whether it is offered new requests, where it is healthy: it does not drain, and has a weight.
+    pub fn takes_new(&self) -> bool {
+        !self.is_draining() && !self.weight().is_zero()
+    }
+
     /// Starts or ends draining.
     pub fn set_draining(&self, draining: bool) {
         self.settings.draining.store(draining, Relaxed);
@@ -165,7 +170,7 @@ impl Backend {
 
     /// Whether it may be offered new requests: healthy, not draining, of a weight above 0. The limit is not part of it.
     pub fn is_eligible(&self) -> bool {
-        self.is_healthy() && !self.is_draining() && !self.weight().is_zero()
+        self.is_healthy() && self.takes_new()
     }
 
     /// Requests in flight: leases out.

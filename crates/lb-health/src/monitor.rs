@@ -25,7 +25,7 @@ use crate::event::{Change, EventSink, FailureKind, HealthEvent};
 use crate::machine::breaker::{Admission, Circuit, Epoch, TrialEnd};
 use crate::machine::streak::{Counted, Streak};
 use crate::probe::{Kept, Watched};
-use crate::view::HealthView;
+use crate::view::{HealthState, HealthView};
 use crate::vitals::{Standing, Vitals};
 
 /// Watches the backends of one upstream. Positions are those of its balancer's backends.
@@ -221,6 +221,11 @@ impl HealthMonitor {
     /// How a backend stands.
     pub fn view(&self, position: usize, clock: &Clock) -> Option<HealthView> {
         self.lock().vitals.get(position).map(|vitals| HealthView::of(vitals, clock))
+    }
+
+    /// How each backend stands, in brief and in the balancer's order.
+    pub fn standings(&self) -> Vec<(HealthState, Circuit)> {
+        self.lock().vitals.iter().map(|vitals| HealthView::brief(vitals.standing())).collect()
     }
 
     /// How each backend stands, in the balancer's order.

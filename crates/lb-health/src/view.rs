@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::clock::Clock;
 use crate::machine::breaker::Circuit;
-use crate::vitals::Vitals;
+use crate::vitals::{Standing, Vitals};
 
 /// A backend's health at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,17 +40,23 @@ pub enum HealthState {
 }
 
 impl HealthView {
+    pub(crate) fn brief(standing: Standing) -> (HealthState, Circuit) {
+        let state = match (standing.probes_good, standing.ejected) {
+            (false, _) => HealthState::Unhealthy,
+            (true, true) => HealthState::Ejected,
+            (true, false) => HealthState::Healthy,
+        };
+        (state, standing.circuit)
+    }
+
     pub(crate) fn of(vitals: &Vitals, clock: &Clock) -> Self {
         let standing = vitals.standing();
+        let (state, circuit) = Self::brief(standing);
         let wall = |instant| clock.wall_of(instant);
         Self {
             healthy: standing.is_healthy(),
-            state: match (standing.probes_good, standing.ejected) {
-                (false, _) => HealthState::Unhealthy,
-                (true, true) => HealthState::Ejected,
-                (true, false) => HealthState::Healthy,
-            },
-            circuit: standing.circuit,
+            state,
+            circuit,
             ejected_until: vitals.ejected_until().map(wall),
             open_until: vitals.open_until().map(wall),
             last_probe: vitals.last_probe().map(wall),

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use http::{Method, Response};
 use lb_core::{Backend, Weight};
 use lb_dump::Dumps;
-use lb_health::{Clock, EventSink, HealthView, Supervisor, SupervisorOptions};
-use lb_observe::{Recorder, Registry};
+use lb_health::{Circuit, Clock, EventSink, HealthState, HealthView, Supervisor, SupervisorOptions};
+use lb_observe::{BackendStats, Recorder, Registry};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::admission::Admission;
@@ -37,8 +37,11 @@ pub trait LocalPages: Send + Sync {
     /// Whether a page stands at this normalised path. Called for every request of a listener with `status_endpoints`.
     fn has(&self, path: &str) -> bool;
 
-    /// The page at this path; `None` where there is none. Called on a thread that may take its time. `accept` is the
-    /// request's Accept field.
+    /// The page at this path where it is drawn in microseconds however much is configured; `None` otherwise. Called first, on
+    /// the worker that has the request. `accept` is the request's Accept field.
+    fn at_once(&self, method: &Method, path: &str, accept: Option<&str>) -> Option<Response<Bytes>>;
+
+    /// The page at this path; `None` where there is none. Called on a thread that may take its time.
     fn respond(
         &self,
         method: &Method,
@@ -307,6 +310,23 @@ impl GatewayView {
         changed
     }
 
+    /// How many upstreams and backends there are, and how many of these can be given requests.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let snapshot = self.shared.snapshot.load();
+        let mut tally = Tally { upstreams: snapshot.upstreams.len(), ..Tally::default() };
+        for upstream in &snapshot.upstreams {
+            for (target, (state, circuit)) in upstream.targets.iter().zip(upstream.monitor.standings()) {
+                let is_healthy = state == HealthState::Healthy;
+                tally.backends += 1;
+                tally.healthy += usize::from(is_healthy);
+                let is_offered = is_healthy && circuit != Circuit::Open && target.backend.takes_new();
+                tally.eligible += usize::from(is_offered);
+            }
+        }
+        tally
+    }
+
     /// Each upstream's name, its strategy's name, and its backends in their order.
     #[must_use]
     pub fn upstreams(&self) -> Vec<UpstreamView> {
@@ -327,7 +347,8 @@ impl GatewayView {
                         }
                         (error, trouble) => error.or(trouble),
                     };
-                    (Arc::clone(&target.backend), health)
+                    let (backend, stats) = (Arc::clone(&target.backend), Arc::clone(&target.stats));
+                    BackendView { backend, stats, health }
                 })
                 .collect(),
         });
@@ -352,8 +373,31 @@ pub struct UpstreamView {
     pub name: String,
     /// Its strategy's name.
     pub strategy: &'static str,
-    /// Its backends, live, and how healthy each is.
-    pub backends: Vec<(Arc<Backend>, HealthView)>,
+    /// Its backends.
+    pub backends: Vec<BackendView>,
+}
+
+/// A backend as status pages see it.
+pub struct BackendView {
+    /// The backend, live.
+    pub backend: Arc<Backend>,
+    /// What it has done.
+    pub stats: Arc<BackendStats>,
+    /// How healthy it is.
+    pub health: HealthView,
+}
+
+/// How many there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Upstreams.
+    pub upstreams: usize,
+    /// Backends of all upstreams.
+    pub backends: usize,
+    /// Those that probes and traffic say work.
+    pub healthy: usize,
+    /// Those of them that are given requests: they are not drained, and their circuits let something pass.
+    pub eligible: usize,
 }
 
 /// Builds everything a configuration asks for and throws it away: what [`Gateway::start`] would refuse before it

@@ -61,7 +61,8 @@ pub use explain::{
     explain,
 };
 pub use gateway::{
-    Attachments, BackendChange, Gateway, GatewayView, LocalPages, StartError, UpstreamView, validate,
+    Attachments, BackendChange, BackendView, Gateway, GatewayView, LocalPages, StartError, Tally,
+    UpstreamView, validate,
 };
 pub use listen::ListenError;
 pub use plan::{Changes, Plan, Restart, UpstreamChange};

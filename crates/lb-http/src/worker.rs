@@ -151,8 +151,8 @@ impl Worker {
         self.shared.pages.as_ref().is_some_and(|pages| pages.has(path))
     }
 
-    /// A status page, drawn on a thread of its own: with many backends that takes milliseconds, for which this worker's other
-    /// requests are not to wait. Dropped, it is drawn for nobody.
+    /// A status page. What takes more than microseconds is drawn on a thread of its own: with many backends that is milliseconds,
+    /// for which this worker's other requests are not to wait. Dropped, it is drawn for nobody.
     pub(crate) async fn page(
         &self,
         method: &Method,
@@ -160,7 +160,11 @@ impl Worker {
         target: &Target<'_>,
     ) -> Option<Response<Bytes>> {
         let accept = headers.get(&header::ACCEPT).and_then(|accept| str::from_utf8(accept).ok());
-        let pages = Arc::clone(self.shared.pages.as_ref()?);
+        let pages = self.shared.pages.as_ref()?;
+        if let Some(page) = pages.at_once(method, &target.path, accept) {
+            return Some(page);
+        }
+        let pages = Arc::clone(pages);
         let (method, path) = (method.clone(), target.path.to_string());
         let (query, accept) = (target.query.map(str::to_owned), accept.map(str::to_owned));
         let page = move || pages.respond(&method, &path, query.as_deref(), accept.as_deref());

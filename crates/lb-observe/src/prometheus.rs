@@ -29,10 +29,17 @@ const SERIES_OF_A_RULE: usize = 30;
 const SERIES_BESIDE: usize = 100;
 const BYTES_OF_A_SERIES: usize = 128;
 
-/// Everything there is to scrape: the registry's figures, the live state, and the control side's counters.
-pub fn render(registry: &Registry, live: &Live<'_>, control: Option<&ControlMetrics>) -> String {
+/// Everything there is to scrape: the registry's figures, the live state, and the control side's counters. It is written
+/// into `room`, whose text goes and whose memory is used again: with many backends that is megabytes, and memory new to a
+/// process costs more than to write it.
+pub fn render(
+    registry: &Registry,
+    live: &Live<'_>,
+    control: Option<&ControlMetrics>,
+    room: String,
+) -> String {
     let series = registry.backends().len() * SERIES_OF_A_BACKEND + registry.rules().len() * SERIES_OF_A_RULE;
-    let mut text = Text::with_capacity((series + SERIES_BESIDE) * BYTES_OF_A_SERIES);
+    let mut text = Text::with_room(room, (series + SERIES_BESIDE) * BYTES_OF_A_SERIES);
     process(&mut text, live);
     rules(&mut text, registry);
     backends(&mut text, registry);

@@ -13,8 +13,8 @@ pub(crate) fn metrics(scene: &Scene<'_>, query: Option<&str>) -> Response<Bytes>
     if query.unwrap_or("").split('&').any(|pair| pair == "format=json") {
         return response::json(StatusCode::OK, &json::report(scene.registry, &live));
     }
-    let text = prometheus::render(scene.registry, &live, scene.control);
-    response::new(StatusCode::OK, prometheus::CONTENT_TYPE, text)
+    let text = prometheus::render(scene.registry, &live, scene.control, scene.spare.take());
+    response::new(StatusCode::OK, prometheus::CONTENT_TYPE, scene.spare.lend(text))
 }
 
 fn live<'a>(scene: &Scene<'a>) -> Live<'a> {

@@ -86,5 +86,5 @@ impl HealthMonitor {
 
 /// Whether it would, were it healthy.
 fn takes_requests(backend: &Backend) -> bool {
-    !backend.is_draining() && !backend.weight().is_zero()
+    backend.takes_new()
 }

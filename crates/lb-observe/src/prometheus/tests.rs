@@ -75,7 +75,7 @@ fn sample(name: &str, labels: &[(&str, &str)]) -> String {
 #[test]
 fn a_strict_parser_reads_it_and_finds_what_happened() {
     let gateway = Gateway::busy();
-    let text = render(&gateway.registry, &gateway.live(), None);
+    let text = render(&gateway.registry, &gateway.live(), None, String::new());
     let samples = parse(&text).unwrap_or_else(|why| panic!("{why}\n{text}"));
     let a = [("upstream", "app"), ("backend", "http://a")];
     for (name, labels, value) in [
@@ -121,7 +121,7 @@ fn an_idle_gateway_is_read_too() {
         uptime: Duration::ZERO,
         upstreams: Vec::new(),
     };
-    parse(&render(&Registry::default(), &live, None)).unwrap();
+    parse(&render(&Registry::default(), &live, None, String::new())).unwrap();
 }
 
 #[test]
@@ -130,7 +130,8 @@ fn the_control_sides_counters_are_merged_in() {
     crate::control::reloaded(crate::control::Reload::Rejected);
     crate::control::DumpDropped::new().add(7);
     let gateway = Gateway::busy();
-    let text = render(&gateway.registry, &gateway.live(), Some(&control));
+    let text =
+        render(&gateway.registry, &gateway.live(), Some(&control), "what stood here before".to_owned());
     let samples = parse(&text).unwrap_or_else(|why| panic!("{why}\n{text}"));
     assert_eq!(samples[&sample("gatewayd_config_reloads_total", &[("result", "rejected")])], 1.0);
     assert_eq!(samples[&sample("gatewayd_config_reloads_total", &[("result", "ok")])], 0.0);

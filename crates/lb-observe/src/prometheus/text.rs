@@ -40,9 +40,11 @@ impl From<f64> for Value {
 }
 
 impl Text {
-    /// With room for so many bytes, so that a long text is not moved while it grows.
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self { out: String::with_capacity(bytes) }
+    /// Begins anew in `room`, with space for so many bytes, so that a long text is not moved while it grows.
+    pub(super) fn with_room(mut room: String, bytes: usize) -> Self {
+        room.clear();
+        room.reserve(bytes);
+        Self { out: room }
     }
 
     /// Starts a family; its samples follow until the next starts.
