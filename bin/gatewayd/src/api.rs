@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::exit::Failure;
 use crate::explain::{self, Asked};
-use crate::reload::{Cause, Reloading};
+use crate::reload::{Cause, NO_FILE, Reloading};
 use crate::status::LiveStatus;
 
 /// The paths below which changes are made.
@@ -32,8 +32,7 @@ const LOG_LEVEL: &str = "log-level";
 pub(crate) struct Api {
     live: Arc<LiveStatus>,
     token: Token,
-    /// Where there is a file to be read again.
-    reloading: Option<Arc<Reloading>>,
+    reloading: Arc<Reloading>,
 }
 
 /// The admin token in force, if one is asked for.
@@ -75,7 +74,7 @@ struct Refused {
 }
 
 impl Api {
-    pub(crate) fn new(live: Arc<LiveStatus>, token: Token, reloading: Option<Arc<Reloading>>) -> Self {
+    pub(crate) fn new(live: Arc<LiveStatus>, token: Token, reloading: Arc<Reloading>) -> Self {
         Self { live, token, reloading }
     }
 
@@ -84,19 +83,18 @@ impl Api {
         let action = "reload";
         let allowed = self.must_post(request).and_then(|()| {
             self.authorise(&request.head.headers, request.peer)?;
-            let none = "this gateway runs without a configuration file";
-            self.reloading.as_ref().ok_or_else(|| refused(StatusCode::CONFLICT, "no_file", none))
+            let has_file = self.reloading.source().is_some();
+            has_file.then_some(()).ok_or_else(|| refused(StatusCode::CONFLICT, "no_file", NO_FILE))
         });
-        let reloading = match allowed {
-            Ok(reloading) => reloading,
-            Err(refused) => return refused.response(action, request.peer),
-        };
+        if let Err(refused) = allowed {
+            return refused.response(action, request.peer);
+        }
         let query = request.head.uri.query().unwrap_or_default();
         let dry_run = query.split('&').any(|part| matches!(part, "dry_run" | "dry_run=true" | "dry_run=1"));
         tracing::info!(component = "admin", action, dry_run, peer = %request.peer, "reload asked for");
         let result = match dry_run {
-            true => reloading.plan().await,
-            false => reloading.reload(Cause::Command).await,
+            true => self.reloading.plan().await,
+            false => self.reloading.reload(Cause::Command).await,
         };
         match result {
             Ok(done) => answer(StatusCode::OK, "application/json", &done.json(dry_run)),

@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod demo;
 mod dump;
+mod effective;
 mod exit;
 mod explain;
 mod logging;

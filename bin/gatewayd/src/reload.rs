@@ -1,8 +1,8 @@
-//! A configuration file that has changed, in the place of the one in force: asked for by SIGHUP, by `gatewayd reload`, or by
-//! the file itself under `run --watch`.
+//! Another configuration in the place of the one in force, one change at a time: a file that has changed (SIGHUP, `gatewayd
+//! reload`, or the file itself under `run --watch`), or another layer above it ([`Effective`]).
 //!
-//! It is read and checked on the very code of `run` and `check`, off the path of requests and one at a time. What is refused
-//! changes nothing and is said in the log, in `gatewayd_config_reloads_total`, in `/proxy-status` and to whoever asked.
+//! A file is read and checked on the very code of `run` and `check`, off the path of requests. What is refused changes
+//! nothing and is said in the log and to whoever asked; of a file also in `gatewayd_config_reloads_total` and `/proxy-status`.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -18,6 +18,7 @@ use lb_observe::control::{self, Reload};
 use serde_json::{Value, json};
 
 use crate::api::Token;
+use crate::effective::{Base, Composed, Effective};
 use crate::exit::{self, Failure};
 use crate::run;
 use crate::status::LiveStatus;
@@ -41,23 +42,29 @@ impl Source {
     }
 }
 
+/// What is said where there is no file to be read again.
+pub(crate) const NO_FILE: &str = "this gateway runs without a configuration file";
+
 /// Who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     Signal,
     Command,
     File,
+    #[allow(dead_code, reason = "for the layers above the file, as they come")]
+    Discovery,
 }
 
 /// Reloads a running gateway.
 pub(crate) struct Reloading {
-    source: Source,
+    /// Nothing where there is no file.
+    source: Option<Source>,
     reloader: Reloader,
     live: Arc<LiveStatus>,
     token: Token,
     started_with: Beside,
     /// Held from reading the file to its being in force, so that what was read last is in force last.
-    one_at_a_time: tokio::sync::Mutex<()>,
+    effective: tokio::sync::Mutex<Effective>,
     shutdown: Arc<Mutex<Shutdown>>,
     has_reloaded: AtomicBool,
 }
@@ -78,7 +85,8 @@ pub(crate) struct Done {
 
 /// Everything a reload needs.
 pub(crate) struct Parts {
-    pub(crate) source: Source,
+    pub(crate) source: Option<Source>,
+    pub(crate) effective: Effective,
     pub(crate) reloader: Reloader,
     pub(crate) live: Arc<LiveStatus>,
     pub(crate) token: Token,
@@ -88,22 +96,22 @@ pub(crate) struct Parts {
 
 impl Reloading {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { source, reloader, live, token, beside, shutdown } = parts;
+        let Parts { source, effective, reloader, live, token, beside, shutdown } = parts;
         Arc::new(Self {
             source,
             reloader,
             live,
             token,
             started_with: beside,
-            one_at_a_time: tokio::sync::Mutex::default(),
+            effective: tokio::sync::Mutex::new(effective),
             shutdown,
             has_reloaded: AtomicBool::new(false),
         })
     }
 
-    /// The file.
-    pub(crate) fn source(&self) -> &Source {
-        &self.source
+    /// The file, if there is one.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        self.source.as_ref()
     }
 
     /// Whether there ever was another configuration than the present one.
@@ -115,27 +123,72 @@ impl Reloading {
     pub(crate) async fn reload(self: &Arc<Self>, cause: Cause) -> Result<Done, Failure> {
         let this = Arc::clone(self);
         let reloading = tokio::spawn(async move {
-            let _one_at_a_time = this.one_at_a_time.lock().await;
-            let result = this.put_in_force().await;
-            this.tell(cause, &result);
+            let mut effective = this.effective.lock().await;
+            let result = this.put_file_in_force(&mut effective).await;
+            this.tell_of_file(cause, &result);
             result
         });
         reloading.await.unwrap_or_else(|error| Err(Failure::Other(error.into())))
     }
 
+    /// Changes a layer above the file and puts what comes of it in force; `None` where nothing does. Goes on to its end if
+    /// whoever asked does not wait for it. What is refused leaves the layers as they were.
+    #[allow(dead_code, reason = "for the layers above the file, as they come")]
+    pub(crate) async fn change(
+        self: &Arc<Self>,
+        cause: Cause,
+        edit: impl FnOnce(&mut Effective) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<Option<Plan>, Failure> {
+        let this = Arc::clone(self);
+        let changing = tokio::spawn(async move {
+            let mut effective = this.effective.lock().await;
+            let mut next = effective.clone();
+            edit(&mut next)?;
+            let result = this.put_layer_in_force(&mut effective, next).await;
+            match &result {
+                Ok(Some(plan)) => tracing::info!(component = "reload", %cause, %plan, "backends changed"),
+                Ok(None) => {}
+                Err(failure) => tracing::error!(
+                    component = "reload",
+                    %cause,
+                    error = failure.first_line(),
+                    "change rejected; the configuration before stays in force"
+                ),
+            }
+            result
+        });
+        changing.await.unwrap_or_else(|error| Err(Failure::Other(error.into())))
+    }
+
     /// What the file as it is now would change.
     pub(crate) async fn plan(&self) -> Result<Done, Failure> {
         let loaded = self.load().await?;
-        let plan = self.reloader.plan(loaded.config.clone()).await?;
+        let next = self.effective.lock().await.with_base(Base::of(&loaded));
+        let plan = self.reloader.plan(next.compose().config).await?;
         Ok(Done { plan: self.with_rest(plan, &loaded), warnings: loaded.warnings })
     }
 
-    async fn put_in_force(&self) -> Result<Done, Failure> {
+    #[allow(dead_code, reason = "for the layers above the file, as they come")]
+    async fn put_layer_in_force(
+        &self,
+        effective: &mut Effective,
+        next: Effective,
+    ) -> Result<Option<Plan>, Failure> {
+        let composed = next.compose();
+        if composed.config == effective.compose().config {
+            *effective = next;
+            return Ok(None);
+        }
+        let plan = self.put_in_force(effective, next, composed).await?;
+        Ok(Some(plan))
+    }
+
+    async fn put_file_in_force(&self, effective: &mut Effective) -> Result<Done, Failure> {
         let loaded = self.load().await?;
-        let plan = self.reloader.reload(loaded.config.clone()).await?;
+        let next = effective.with_base(Base::of(&loaded));
+        let composed = next.compose();
+        let plan = self.put_in_force(effective, next, composed).await?;
         let plan = self.with_rest(plan, &loaded);
-        self.has_reloaded.store(true, Relaxed);
-        self.live.describe(&loaded.config, loaded.rule_places);
         *self.shutdown.lock().unwrap_or_else(PoisonError::into_inner) = Shutdown::of(&loaded.config);
         // Without the table there is nobody to ask for it, and a token that was there is not lifted.
         if let Some(admin) = loaded.admin {
@@ -144,9 +197,28 @@ impl Reloading {
         Ok(Done { plan, warnings: loaded.warnings })
     }
 
+    async fn put_in_force(
+        &self,
+        effective: &mut Effective,
+        next: Effective,
+        composed: Composed,
+    ) -> Result<Plan, Failure> {
+        let Composed { config, left_out } = composed;
+        let plan = self.reloader.reload(config.clone()).await?;
+        for it in left_out {
+            let (upstream, backend, reason) = (it.upstream, it.url, it.reason);
+            tracing::warn!(component = "reload", upstream, backend, reason, "backend left out");
+        }
+        self.has_reloaded.store(true, Relaxed);
+        self.live.describe(&config, next.base().rule_places.clone());
+        *effective = next;
+        Ok(plan)
+    }
+
     /// Reads the file, on a thread where that may take its time.
     async fn load(&self) -> Result<Loaded, Failure> {
         let source = self.source.clone();
+        let source = source.ok_or_else(|| Failure::Refused(NO_FILE.to_owned()))?;
         let loaded = tokio::task::spawn_blocking(move || source.load());
         let mut loaded = loaded.await.unwrap_or_else(|error| Err(Failure::Other(error.into())))?;
         if self.started_with.tracing.is_none() {
@@ -186,15 +258,16 @@ impl Reloading {
     }
 
     /// Says how it went: log, metric, status.
-    fn tell(&self, cause: Cause, result: &Result<Done, Failure>) {
-        let file = self.source.path.display();
+    fn tell_of_file(&self, cause: Cause, result: &Result<Done, Failure>) {
+        let file = self.source.iter().map(|source| source.path.display()).next();
+        let file = file.map(tracing::field::display);
         match result {
             Ok(Done { plan, warnings }) => {
                 control::reloaded(Reload::Ok);
                 for warning in warnings {
                     tracing::warn!(component = "reload", "{warning}");
                 }
-                tracing::info!(component = "reload", %cause, %file, %plan, "configuration reloaded");
+                tracing::info!(component = "reload", %cause, file, %plan, "configuration reloaded");
                 self.live.reloaded(Ok(plan.to_string()));
             }
             Err(failure) => {
@@ -206,7 +279,7 @@ impl Reloading {
                 tracing::error!(
                     component = "reload",
                     %cause,
-                    %file,
+                    file,
                     diagnostics = diagnostics.trim_end(),
                     "configuration rejected; the one before stays in force"
                 );
@@ -222,6 +295,7 @@ impl fmt::Display for Cause {
             Self::Signal => "SIGHUP",
             Self::Command => "the admin API",
             Self::File => "the file changed",
+            Self::Discovery => "discovery",
         })
     }
 }

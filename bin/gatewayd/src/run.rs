@@ -22,20 +22,18 @@ pub(crate) fn run(args: &cli::Run) -> Outcome {
     control_runtime()?.block_on(async {
         let stop = Stop::listen()?;
         let mut hangup = Hangup::listen()?;
-        let running = Running::start(loaded, Home::Plain, Some(source)).await?;
-        if let Some(reloading) = running.reloading() {
-            let (by_signal, by_file) = (Arc::clone(reloading), Arc::clone(reloading));
-            if let Some(seen) = seen {
-                tokio::spawn(watch::watch(by_file, seen));
-            }
-            tokio::spawn(async move {
-                loop {
-                    hangup.next().await;
-                    // What is wrong with it has been said.
-                    drop(by_signal.reload(Cause::Signal).await);
-                }
-            });
+        let running = Running::start(loaded, Home::Plain, Some(source.clone())).await?;
+        let by_signal = Arc::clone(running.reloading());
+        if let Some(seen) = seen {
+            tokio::spawn(watch::watch(Arc::clone(running.reloading()), source, seen));
         }
+        tokio::spawn(async move {
+            loop {
+                hangup.next().await;
+                // What is wrong with it has been said.
+                drop(by_signal.reload(Cause::Signal).await);
+            }
+        });
         until_stopped(running, stop).await
     })
 }

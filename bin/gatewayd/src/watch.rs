@@ -54,7 +54,7 @@ impl Seen {
 }
 
 /// Reloads at each change of the files since they were as `known`, for as long as it is polled.
-pub(crate) async fn watch(reloading: Arc<Reloading>, mut known: Seen) {
+pub(crate) async fn watch(reloading: Arc<Reloading>, source: Source, mut known: Seen) {
     loop {
         tokio::time::sleep(INTERVAL).await;
         let mut seen = known.again();
@@ -71,7 +71,7 @@ pub(crate) async fn watch(reloading: Arc<Reloading>, mut known: Seen) {
         }
         if seen != known {
             // The configuration may name others now.
-            let source = reloading.source().clone();
+            let source = source.clone();
             known = tokio::task::spawn_blocking(move || Seen::of(&source)).await.unwrap_or(seen);
             // What is wrong with it has been said.
             drop(reloading.reload(Cause::File).await);

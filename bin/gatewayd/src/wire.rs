@@ -17,6 +17,7 @@ use lb_trace::Traces;
 use crate::admin::{Admin, Bound};
 use crate::alerts::Alerts;
 use crate::api::{Api, Token};
+use crate::effective::{Base, Effective};
 use crate::exit::{self, Failure};
 use crate::reload::{Beside, Parts, Reloading, Source};
 use crate::status::{LiveStatus, Pages};
@@ -44,7 +45,7 @@ pub(crate) struct Running {
     traces: Option<Arc<Traces>>,
     dumps: Arc<Dumps>,
     shutdown: Arc<Mutex<Shutdown>>,
-    reloading: Option<Arc<Reloading>>,
+    reloading: Arc<Reloading>,
     _admin: Option<Admin>,
 }
 
@@ -53,7 +54,9 @@ impl Running {
     pub(crate) async fn start(loaded: Loaded, home: Home, source: Option<Source>) -> Result<Self, Failure> {
         let started = Instant::now();
         warn(&loaded.warnings);
-        let Loaded { config, admin, access_log, alerts, tracing, rule_places, statistics, .. } = loaded;
+        let effective = Effective::new(Base::of(&loaded));
+        let config = effective.compose().config;
+        let Loaded { admin, access_log, alerts, tracing, rule_places, statistics, .. } = loaded;
         let registry = Arc::new(if statistics { Registry::default() } else { Registry::without_backends() });
         let control = ControlMetrics::install().ok().map(Arc::new);
         let log = access::start(&access_log, tracing.is_some())?;
@@ -107,24 +110,17 @@ impl Running {
         let board = watched().map(|watched| Arc::clone(&watched.board)).next();
         tokio::spawn(keep_rates(Arc::clone(&registry), board));
         let shutdown = Arc::new(Mutex::new(Shutdown::of(&config)));
-        let reloading = source.map(|source| {
-            Reloading::new(Parts {
-                source,
-                reloader: gateway.reloader(),
-                live: Arc::clone(&live),
-                token: token.clone(),
-                beside,
-                shutdown: Arc::clone(&shutdown),
-            })
+        let reloading = Reloading::new(Parts {
+            source,
+            effective,
+            reloader: gateway.reloader(),
+            live: Arc::clone(&live),
+            token: token.clone(),
+            beside,
+            shutdown: Arc::clone(&shutdown),
         });
-        if let Some(reloading) = &reloading {
-            tokio::spawn(forget_what_is_gone(
-                Arc::clone(reloading),
-                Arc::clone(&registry),
-                Arc::clone(&dumps),
-            ));
-        }
-        let api = Api::new(Arc::clone(&live), token, reloading.clone());
+        tokio::spawn(forget_what_is_gone(Arc::clone(&reloading), Arc::clone(&registry), Arc::clone(&dumps)));
+        let api = Api::new(Arc::clone(&live), token, Arc::clone(&reloading));
         let dashboard = || pages(StatusPages::with_dashboard);
         let admin = admin.map(|(bound, watched)| bound.serve(dashboard(), api, watched.board));
         for (name, address) in gateway.addresses() {
@@ -145,9 +141,9 @@ impl Running {
         *self.shutdown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the configuration again, where there is a file.
-    pub(crate) fn reloading(&self) -> Option<&Arc<Reloading>> {
-        self.reloading.as_ref()
+    /// Changes the configuration in force.
+    pub(crate) fn reloading(&self) -> &Arc<Reloading> {
+        &self.reloading
     }
 
     /// Drains; true where every request in flight finished in time.

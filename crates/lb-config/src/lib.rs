@@ -25,6 +25,7 @@ mod loaded;
 mod loader;
 mod lower;
 mod mask;
+mod member;
 mod node;
 mod parse;
 mod read;
@@ -46,5 +47,7 @@ pub use loaded::{
     AccessLogConfig, AdminConfig, AlertsConfig, Called, Loaded, Provenance, Secret, TracingConfig,
 };
 pub use loader::{Sources, find_config, find_config_in, load, load_str, process_environment, value_files};
+pub use lower::is_own;
+pub use member::{MemberError, MemberTemplate};
 pub use parse::Format;
 pub use schema::schema;

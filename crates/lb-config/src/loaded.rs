@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use lb_http::config::GatewayConfig;
 
 use crate::diagnostic::Diagnostic;
+use crate::member::MemberTemplate;
 
 /// A configuration that can run.
 #[derive(Debug)]
 pub struct Loaded {
     /// What the engine is told.
     pub config: GatewayConfig,
+    /// For each upstream of it, what backends are told that come while the gateway runs.
+    pub members: Vec<MemberTemplate>,
     /// The address for operators; none where no `[admin]` table is written.
     pub admin: Option<AdminConfig>,
     /// Who is told of changes of health.

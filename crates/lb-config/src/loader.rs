@@ -141,6 +141,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
     match lowered {
         Some(lowered) if problems.errors() == 0 => Ok(Loaded {
             config: lowered.config,
+            members: lowered.members,
             admin: lowered.admin,
             alerts: lowered.alerts,
             tracing: lowered.tracing,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lb_http::config::{GatewayConfig, PoolConfig};
 
 use crate::loaded::{AccessLogConfig, AdminConfig, AlertsConfig, TracingConfig};
+use crate::member::MemberTemplate;
 use crate::written::root::Root;
 
 mod backend;
@@ -29,14 +30,16 @@ mod rule;
 mod split;
 mod tls;
 mod upstream;
-mod url;
+pub(crate) mod url;
 
+pub use clash::is_own;
 pub(crate) use context::Context;
 
 /// Everything a configuration means.
 #[derive(Debug)]
 pub(crate) struct Lowered {
     pub(crate) config: GatewayConfig,
+    pub(crate) members: Vec<MemberTemplate>,
     pub(crate) admin: Option<AdminConfig>,
     pub(crate) alerts: Option<AlertsConfig>,
     pub(crate) tracing: Option<TracingConfig>,
@@ -92,6 +95,7 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
             .help("raise `shutdown_timeout`, or shorten `drain_delay`");
     }
     let pool = pool(context, root);
+    let (upstreams, members) = upstreams.finish();
     let config = GatewayConfig {
         workers: workers.unwrap_or_else(processors),
         shutdown_timeout,
@@ -102,13 +106,14 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
         pool,
         underscores_in_headers: root.underscores_in_headers.unwrap_or(false),
         merge_slashes: root.merge_slashes.unwrap_or(true),
-        upstreams: upstreams.finish(),
+        upstreams,
         rules,
         trace_sample: tracing.as_ref().map(|(_, sample)| *sample),
         state_file: server.and_then(|server| server.state_file.as_ref()).map(Into::into),
     };
     Some(Lowered {
         config,
+        members,
         admin: admin.map(|(config, _)| config),
         alerts,
         tracing: tracing.map(|(tracing, _)| tracing),

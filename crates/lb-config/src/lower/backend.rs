@@ -100,7 +100,7 @@ fn protocol(context: &mut Context<'_>, url: &BackendUrl, written: Option<&At<Pro
 }
 
 /// How connections to it begin.
-fn proxy_protocol(
+pub(super) fn proxy_protocol(
     context: &mut Context<'_>,
     protocol: BackendProtocol,
     written: Option<&At<written::ProxyVersion>>,

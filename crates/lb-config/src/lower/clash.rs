@@ -54,8 +54,10 @@ fn overlap(first: SocketAddr, second: SocketAddr) -> bool {
                 && (first.ip().is_unspecified() || second.ip().is_unspecified())))
 }
 
-/// Whether a backend is surely a listener of ours; names other than `localhost` are not resolved.
-fn is_own(listener: SocketAddr, host: &str, port: u16) -> bool {
+/// Whether a backend at this host and port is surely the listener at this address, so that requests would go round in a
+/// circle; names other than `localhost` are not resolved.
+#[must_use]
+pub fn is_own(listener: SocketAddr, host: &str, port: u16) -> bool {
     if listener.port() == 0 || listener.port() != port {
         return false;
     }

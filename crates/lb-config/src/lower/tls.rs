@@ -11,6 +11,7 @@ use lb_tls::{
 
 use super::Context;
 use super::url::BackendUrl;
+use crate::member::MemberTls;
 use crate::tree::NodeId;
 use crate::written::listener::{self, AuthMode};
 use crate::written::root::Root;
@@ -200,6 +201,19 @@ impl<'a> Belief<'a> {
         self.proxy_protocol
     }
 
+    /// Which HTTP they speak that say nothing of it.
+    pub(super) fn http(&self) -> BackendProtocol {
+        match self.protocol.map(|written| written.value) {
+            Some(Protocol::H2 | Protocol::H2c) => BackendProtocol::Http2,
+            None | Some(Protocol::Auto | Protocol::H1) => BackendProtocol::Http1,
+        }
+    }
+
+    /// Where it is written.
+    pub(super) fn place(&self) -> Option<NodeId> {
+        self.upstream.map(|tls| tls.id)
+    }
+
     /// What is said of the protocol.
     pub(super) fn protocol(&self) -> Option<&'a At<Protocol>> {
         self.protocol
@@ -276,6 +290,24 @@ pub(super) fn called(
     Ok(None)
 }
 
+/// What TLS to backends of an upstream means that come while the gateway runs. `is_said` where what is wrong with it is said
+/// elsewhere.
+pub(super) fn members(
+    context: &mut Context<'_>,
+    place: NodeId,
+    belief: Belief<'_>,
+    is_said: bool,
+) -> Option<MemberTls> {
+    const ANY_HOST: &str = "member.invalid";
+    let protocol = belief.http();
+    let options = match belief.upstream {
+        Some(_) if !is_said => options(context, place, ANY_HOST, None, belief, protocol).ok()?,
+        _ => meant(context, place, ANY_HOST, None, belief, protocol).ok()?.0,
+    };
+    let by_host = belief.upstream.is_none_or(|tls| tls.value.server_name.is_none());
+    Some(MemberTls { options, by_host })
+}
+
 fn options(
     context: &mut Context<'_>,
     place: NodeId,
@@ -284,6 +316,35 @@ fn options(
     belief: Belief<'_>,
     protocol: BackendProtocol,
 ) -> Result<ClientOptions, ()> {
+    let (options, named) = meant(context, place, host, own, belief, protocol)?;
+    let server_name =
+        [own, belief.upstream].into_iter().flatten().find_map(|table| table.value.server_name.as_ref());
+    match ClientTls::new(options.clone()) {
+        Ok((_, notices)) => {
+            for notice in notices {
+                context.warning_at_key(named.fallback.unwrap_or(place), notice, "");
+            }
+            Ok(options)
+        }
+        Err(error) => {
+            let name_place = server_name.map_or(place, |name| name.id);
+            let whole = named.fallback.unwrap_or(place);
+            let whole = if matches!(error, TlsError::ServerName(_)) { name_place } else { whole };
+            report(context, &error, &named, whole, whole);
+            Err(())
+        }
+    }
+}
+
+/// The same, with its files, which are not read.
+fn meant(
+    context: &mut Context<'_>,
+    place: NodeId,
+    host: &str,
+    own: Option<&At<BackendTls>>,
+    belief: Belief<'_>,
+    protocol: BackendProtocol,
+) -> Result<(ClientOptions, Named), ()> {
     let tables = [own, belief.upstream];
     let tables = || tables.iter().flatten().map(|table| &table.value);
     let mut named = Named { fallback: own.or(belief.upstream).map(|table| table.id), ..Named::default() };
@@ -318,21 +379,7 @@ fn options(
             BackendProtocol::Http2 => vec![b"h2".to_vec()],
         },
     };
-    match ClientTls::new(options.clone()) {
-        Ok((_, notices)) => {
-            for notice in notices {
-                context.warning_at_key(named.fallback.unwrap_or(place), notice, "");
-            }
-            Ok(options)
-        }
-        Err(error) => {
-            let name_place = server_name.map_or(place, |name| name.id);
-            let whole = named.fallback.unwrap_or(place);
-            let whole = if matches!(error, TlsError::ServerName(_)) { name_place } else { whole };
-            report(context, &error, &named, whole, whole);
-            Err(())
-        }
-    }
+    Ok((options, named))
 }
 
 fn pins(context: &mut Context<'_>, written: &At<crate::written::values::Words>) -> Result<Vec<Pin>, ()> {

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use lb_core::{BalancerOptions, StrategyConfig};
-use lb_health::UpstreamOptions;
+use lb_health::{HealthConfig, UpstreamOptions};
 use lb_http::config::{QueueConfig, UpstreamConfig};
 
 use super::backend::{self, Member};
 use super::tls::{self, Belief};
 use super::{Context, balance, balancer, health, retries};
-use crate::tree::NodeId;
+use crate::member::MemberTemplate;
+use crate::tree::{NodeId, Tree};
 use crate::written::root::Root;
 use crate::written::upstream::{Backend, Balancing, Subset, Upstream};
 use crate::written::values::{At, List, Names, Time, WordOr};
@@ -25,6 +26,8 @@ pub(super) struct Entry {
     pub(super) queue: QueueConfig,
     options: UpstreamOptions,
     balancer: BalancerOptions,
+    /// For backends that come while the gateway runs; nothing where what they would be told is wrong.
+    template: Option<MemberTemplate>,
 }
 
 impl Entry {
@@ -33,6 +36,9 @@ impl Entry {
         for member in &mut self.members {
             let (path, interval) = &member.probe;
             member.config.health = watch.of(path.as_deref(), *interval);
+        }
+        if let Some(template) = &mut self.template {
+            template.health = watch.of(None, None);
         }
         let mut probes = self.members.iter().filter_map(|member| member.config.health.probe.as_ref());
         // To say it once is enough.
@@ -111,9 +117,11 @@ impl Upstreams {
         if is_whole && !members.iter().any(|member| member.url.secure) {
             tls::check_of_use(context, name, belief);
         }
+        let template = template(context, name, &members, belief);
         self.push(Entry {
             name: name.to_owned(),
             members,
+            template,
             strategy: strategy.unwrap_or_else(|| self.strategy.clone()),
             retries: retries::Meant::default(),
             queue: QueueConfig::default(),
@@ -142,6 +150,7 @@ impl Upstreams {
             queue: shared.queue,
             options: shared.options.clone(),
             balancer: shared.balancer,
+            template: shared.template.clone(),
         };
         self.push(entry)
     }
@@ -154,16 +163,20 @@ impl Upstreams {
         self.entries.iter().map(|entry| entry.name.as_str())
     }
 
-    pub(super) fn finish(self) -> Vec<UpstreamConfig> {
-        let lower = |entry: Entry| UpstreamConfig {
-            name: entry.name,
-            strategy: entry.strategy,
-            backends: entry.members.into_iter().map(|member| member.config).collect(),
-            health: entry.options,
-            balancer: entry.balancer,
-            queue: entry.queue,
+    /// Each, and what backends are told that come later; those without are of no use, as something is wrong.
+    pub(super) fn finish(self) -> (Vec<UpstreamConfig>, Vec<MemberTemplate>) {
+        let lower = |entry: Entry| {
+            let upstream = UpstreamConfig {
+                name: entry.name,
+                strategy: entry.strategy,
+                backends: entry.members.into_iter().map(|member| member.config).collect(),
+                health: entry.options,
+                balancer: entry.balancer,
+                queue: entry.queue,
+            };
+            Some((upstream, entry.template?))
         };
-        self.entries.into_iter().map(lower).collect()
+        self.entries.into_iter().filter_map(lower).unzip()
     }
 
     fn push(&mut self, entry: Entry) -> usize {
@@ -172,6 +185,34 @@ impl Upstreams {
         self.entries.push(entry);
         index
     }
+}
+
+fn template(
+    context: &mut Context<'_>,
+    upstream: &str,
+    members: &[Member],
+    belief: Belief<'_>,
+) -> Option<MemberTemplate> {
+    let place = belief.place().unwrap_or(Tree::ROOT);
+    // What is wrong was said at those that the file lists.
+    let is_said = !members.is_empty();
+    let problems = is_said.then(|| std::mem::take(context.problems));
+    let proxy_protocol = backend::proxy_protocol(context, belief.http(), belief.proxy_protocol());
+    let tls = tls::members(context, place, belief, is_said);
+    if let Some(problems) = problems {
+        let said_now = std::mem::replace(context.problems, problems);
+        if tls.is_none() && context.problems.errors() == 0 {
+            // Each that is listed says otherwise of itself.
+            context.problems.extend(said_now.into_vec());
+        }
+    }
+    Some(MemberTemplate {
+        upstream: upstream.to_owned(),
+        protocol: belief.protocol().map(|written| written.value),
+        proxy_protocol,
+        tls: tls?,
+        health: HealthConfig::default(),
+    })
 }
 
 fn members(

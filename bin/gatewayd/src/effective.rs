@@ -1,0 +1,223 @@
+//! The configuration in force, put together in one place: what the file says, and over it what was discovered.
+//!
+//! Layers are kept apart, so that each can change without the others: a file that is read again keeps what was discovered,
+//! and what was discovered changes without the file. [`Reloading`](crate::reload::Reloading) has the one that is in force and
+//! changes it, one change at a time.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lb_config::{Loaded, MemberTemplate};
+use lb_http::config::{BackendConfig, GatewayConfig};
+
+/// Every layer. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Effective {
+    base: Arc<Base>,
+    /// By the name of the upstream that they belong to.
+    discovered: BTreeMap<String, Arc<Vec<Member>>>,
+}
+
+/// The lowest layer: the file, or what stands for it.
+pub(crate) struct Base {
+    pub(crate) config: GatewayConfig,
+    /// For each upstream, what backends are told that it does not list itself.
+    pub(crate) members: Vec<MemberTemplate>,
+    /// Where each rule stands.
+    pub(crate) rule_places: Vec<String>,
+    /// The admin address, which no backend can be.
+    admin: Option<SocketAddr>,
+}
+
+/// A backend that an upstream does not list itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Member {
+    pub(crate) url: String,
+    pub(crate) weight: f64,
+    pub(crate) backup: bool,
+}
+
+/// The layers as one.
+pub(crate) struct Composed {
+    pub(crate) config: GatewayConfig,
+    pub(crate) left_out: Vec<LeftOut>,
+}
+
+/// A member that cannot be a backend.
+pub(crate) struct LeftOut {
+    pub(crate) upstream: String,
+    pub(crate) url: String,
+    pub(crate) reason: String,
+}
+
+impl Base {
+    pub(crate) fn of(loaded: &Loaded) -> Self {
+        Self {
+            config: loaded.config.clone(),
+            members: loaded.members.clone(),
+            rule_places: loaded.rule_places.clone(),
+            admin: loaded.admin.as_ref().map(|admin| admin.address),
+        }
+    }
+}
+
+impl Effective {
+    pub(crate) fn new(base: Base) -> Self {
+        Self { base: Arc::new(base), discovered: BTreeMap::new() }
+    }
+
+    pub(crate) fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// The same over another file.
+    pub(crate) fn with_base(&self, base: Base) -> Self {
+        Self { base: Arc::new(base), ..self.clone() }
+    }
+
+    /// Has these for everything that was discovered for an upstream; whether that is another set than before.
+    #[allow(dead_code, reason = "for the layers above the file, as they come")]
+    pub(crate) fn discover(&mut self, upstream: &str, members: Arc<Vec<Member>>) -> bool {
+        let is_known = self.discovered.get(upstream).is_some_and(|before| *before == members);
+        self.discovered.insert(upstream.to_owned(), members);
+        !is_known
+    }
+
+    /// Nothing is discovered any more for upstreams that are not `wanted`.
+    #[allow(dead_code, reason = "for the layers above the file, as they come")]
+    pub(crate) fn retain_discovered(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.discovered.retain(|upstream, _| wanted(upstream));
+    }
+
+    /// What the engine is told.
+    pub(crate) fn compose(&self) -> Composed {
+        let mut config = self.base.config.clone();
+        let mut left_out = Vec::new();
+        for (upstream, template) in config.upstreams.iter_mut().zip(&self.base.members) {
+            let Some(members) = self.discovered.get(&template.upstream) else { continue };
+            let mut taken: HashSet<_> = upstream.backends.iter().map(place).collect();
+            for member in &**members {
+                match self.backend(template, member) {
+                    // What the file says of a backend beats what was discovered of it.
+                    Ok(backend) => {
+                        if taken.insert(place(&backend)) {
+                            upstream.backends.push(backend);
+                        }
+                    }
+                    Err(reason) => left_out.push(LeftOut {
+                        upstream: upstream.name.clone(),
+                        url: member.url.clone(),
+                        reason,
+                    }),
+                }
+            }
+        }
+        Composed { config, left_out }
+    }
+
+    /// A member as a backend, or why it cannot be one.
+    fn backend(&self, template: &MemberTemplate, member: &Member) -> Result<BackendConfig, String> {
+        let backend = template.backend(&member.url).map_err(|error| error.to_string())?;
+        let listeners = self.base.config.listeners.iter().map(|listener| listener.address);
+        let mut own = listeners.chain(self.base.admin);
+        if own.any(|address| lb_config::is_own(address, &backend.host, backend.port)) {
+            return Err("it is an address of this gateway: requests would go round in a circle".to_owned());
+        }
+        Ok(BackendConfig { weight: member.weight, backup: member.backup, ..backend })
+    }
+}
+
+/// Where a backend is, however its URL is written.
+fn place(backend: &BackendConfig) -> (bool, String, u16, String) {
+    (backend.tls.is_some(), backend.host.clone(), backend.port, backend.base_path.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_config::Format;
+
+    use super::*;
+
+    fn effective(text: &str) -> Effective {
+        Effective::new(Base::of(&lb_config::load_str("x.toml", Format::Toml, text).unwrap()))
+    }
+
+    fn members(urls: &[&str]) -> Arc<Vec<Member>> {
+        let member = |url: &&str| Member { url: (*url).to_owned(), weight: 2.0, backup: true };
+        Arc::new(urls.iter().map(member).collect())
+    }
+
+    fn urls(config: &GatewayConfig, upstream: usize) -> Vec<&str> {
+        config.upstreams[upstream].backends.iter().map(|backend| backend.url.as_str()).collect()
+    }
+
+    const FILE: &str = r#"
+        [upstreams.app]
+        backends = [{ url = "http://10.0.0.1:80", weight = 7 }]
+        health_check = { path = "/live" }
+        tls = { server_name = "app.internal", insecure_skip_verify = true }
+        [upstreams.other]
+        backends = ["http://10.0.0.9:80"]
+        [[rules]]
+        path = "/a"
+        upstream = "app"
+        load_balancing = "random"
+        [[rules]]
+        upstream = "app"
+    "#;
+
+    #[test]
+    fn what_is_discovered_stands_behind_what_the_file_lists_and_is_treated_the_same() {
+        let file = FILE.replace("tls =", "# tls =");
+        let mut effective = effective(&file);
+        let found = members(&["10.0.0.2:81", "10.0.0.1", "http://10.0.0.2:81", "not a url"]);
+        assert!(effective.discover("app", Arc::clone(&found)));
+        assert!(!effective.discover("app", found), "the same again is no change");
+        let Composed { config, left_out } = effective.compose();
+        assert_eq!(config.upstreams[2].name, "app@rule-1");
+        for upstream in [0, 2] {
+            // One that the file lists is not there twice, however it is written.
+            assert_eq!(urls(&config, upstream), ["http://10.0.0.1:80", "10.0.0.2:81"]);
+            let [listed, found] = &config.upstreams[upstream].backends[..] else { panic!() };
+            assert_eq!((listed.weight, found.weight, found.backup), (7.0, 2.0, true));
+            assert_eq!(listed.health, found.health);
+        }
+        assert_eq!(urls(&config, 1), ["http://10.0.0.9:80"]);
+        assert_eq!(left_out.len(), 2);
+        assert!(left_out[0].reason.contains("cannot hold this character"), "{}", left_out[0].reason);
+    }
+
+    #[test]
+    fn a_file_that_is_read_again_keeps_what_was_discovered() {
+        let mut first = effective(&FILE.replace("tls =", "# tls ="));
+        first.discover("app", members(&["10.0.0.2:81"]));
+        let second = FILE.replace("tls =", "# tls =").replace("10.0.0.1", "10.0.0.3");
+        let loaded = lb_config::load_str("x.toml", Format::Toml, &second).unwrap();
+        let mut second = first.with_base(Base::of(&loaded));
+        assert_eq!(urls(&second.compose().config, 0), ["http://10.0.0.3:80", "10.0.0.2:81"]);
+        second.retain_discovered(|upstream| upstream != "app");
+        assert_eq!(urls(&second.compose().config, 0), ["http://10.0.0.3:80"]);
+    }
+
+    #[test]
+    fn a_member_by_https_is_believed_as_the_upstream_says() {
+        let mut effective = effective(&FILE.replace("http://10.0.0.1:80", "https://10.0.0.1:443"));
+        effective.discover("app", members(&["https://10.0.0.2", "http://10.0.0.2"]));
+        let config = effective.compose().config;
+        let [listed, secure, clear] = &config.upstreams[0].backends[..] else { panic!() };
+        assert_eq!(listed.tls, secure.tls);
+        assert_eq!(secure.tls.as_ref().unwrap().server_name, "app.internal");
+        assert_eq!((secure.port, clear.port, clear.tls.is_some()), (443, 80, false));
+    }
+
+    #[test]
+    fn no_member_is_an_address_of_this_gateway() {
+        let admin = "[admin]\naddress = \"127.0.0.1:8081\"\n";
+        let mut effective = effective(&format!("{admin}{}", FILE.replace("tls =", "# tls =")));
+        effective.discover("app", members(&["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"]));
+        let Composed { config, left_out } = effective.compose();
+        assert_eq!(urls(&config, 0), ["http://10.0.0.1:80", "127.0.0.1:8082"]);
+        assert_eq!(left_out.len(), 4, "two, in each of two upstreams");
+    }
+}

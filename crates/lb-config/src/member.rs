@@ -1,0 +1,87 @@
+//! What backends are told that come while the gateway runs, by discovery or by an operator's hand: the same as those that
+//! the file lists with nothing but a URL.
+
+use lb_health::HealthConfig;
+use lb_http::config::{BackendConfig, BackendProtocol, ProxyVersion};
+use lb_tls::ClientOptions;
+
+use crate::lower::url::{self, BackendUrl};
+use crate::written::upstream::Protocol;
+
+/// What an upstream says of all of its backends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemberTemplate {
+    /// The upstream's name as rules write it: the same for what a rule makes of it that balances it otherwise.
+    pub upstream: String,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) proxy_protocol: Option<ProxyVersion>,
+    /// For `https`.
+    pub(crate) tls: MemberTls,
+    pub(crate) health: HealthConfig,
+}
+
+/// How a member that is reached by `https` is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemberTls {
+    pub(crate) options: ClientOptions,
+    /// Whether each is to be the server of its own URL.
+    pub(crate) by_host: bool,
+}
+
+/// Why a URL cannot be a backend's here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MemberError {
+    /// It is none.
+    #[error("{message}; {help}")]
+    Url {
+        /// What is wrong.
+        message: &'static str,
+        /// How to mend it.
+        help: String,
+    },
+    /// The upstream's `protocol` is not spoken by this scheme.
+    #[error("`protocol` of the upstream is {protocol}, which is not spoken at an `{scheme}` URL")]
+    Protocol {
+        /// As written.
+        protocol: &'static str,
+        /// `http` or `https`.
+        scheme: &'static str,
+    },
+}
+
+impl MemberTemplate {
+    /// A backend at this URL, of weight 1.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub fn backend(&self, url: &str) -> Result<BackendConfig, MemberError> {
+        let BackendUrl { secure, host, port, base_path } =
+            url::parse(url).map_err(|error| MemberError::Url { message: error.message, help: error.help })?;
+        let scheme = if secure { "https" } else { "http" };
+        let protocol = match (self.protocol, secure) {
+            (None | Some(Protocol::Auto | Protocol::H1), _) => BackendProtocol::Http1,
+            (Some(Protocol::H2), true) | (Some(Protocol::H2c), false) => BackendProtocol::Http2,
+            (Some(Protocol::H2), false) => return Err(MemberError::Protocol { protocol: "h2", scheme }),
+            (Some(Protocol::H2c), true) => return Err(MemberError::Protocol { protocol: "h2c", scheme }),
+        };
+        let MemberTls { options, by_host } = &self.tls;
+        let tls = secure.then(|| match by_host {
+            true => ClientOptions { server_name: host.clone(), ..options.clone() },
+            false => options.clone(),
+        });
+        Ok(BackendConfig {
+            url: url.to_owned(),
+            host,
+            port,
+            tls,
+            base_path,
+            weight: 1.0,
+            max_connections: None,
+            timeout: None,
+            backup: false,
+            protocol,
+            proxy_protocol: self.proxy_protocol,
+            health: self.health.clone(),
+        })
+    }
+}
