@@ -15,7 +15,7 @@ use super::process::{Core, Running};
 pub(crate) struct Origins {
     /// In the order of the templates' `origin_1` to `origin_3`.
     pub(crate) ports: [u16; 3],
-    _nginx: Running,
+    pub(crate) nginx: Running,
 }
 
 impl Origins {
@@ -37,7 +37,7 @@ impl Origins {
         for port in ports {
             nginx.wait_for_port(port, interrupt)?;
         }
-        Ok(Self { ports, _nginx: nginx })
+        Ok(Self { ports, nginx })
     }
 
     /// Connections accepted so far, the one that asks included.

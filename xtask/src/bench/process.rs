@@ -156,6 +156,18 @@ impl Running {
             .collect()
     }
 
+    /// Let nothing of normal priority run on its core while any thread of the group can: round-robin time slices of the scheduler
+    /// are longer than what is measured. False where this user may not.
+    pub(crate) fn run_first(&self, priority: u8) -> bool {
+        let members = self.members();
+        let raised = |pid: &u32| {
+            let mut chrt = Command::new("chrt");
+            chrt.args(["--all-tasks", "--fifo", "--pid", &priority.to_string(), &pid.to_string()]);
+            chrt.output().is_ok_and(|output| output.status.success())
+        };
+        !members.is_empty() && members.iter().all(raised)
+    }
+
     /// Processor time of all threads of the group. Threads that have ended are missed: workers do not end under load.
     pub(crate) fn cpu_time(&self) -> CpuTime {
         self.cpu_time_of(|_| true)

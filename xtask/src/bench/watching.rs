@@ -13,7 +13,7 @@ use serde_json::json;
 use super::check;
 use super::extra::Outcome;
 use super::measure::Bench;
-use super::open_loop::{self, Sample};
+use super::open_loop::{self, Aim, Sample};
 use super::peer::Proxy;
 use super::ports::Ports;
 use super::process::{Core, Running};
@@ -64,7 +64,7 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
     let gateways = gateways.into_iter().collect::<Result<Vec<Proxy>>>()?;
     let gateway = |name: &str| gateways.iter().find(|proxy| proxy.name == name).context("all were started");
     for proxy in &gateways {
-        open_loop::sample(bench, proxy.name, proxy.port, RATE).context("warming up")?;
+        open_loop::sample(bench, aim(proxy.name, proxy), RATE).context("warming up")?;
     }
     let first_scrape_ms = scrape(gateway("plain")?.admin)?;
     let mut looked: Vec<(&str, Looked)> = Vec::new();
@@ -129,6 +129,11 @@ fn table_row(name: &str, looked: &[(&str, Looked)]) -> Option<Vec<String>> {
     ])
 }
 
+/// Requests as other programs' are: what looks at the gateway meanwhile is not to be starved.
+fn aim<'a>(name: &'static str, proxy: &'a Proxy) -> Aim<'a> {
+    Aim { name, port: proxy.port, running: Some(&proxy.running), first: false }
+}
+
 /// Requests, and what goes on beside them.
 fn look(bench: &Bench<'_>, row: &Row, proxy: &Proxy) -> Result<Looked> {
     let viewers = (row.beside == Beside::Viewers).then(|| viewers(bench, proxy.admin)).transpose()?;
@@ -139,7 +144,7 @@ fn look(bench: &Bench<'_>, row: &Row, proxy: &Proxy) -> Result<Looked> {
     let (before, started) = (proxy.running.cpu_ns_beside(WORKER), Instant::now());
     std::thread::scope(|scope| {
         let scrapes = (row.beside == Beside::Scrapes).then(|| scope.spawn(|| scrapes(proxy.admin, &is_over)));
-        let sample = open_loop::sample(bench, row.name, proxy.port, RATE);
+        let sample = open_loop::sample(bench, aim(row.name, proxy), RATE);
         is_over.store(true, Ordering::Relaxed);
         let scrapes_ms = match scrapes {
             Some(scrapes) => scrapes.join().map_err(|_| anyhow::anyhow!("scraping failed"))??,
