@@ -14,6 +14,7 @@ pub(crate) mod faults;
 mod feature_cost;
 mod full_handshakes;
 mod gentle;
+mod h2load;
 mod hostile;
 mod idle_memory;
 mod install;

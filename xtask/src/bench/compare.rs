@@ -25,18 +25,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let only_first = args.benchmark == Benchmark::Proxy;
     let (scenarios, extras) = scenario::select(&args.scenario, only_first)?;
     let infos = peer::select(&args.peer, only_first)?;
+    let speaks = |transport: Transport| {
+        scenarios.iter().any(|scenario| match transport {
+            Transport::Tls => scenario.transport.folder() == "tls",
+            Transport::Http2 => matches!(scenario.transport, Transport::Http2 | Transport::Grpc),
+            other => scenario.transport == other,
+        })
+    };
     for (tool, package) in [
         ("nginx", "nginx-light"),
         ("wrk", "wrk"),
         ("setpriv", "util-linux"),
         ("h2load", "nghttp2-client"),
+        ("nghttpd", "nghttp2-server"),
         ("openssl", "openssl"),
         ("strace", "strace"),
         ("valgrind", "valgrind"),
     ] {
         let wanted = match tool {
-            "h2load" => extras.iter().any(|extra| extra.name == "open-loop"),
-            "openssl" => scenarios.iter().any(|scenario| scenario.transport != Transport::Clear),
+            "h2load" => extras.iter().any(|extra| extra.name == "open-loop") || speaks(Transport::Http2),
+            "nghttpd" => speaks(Transport::Grpc),
+            "openssl" => speaks(Transport::Tls),
             "strace" => args.strace,
             "valgrind" => args.callgrind,
             _ => true,
@@ -112,8 +121,11 @@ fn measure(
 ) -> Result<(Vec<Measured>, Vec<Outcome>)> {
     let directory = tempfile::Builder::new().prefix("gatewayd-bench-").tempdir()?;
     let mut ports = Ports::new();
-    let origins = Origins::start(directory.path(), &mut ports, interrupt)?;
-    if scenarios.iter().any(|scenario| scenario.transport != Transport::Clear) {
+    let mut origins = Origins::start(directory.path(), &mut ports, interrupt)?;
+    if scenarios.iter().any(|scenario| scenario.transport == Transport::Grpc) {
+        origins.start_grpc(directory.path(), &mut ports, interrupt)?;
+    }
+    if scenarios.iter().any(|scenario| scenario.transport.folder() == "tls") {
         certificate::make(directory.path())?;
     }
     let bench = Bench {

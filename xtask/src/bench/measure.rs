@@ -156,7 +156,13 @@ impl Bench<'_> {
         ports: &mut Ports,
     ) -> Result<(Proxy, Vec<String>)> {
         let start = Start { wrapper: &[], transport: scenario.transport };
-        let proxy = peer.start(&start, self.directory, self.origins.ports, ports, self.interrupt)?;
+        let proxy = peer.start(
+            &start,
+            self.directory,
+            self.origins.ports_for(scenario.transport),
+            ports,
+            self.interrupt,
+        )?;
         let missing = check::missing_work(scenario.transport, proxy.port, self.interrupt)?;
         wrk::run(scenario, proxy.port, 1, self.directory, self.interrupt).context("warming up")?;
         Ok((proxy, missing))

@@ -10,12 +10,15 @@ use super::interrupt::Interrupt;
 use super::peer::{Values, render};
 use super::ports::Ports;
 use super::process::{Core, Running};
+use super::scenario::Transport;
 
 /// The running origins and their ports.
 pub(crate) struct Origins {
     /// In the order of the templates' `origin_1` to `origin_3`.
     pub(crate) ports: [u16; 3],
     pub(crate) nginx: Running,
+    /// Those that speak gRPC, where they were asked for.
+    grpc: Option<([u16; 3], [Running; 3])>,
 }
 
 impl Origins {
@@ -37,7 +40,38 @@ impl Origins {
         for port in ports {
             nginx.wait_for_port(port, interrupt)?;
         }
-        Ok(Self { ports, nginx })
+        Ok(Self { ports, nginx, grpc: None })
+    }
+
+    /// Start three more that echo what is sent by HTTP/2 in the clear, with a trailer of gRPC: nghttpd, which has a port each.
+    pub(crate) fn start_grpc(
+        &mut self,
+        directory: &Path,
+        ports: &mut Ports,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let ports = [ports.take()?, ports.take()?, ports.take()?];
+        let start = |port: u16| -> Result<Running> {
+            let options = ["--no-tls", "--echo-upload", "--address=127.0.0.1", "--trailer=grpc-status: 0"];
+            let arguments: Vec<String> =
+                options.map(str::to_owned).into_iter().chain([port.to_string()]).collect();
+            let name = format!("grpc-{port}");
+            let program = Path::new("nghttpd");
+            let mut running = Running::start(&name, Core::Load, program, &arguments, &[], directory)?;
+            running.wait_for_port(port, interrupt)?;
+            Ok(running)
+        };
+        let [one, two, three] = ports;
+        self.grpc = Some((ports, [start(one)?, start(two)?, start(three)?]));
+        Ok(())
+    }
+
+    /// Where proxies find those that speak as this has it.
+    pub(crate) fn ports_for(&self, transport: Transport) -> [u16; 3] {
+        match (transport, &self.grpc) {
+            (Transport::Grpc, Some((ports, _))) => *ports,
+            _ => self.ports,
+        }
     }
 
     /// Connections accepted so far, the one that asks included.

@@ -15,10 +15,8 @@ use super::scenario::Transport;
 pub(crate) struct PeerInfo {
     /// As given to `--peer`, and its program's name.
     pub(crate) name: &'static str,
-    /// Files of `benches/peers/` that are filled in for it.
+    /// Files of `benches/peers/` that are filled in for it; those for TLS and for gRPC are of the same names, in folders.
     templates: &'static [&'static str],
-    /// Whether the same files stand in `benches/peers/tls/`, for listening by TLS.
-    has_tls: bool,
     /// Its arguments, with the same places to fill in as the templates.
     arguments: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
@@ -37,7 +35,6 @@ pub(crate) const CONTROL: &str = "nginx again";
 const NGINX_PEER: PeerInfo = PeerInfo {
     name: NGINX,
     templates: &["nginx.conf"],
-    has_tls: true,
     arguments: &["-p", "{{dir}}", "-c", "{{dir}}/nginx.conf"],
     environment: &[],
     version: "-v",
@@ -50,7 +47,6 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo {
         name: "gatewayd",
         templates: &["gatewayd.toml"],
-        has_tls: true,
         arguments: &["run", "-c", "{{dir}}/gatewayd.toml"],
         environment: &[],
         version: "--version",
@@ -59,7 +55,6 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo {
         name: "haproxy",
         templates: &["haproxy.cfg"],
-        has_tls: true,
         arguments: &["-db", "-f", "{{dir}}/haproxy.cfg"],
         environment: &[],
         version: "-v",
@@ -68,7 +63,6 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo {
         name: "envoy",
         templates: &["envoy.yaml"],
-        has_tls: false,
         arguments: &[
             "-c",
             "{{dir}}/envoy.yaml",
@@ -85,7 +79,6 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo {
         name: "traefik",
         templates: &["traefik.yaml", "traefik-rules.yaml"],
-        has_tls: false,
         arguments: &["--configFile={{dir}}/traefik.yaml"],
         environment: &[("GOMAXPROCS", "1")],
         version: "version",
@@ -94,7 +87,6 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo {
         name: "caddy",
         templates: &["Caddyfile"],
-        has_tls: false,
         arguments: &["run", "--config", "{{dir}}/Caddyfile", "--adapter", "caddyfile"],
         environment: &[("GOMAXPROCS", "1")],
         version: "version",
@@ -103,7 +95,6 @@ pub(crate) const ALL: &[PeerInfo] = &[
     PeerInfo {
         name: "pingora",
         templates: &[],
-        has_tls: false,
         arguments: &["{{port}}", "{{origin_1}}", "{{origin_2}}", "{{origin_3}}"],
         environment: &[],
         version: "--version",
@@ -125,15 +116,7 @@ const fn gatewayd(
     templates: &'static [&'static str],
     arguments: &'static [&'static str],
 ) -> PeerInfo {
-    PeerInfo {
-        name,
-        templates,
-        has_tls: false,
-        arguments,
-        environment: &[],
-        version: "--version",
-        first: false,
-    }
+    PeerInfo { name, templates, arguments, environment: &[], version: "--version", first: false }
 }
 
 const LOG: PeerInfo =
@@ -226,10 +209,12 @@ impl Peer {
         let directory = directory.join(self.info.name.replace([' ', ','], "-"));
         fs::create_dir_all(&directory)?;
         let values = Values { directory: &directory, port: ports.take()?, admin: ports.take()?, origins };
-        let is_clear = start.transport == Transport::Clear;
-        ensure!(is_clear || self.info.has_tls, "there are no settings for TLS in benches/peers/tls");
+        let folder = start.transport.folder();
+        let has_settings = |template: &&str| peers(folder).join(template).exists();
+        let is_known = !self.info.templates.is_empty() && self.info.templates.iter().all(has_settings);
+        ensure!(folder.is_empty() || is_known, "there are no settings for it in benches/peers/{folder}");
         for template in self.info.templates {
-            render(if is_clear { "" } else { "tls" }, template, &values)?;
+            render(folder, template, &values)?;
         }
         let program = self.program.display().to_string();
         let arguments = self.info.arguments.iter().map(|text| values.fill_in(text));
@@ -304,9 +289,13 @@ impl Values<'_> {
     }
 }
 
+fn peers(folder: &str) -> PathBuf {
+    Path::new("benches/peers").join(folder)
+}
+
 /// Fill a template of a folder of `benches/peers/` in; gives back the path of the file written.
 pub(crate) fn render(folder: &str, template: &str, values: &Values<'_>) -> Result<String> {
-    let path = Path::new("benches/peers").join(folder).join(template);
+    let path = peers(folder).join(template);
     let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
     let target = values.directory.join(template);
     fs::write(&target, values.fill_in(&text))?;

@@ -48,6 +48,21 @@ pub(crate) enum Transport {
     Tls,
     /// TLS; every connection makes a full handshake, one connection after the other.
     TlsAnew,
+    /// HTTP/2 by TLS, several requests on a connection at a time; HTTP/1.1 to the origins.
+    Http2,
+    /// gRPC: HTTP/2 in the clear, to the origins too.
+    Grpc,
+}
+
+impl Transport {
+    /// The folder of `benches/peers/` whose settings listen so.
+    pub(crate) const fn folder(self) -> &'static str {
+        match self {
+            Self::Clear => "",
+            Self::Tls | Self::TlsAnew | Self::Http2 => "tls",
+            Self::Grpc => "grpc",
+        }
+    }
 }
 
 const KIB: u32 = 1024;
@@ -160,6 +175,36 @@ pub(crate) const ALL: &[Scenario] = &[
         transport: Transport::TlsAnew,
         connections: 1,
         goal: Some(1.0),
+        ..TLS
+    },
+    Scenario {
+        name: "h2-1k",
+        summary: "1 KiB by HTTP/2 over TLS 1.3, 8 streams on each of 16 connections",
+        transport: Transport::Http2,
+        connections: 16,
+        goal: Some(0.80),
+        ..TLS
+    },
+    Scenario {
+        name: "h2-64k",
+        summary: "64 KiB answers by HTTP/2 over TLS 1.3, 8 streams on each of 16 connections",
+        path: "/64k",
+        answer_bytes: 65_536,
+        transport: Transport::Http2,
+        connections: 16,
+        goal: Some(0.80),
+        ..TLS
+    },
+    Scenario {
+        name: "grpc",
+        summary: "gRPC unary calls of 64 bytes each way, 8 streams on each of 16 connections",
+        path: "/bench.Echo/Say",
+        headers: &[("content-type", "application/grpc"), ("te", "trailers")],
+        upload: Upload::Bytes(69),
+        answer_bytes: 69,
+        transport: Transport::Grpc,
+        connections: 16,
+        goal: Some(0.80),
         ..TLS
     },
 ];

@@ -11,7 +11,7 @@ use super::origin::Origins;
 use super::peer::{self, Peer, Start};
 use super::ports::Ports;
 use super::process::{Core, Running};
-use super::scenario::{ALL, Transport};
+use super::scenario::{ALL, Scenario, Transport};
 use super::{certificate, install, wrk};
 
 /// How long the program may take to end and write its profile.
@@ -33,8 +33,12 @@ pub(crate) fn run(program: &Path, seconds: u64) -> Result<()> {
     for transport in [Transport::Clear, Transport::Tls] {
         let start = Start { wrapper: &[], transport };
         let proxy = peer.start(&start, directory.path(), origins.ports, &mut ports, &interrupt)?;
-        let is_clear = transport == Transport::Clear;
-        for scenario in ALL.iter().filter(|scenario| (scenario.transport == Transport::Clear) == is_clear) {
+        let is_meant = |scenario: &&Scenario| match scenario.transport {
+            Transport::Clear => transport == Transport::Clear,
+            Transport::Tls | Transport::TlsAnew => transport == Transport::Tls,
+            Transport::Http2 | Transport::Grpc => false,
+        };
+        for scenario in ALL.iter().filter(is_meant) {
             eprintln!("  {}", scenario.summary);
             wrk::run(scenario, proxy.port, seconds, directory.path(), &interrupt)
                 .with_context(|| scenario.name)?;

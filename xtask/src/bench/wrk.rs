@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::full_handshakes;
 use super::interrupt::Interrupt;
 use super::process::{Core, Running};
 use super::scenario::{Scenario, Transport, Upload};
+use super::{full_handshakes, h2load};
 
 /// What wrk counted in one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,6 +49,7 @@ pub(crate) fn start(scenario: &Scenario, port: u16, seconds: u64, directory: &Pa
         Transport::Clear => "http",
         Transport::Tls => "https",
         Transport::TlsAnew => return full_handshakes::start(scenario, port, seconds, directory),
+        Transport::Http2 | Transport::Grpc => return h2load::start(scenario, port, seconds, directory),
     };
     let file = directory.join(format!("{}.lua", scenario.name));
     fs::write(&file, script(scenario, port))?;
@@ -73,6 +74,7 @@ pub(crate) fn finish(
     let output = wrk.output(Duration::from_secs(seconds + 15), interrupt)?;
     let count = match scenario.transport {
         Transport::TlsAnew => full_handshakes::count(&output)?,
+        Transport::Http2 | Transport::Grpc => h2load::count(&output, seconds)?,
         Transport::Clear | Transport::Tls => {
             let line = output.lines().find_map(|line| line.strip_prefix("count "));
             serde_json::from_str::<Count>(line.context("wrk has not printed its count")?)?
