@@ -4,6 +4,7 @@ mod backends;
 mod frames;
 mod grpc;
 mod hostile;
+mod negotiated;
 
 use std::process::Command;
 

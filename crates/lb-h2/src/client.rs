@@ -12,7 +12,7 @@ use http::uri::Scheme;
 use http::{Method, header};
 use lb_h1::{BodyFraming, HeadLimits, ParseState, RequestHead, parse_request};
 
-use crate::fault::broken;
+use crate::fault::{broken, unsent};
 use crate::head::{self, BodyLine};
 use crate::incoming::Incoming;
 use crate::outgoing::{Outgoing, PIECE};
@@ -54,7 +54,7 @@ impl ClientStream {
             return asked.poll_write(cx, bytes);
         }
         // Where the backend has no room for a further stream, nothing is taken.
-        ready!(self.send.poll_ready(cx)).map_err(broken)?;
+        ready!(self.send.poll_ready(cx)).map_err(unsent)?;
         let count = bytes.len().min(PIECE);
         self.head.extend_from_slice(bytes.get(..count).unwrap_or_default());
         let parsed = parse_request(&mut self.head, &own_limits(), &mut self.parse);
@@ -68,7 +68,7 @@ impl ClientStream {
         let request = head::request(head, self.scheme.clone()).ok_or(io::ErrorKind::InvalidData)?;
         self.is_head = head.method == Method::HEAD;
         let is_ended = matches!(head.framing, BodyFraming::None | BodyFraming::Length(0));
-        let (answer, stream) = self.send.send_request(request, is_ended).map_err(broken)?;
+        let (answer, stream) = self.send.send_request(request, is_ended).map_err(unsent)?;
         self.answer = Answer::Awaited(answer);
         let mut asked = Outgoing::new(stream, head.framing.into(), is_ended);
         let body = std::mem::take(&mut self.head);

@@ -20,10 +20,27 @@ pub(crate) fn reset(reason: h2::Reason) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, h2::Error::from(reason))
 }
 
-/// Whether the peer vouches for not having looked at the request, so that it may be sent again whatever its method: a stream
-/// refused (RFC 9113 §8.7).
+/// The connection was over before the request went out on it.
+#[derive(Debug, thiserror::Error)]
+#[error("not sent: {0}")]
+struct Unsent(h2::Error);
+
+/// As the writer of a request sees it that never left.
+pub(crate) fn unsent(error: h2::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, Unsent(error))
+}
+
+/// Whether the request may be sent again whatever its method: the peer vouches for not having looked at it, by refusing its
+/// stream or by a GOAWAY that names an earlier one as the last (RFC 9113 §6.8, §8.7), or it never left.
 #[must_use]
 pub fn is_unprocessed(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<h2::Error>());
-    inner.is_some_and(|error| error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    let Some(inner) = error.get_ref() else { return false };
+    if inner.is::<Unsent>() {
+        return true;
+    }
+    inner.downcast_ref::<h2::Error>().is_some_and(|error| {
+        let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        // `h2` tells a peer's GOAWAY to those streams alone that lie above the last one.
+        is_refused || error.is_go_away() && error.is_remote()
+    })
 }

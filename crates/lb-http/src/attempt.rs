@@ -24,7 +24,7 @@ use crate::snapshot::{Rule, Target};
 use crate::target::{self, Asked};
 use crate::ticket::Ticket;
 use crate::upload::Upload;
-use crate::upstream::{ConnectError, Connection, SendError};
+use crate::upstream::{ConnectError, Connection, Purpose, SendError};
 use crate::watch::{Expired, Phase, later, within_deadline};
 
 impl Cause {
@@ -182,12 +182,13 @@ pub(crate) async fn attempt(
 ) -> Result<Answer, Failed> {
     let client = Rc::clone(ticket.client());
     let limits = Limits::of(ticket, rule, target, outgoing);
-    let mut pooled = client.worker.pool.take(target.slot);
+    let purpose = Purpose::of(outgoing.upgrade, target);
+    let mut pooled = client.worker.pool.take(target.slot, purpose);
     let mut was_refused = false;
     loop {
         let mut connection = match pooled.take() {
             Some(connection) => connection,
-            None => connect(&client, ticket.address(), rule, target, &limits)
+            None => connect(&client, ticket.address(), rule, (target, purpose), &limits)
                 .await
                 .map_err(|rejected| Failed { rejected, cause: Some(Cause::Connect) })?,
         };
@@ -283,11 +284,11 @@ async fn connect(
     client: &Client,
     address: IpAddr,
     rule: &Rule,
-    target: &Target,
+    (target, purpose): (&Target, Purpose),
     limits: &Limits,
 ) -> Result<Connection, Reject> {
     client.watch.begin_until(Phase::Connect, limits.connected_by(Instant::now(), rule.timeouts.connect));
-    match within_deadline(&client.watch, Connection::to(target, client, address)).await {
+    match within_deadline(&client.watch, Connection::to(target, client, address, purpose)).await {
         Ok(connected) => connected.map_err(Reject::Connect),
         Err(Expired) => Err(Reject::Connect(ConnectError::Timeout { backend: Arc::clone(&target.url) })),
     }

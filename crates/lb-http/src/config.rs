@@ -232,6 +232,8 @@ pub enum BackendProtocol {
     Http1,
     /// HTTP/2: agreed on by TLS, or by prior knowledge in the clear.
     Http2,
+    /// Whichever of the two is agreed on by TLS, HTTP/2 rather than HTTP/1.1, connection by connection.
+    Auto,
 }
 
 /// One rule: what it matches, where it leads and what happens on the way.

@@ -29,7 +29,7 @@ use crate::reject::Reject;
 use crate::send::{MAX_INTERIM, response_limits};
 use crate::snapshot::{Rule, Target, Upstream};
 use crate::ticket::Ticket;
-use crate::upstream::{ConnectError, Connection, SendError};
+use crate::upstream::{ConnectError, Connection, Purpose, SendError};
 use crate::watch::Phase;
 
 /// How long the first backend is waited for; `None` where this request goes to one backend alone.
@@ -236,12 +236,12 @@ async fn ask(
     head: BytesMut,
 ) -> Ended {
     let failed = |rejected, cause| Failed { rejected, cause: Some(cause) };
-    let mut pooled = client.worker.pool.take(target.slot);
+    let mut pooled = client.worker.pool.take(target.slot, Purpose::Exchange);
     loop {
         let mut connection = match pooled.take() {
             Some(connection) => connection,
             None => {
-                let open = Connection::to(target, client, address);
+                let open = Connection::to(target, client, address, Purpose::Exchange);
                 let timeout = || ConnectError::Timeout { backend: Arc::clone(&target.url) };
                 let opened = tokio::time::timeout(rule.timeouts.connect, open).await;
                 let opened = opened.unwrap_or_else(|_| Err(timeout()));

@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::config::PoolConfig;
 use crate::multiplex::Multiplex;
 use crate::slots::Slot;
-use crate::upstream::Connection;
+use crate::upstream::{Connection, Purpose};
 
 /// The idle connections of one worker.
 pub(crate) struct Pool {
@@ -63,12 +63,16 @@ impl Pool {
         self.count.set(idle.iter().map(|stack| stack.idle.len()).sum());
     }
 
-    /// The most recently used connection that is still alive; dead ones found on the way are dropped.
-    pub(crate) fn take(&self, slot: Slot) -> Option<Connection> {
+    /// The most recently used connection that is still alive; dead ones found on the way are dropped. A backend that leaves the choice
+    /// may have connections of both kinds: while there is one of HTTP/2, it is taken, unless the connection is to become another protocol.
+    pub(crate) fn take(&self, slot: Slot, purpose: Purpose) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(slot.place).filter(|stack| stack.turn == slot.turn)?;
-        if !stack.shared.is_empty() {
-            return stack.stream(&self.config.get(), Instant::now());
+        if !stack.shared.is_empty()
+            && purpose == Purpose::Exchange
+            && let Some(stream) = stack.stream(&self.config.get(), Instant::now())
+        {
+            return Some(stream);
         }
         while let Some(mut entry) = stack.idle.pop() {
             self.count.set(self.count.get().saturating_sub(1));

@@ -327,7 +327,7 @@ impl Upstream {
             key: balancer.key_source().clone(),
             balancer,
             monitor,
-            may_refuse: config.backends.iter().any(|backend| backend.protocol == BackendProtocol::Http2),
+            may_refuse: config.backends.iter().any(|backend| backend.protocol != BackendProtocol::Http1),
             budget: earlier.map_or_else(
                 || Budget::new(Instant::now()),
                 |(_, earlier)| earlier.budget.resumed(answered(&targets)),

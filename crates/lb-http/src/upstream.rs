@@ -3,11 +3,11 @@
 //! Between exchanges nobody reads it; the pool looks at it when it is taken out.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lb_h1::ResponseError;
+use lb_h1::{ResponseError, Upgrade};
 use tokio::net::TcpStream;
 
 use crate::client::Client;
@@ -92,6 +92,23 @@ impl SendError {
     }
 }
 
+/// What a connection is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// An exchange.
+    Exchange,
+    /// One that may become another protocol, with a backend that leaves the choice: it is asked for HTTP/1.1.
+    Switch,
+}
+
+impl Purpose {
+    /// Of a request that asks for this upgrade.
+    pub(crate) fn of(upgrade: Option<&Upgrade>, target: &Target) -> Self {
+        let is_choice = target.protocol == BackendProtocol::Auto;
+        if is_choice && upgrade.is_some() { Self::Switch } else { Self::Exchange }
+    }
+}
+
 /// An open connection, idle or in the use of one exchange.
 pub(crate) struct Connection {
     pub(crate) transport: Transport,
@@ -105,31 +122,40 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to a backend, for a client that is taken to be at this address; where it speaks HTTP/2, the connection is there for the worker's other exchanges too, and what
-    /// is returned is a stream on it. Cancel-safe; the caller bounds the time.
-    pub(crate) async fn to(target: &Target, client: &Client, address: IpAddr) -> Result<Self, ConnectError> {
-        let addresses = target.endpoint.addresses();
-        let tls = target.tls.as_deref();
+    /// Connects to a backend, for a client that is taken to be at this address; where it speaks HTTP/2, the connection is there for
+    /// the worker's other exchanges too, and what is returned is a stream on it. Cancel-safe; the caller bounds the time.
+    pub(crate) async fn to(
+        target: &Target,
+        client: &Client,
+        address: IpAddr,
+        purpose: Purpose,
+    ) -> Result<Self, ConnectError> {
         let opened = match target.proxy_protocol {
-            None => Self::open(&target.url, &addresses, tls, &[]).await?,
+            None => Self::open(target, &[], purpose).await?,
             Some(version) => {
                 let preamble = proxy_protocol::header(version, client.ends_as(address));
-                let opened = Self::open(&target.url, &addresses, tls, &preamble).await?;
+                let opened = Self::open(target, &preamble, purpose).await?;
                 Self { is_personal: true, ..opened }
             }
         };
         match target.protocol {
             BackendProtocol::Http1 => Ok(opened),
+            BackendProtocol::Auto if !opened.speaks_http2() => Ok(opened),
             // Boxed, so that other requests need no room for it.
-            BackendProtocol::Http2 => Box::pin(opened.multiplex(target, &client.worker)).await,
+            BackendProtocol::Http2 | BackendProtocol::Auto => {
+                Box::pin(opened.multiplex(target, &client.worker)).await
+            }
         }
+    }
+
+    /// Whether HTTP/2 has been agreed on by TLS.
+    fn speaks_http2(&self) -> bool {
+        self.transport.session().is_some_and(|session| session.alpn_protocol() == Some(b"h2"))
     }
 
     async fn multiplex(self, target: &Target, worker: &Worker) -> Result<Self, ConnectError> {
         let backend = || Arc::clone(&target.url);
-        if let Some(session) = self.transport.session()
-            && session.alpn_protocol() != Some(b"h2")
-        {
+        if self.transport.session().is_some() && !self.speaks_http2() {
             let reason = "it does not speak HTTP/2, which `protocol = \"h2\"` asks for".to_owned();
             return Err(ConnectError::Tls { backend: backend(), reason });
         }
@@ -156,14 +182,10 @@ impl Connection {
 
     /// Connects to the first address that accepts, and says the preamble ahead of everything else. Cancel-safe; the caller
     /// bounds the time.
-    pub(crate) async fn open(
-        backend: &Arc<str>,
-        addresses: &[SocketAddr],
-        tls: Option<&BackendTls>,
-        preamble: &[u8],
-    ) -> Result<Self, ConnectError> {
+    async fn open(target: &Target, preamble: &[u8], purpose: Purpose) -> Result<Self, ConnectError> {
+        let backend = &target.url;
         let mut last = None;
-        for address in addresses {
+        for address in &*target.endpoint.addresses() {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     let _ = stream.set_nodelay(true);
@@ -174,9 +196,10 @@ impl Connection {
                             .await
                             .map_err(|source| ConnectError::Io { backend: Arc::clone(backend), source })?;
                     }
-                    if let Some(tls) = tls {
+                    if let Some(tls) = target.tls.as_deref() {
+                        let only = (purpose == Purpose::Switch).then_some(&b"http/1.1"[..]);
                         // Boxed, so that a request in the clear needs no room for it.
-                        Box::pin(secure(&mut transport, tls, backend)).await?;
+                        Box::pin(secure(&mut transport, tls, backend, only)).await?;
                     }
                     return Ok(Self {
                         transport,
@@ -231,8 +254,13 @@ impl Connection {
 }
 
 /// Speaks TLS over a connection to a backend, and remembers what is wrong with it.
-async fn secure(transport: &mut Transport, tls: &BackendTls, backend: &Arc<str>) -> Result<(), ConnectError> {
-    let shaken = match tls.tls.connect() {
+async fn secure(
+    transport: &mut Transport,
+    tls: &BackendTls,
+    backend: &Arc<str>,
+    only: Option<&[u8]>,
+) -> Result<(), ConnectError> {
+    let shaken = match tls.tls.connect(only) {
         Ok(session) => {
             transport.secure(session);
             std::future::poll_fn(|cx| transport.poll_handshake(cx)).await.map_err(|error| error.to_string())

@@ -78,12 +78,16 @@ impl ClientTls {
         Ok((Self { options, name, current: ArcSwap::from_pointee(config), watched }, notices))
     }
 
-    /// A session for a connection that has just been opened.
+    /// A session for a connection that has just been opened; `only` is offered in place of all application protocols.
     ///
     /// # Errors
     /// The configuration cannot be used, which [`new`](Self::new) has ruled out.
-    pub fn connect(&self) -> Result<Session, TlsError> {
-        let connection = UnbufferedClientConnection::new(self.current.load_full(), self.name.clone())?;
+    pub fn connect(&self, only: Option<&[u8]>) -> Result<Session, TlsError> {
+        let (config, name) = (self.current.load_full(), self.name.clone());
+        let connection = match only {
+            None => UnbufferedClientConnection::new(config, name)?,
+            Some(only) => UnbufferedClientConnection::new_with_alpn(config, name, vec![only.to_vec()])?,
+        };
         Ok(Session::client(connection))
     }
 

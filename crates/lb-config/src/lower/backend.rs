@@ -49,9 +49,13 @@ pub(super) fn member(
         context.at_least_one(limit, "leave the key out for no limit; `weight = 0` means no new requests")
     });
     let parsed = parse_url(context, &url)?;
-    let protocol = protocol(context, &parsed, table.protocol.as_ref().or(belief.protocol()));
+    let mut protocol = protocol(context, &parsed, table.protocol.as_ref().or(belief.protocol()));
     let proxy_protocol =
         proxy_protocol(context, protocol, table.proxy_protocol.as_ref().or(belief.proxy_protocol()));
+    if protocol == BackendProtocol::Auto && proxy_protocol.is_some() {
+        // Its connections speak for one client each.
+        protocol = BackendProtocol::Http1;
+    }
     let tls = tls::backend(context, url.id, &parsed, table.tls.as_ref(), belief, protocol);
     let config = BackendConfig {
         url: url.value.clone(),
@@ -78,7 +82,8 @@ pub(super) fn member(
 /// Which HTTP is spoken with it.
 fn protocol(context: &mut Context<'_>, url: &BackendUrl, written: Option<&At<Protocol>>) -> BackendProtocol {
     match written.map(|written| (written.value, written.id, url.secure)) {
-        None | Some((Protocol::Auto | Protocol::H1, ..)) => BackendProtocol::Http1,
+        None | Some((Protocol::H1, ..) | (Protocol::Auto, _, false)) => BackendProtocol::Http1,
+        Some((Protocol::Auto, _, true)) => BackendProtocol::Auto,
         Some((Protocol::H2, _, true) | (Protocol::H2c, _, false)) => BackendProtocol::Http2,
         Some((Protocol::H2, id, false)) => {
             context

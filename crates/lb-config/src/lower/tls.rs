@@ -377,6 +377,7 @@ fn meant(
         alpn: match protocol {
             BackendProtocol::Http1 => vec![b"http/1.1".to_vec()],
             BackendProtocol::Http2 => vec![b"h2".to_vec()],
+            BackendProtocol::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         },
     };
     Ok((options, named))
