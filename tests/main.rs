@@ -55,3 +55,4 @@ mod tls_backends;
 mod tls_files;
 mod tracing;
 mod upgrades;
+mod why;

@@ -4,6 +4,7 @@
 //! and then only under a name of this machine's, so that no web page can reach the address through a visitor's browser.
 
 mod log_level;
+mod why;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use lb_config::Secret;
 use lb_core::Weight;
 use lb_http::BackendChange;
 use lb_http::control::ControlRequest;
+use lb_observe::DecisionLog;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -32,6 +34,7 @@ const LOG_LEVEL: &str = "log-level";
 pub(crate) struct Api {
     live: Arc<LiveStatus>,
     token: Token,
+    decisions: Arc<DecisionLog>,
     reloading: Arc<Reloading>,
 }
 
@@ -74,8 +77,13 @@ struct Refused {
 }
 
 impl Api {
-    pub(crate) fn new(live: Arc<LiveStatus>, token: Token, reloading: Arc<Reloading>) -> Self {
-        Self { live, token, reloading }
+    pub(crate) fn new(
+        live: Arc<LiveStatus>,
+        token: Token,
+        decisions: Arc<DecisionLog>,
+        reloading: Arc<Reloading>,
+    ) -> Self {
+        Self { live, token, decisions, reloading }
     }
 
     /// `POST /api/reload`, and `?dry_run` for the plan alone: what changes, or what is wrong with the file.
@@ -108,7 +116,10 @@ impl Api {
         let outcome = match action {
             LOG_LEVEL => self.log_level(request),
             "explain" => self.explain(request),
-            _ => self.change(action, request),
+            _ => match action.strip_prefix("why/") {
+                Some(id) => self.why(id, request),
+                None => self.change(action, request),
+            },
         };
         Some(match outcome {
             Ok(document) => answer(StatusCode::OK, "application/json", &document),
@@ -221,7 +232,10 @@ impl Api {
 
 impl Refused {
     fn response(&self, action: &str, peer: SocketAddr) -> Response<Bytes> {
-        tracing::warn!(component = "admin", action, %peer, code = self.code, "change refused");
+        // A question that has no answer is nothing to warn of.
+        if self.code != "unknown_request" {
+            tracing::warn!(component = "admin", action, %peer, code = self.code, "change refused");
+        }
         let document = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason(),

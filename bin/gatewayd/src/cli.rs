@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lb_dump::{Since, Statuses};
 use log_level::LOG_LEVEL_HELP;
 pub(crate) use log_level::LogLevel;
-use look::EXPLAIN_HELP;
-pub(crate) use look::{Completions, Config, ConfigShow, Explain};
+pub(crate) use look::{Completions, Config, ConfigShow, Explain, Why};
+use look::{EXPLAIN_HELP, WHY_HELP};
 
 /// An HTTP load balancer, reverse proxy and API gateway.
 ///
@@ -53,6 +53,9 @@ pub(crate) enum Command {
     /// Say what would become of a request, and why
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),
+    /// Say what was decided of a request that has been, and why
+    #[command(after_help = WHY_HELP)]
+    Why(Why),
     /// Look at a configuration
     #[command(subcommand)]
     Config(Config),

@@ -25,6 +25,7 @@ mod status;
 mod top;
 mod traces;
 mod watch;
+mod why;
 mod wire;
 
 use std::process::ExitCode;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Some(Command::Check(check)) => check::check(&check),
         Some(Command::Dump(command)) => dump::dump(&command),
         Some(Command::Explain(args)) => explain::explain(&args),
+        Some(Command::Why(args)) => why::why(&args),
         Some(Command::Config(cli::Config::Show(args))) => config::show(&args),
         Some(Command::Schema) => config::schema(),
         Some(Command::Completions(args)) => shell::completions(&args),

@@ -60,6 +60,13 @@ impl LiveStatus {
         Some(placed(explained, &lock(&self.described).places))
     }
 
+    /// Where the rule of this name stands in the file that is in force.
+    pub(crate) fn place_of(&self, rule: &str) -> Option<String> {
+        let described = Arc::clone(&lock(&self.described));
+        let index = described.rules.iter().position(|known| known.name == rule)?;
+        described.places.get(index).cloned()
+    }
+
     /// How a reload ended: what changed, or why it was refused, in a line.
     pub(crate) fn reloaded(&self, result: Result<String, String>) {
         lock(&self.history).reloaded(result);

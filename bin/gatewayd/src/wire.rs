@@ -11,7 +11,7 @@ use lb_health::EventSink;
 use lb_http::config::GatewayConfig;
 use lb_http::{Attachments, Gateway};
 use lb_observe::control::ControlMetrics;
-use lb_observe::{AccessLog, Figures, RecentErrors, Recorder, Registry};
+use lb_observe::{AccessLog, DecisionLog, Figures, RecentErrors, Recorder, Registry};
 use lb_trace::Traces;
 
 use crate::admin::{Admin, Bound};
@@ -101,6 +101,7 @@ impl Running {
         let dumps = Arc::new(Dumps::default());
         let attachments = Attachments {
             recorders,
+            decisions: watched().map(|watched| Arc::clone(&watched.decisions)).next(),
             pages: Some(on_listeners),
             dumps: Arc::clone(&dumps),
             health: Some(Arc::new(health)),
@@ -120,9 +121,11 @@ impl Running {
             shutdown: Arc::clone(&shutdown),
         });
         tokio::spawn(forget_what_is_gone(Arc::clone(&reloading), Arc::clone(&registry), Arc::clone(&dumps)));
-        let api = Api::new(Arc::clone(&live), token, Arc::clone(&reloading));
         let dashboard = || pages(StatusPages::with_dashboard);
-        let admin = admin.map(|(bound, watched)| bound.serve(dashboard(), api, watched.board));
+        let admin = admin.map(|(bound, watched)| {
+            let api = Api::new(Arc::clone(&live), token, watched.decisions, Arc::clone(&reloading));
+            bound.serve(dashboard(), api, watched.board)
+        });
         for (name, address) in gateway.addresses() {
             tracing::info!(listener = %name, %address, workers = config.workers, "listening");
         }
@@ -175,11 +178,12 @@ impl Shutdown {
     }
 }
 
-/// What the dashboard is drawn from.
+/// What the dashboard and the admin address tell from.
 struct Watched {
     board: Arc<Board>,
     errors: Arc<RecentErrors>,
     changes: Arc<RecentChanges>,
+    decisions: Arc<DecisionLog>,
 }
 
 impl Watched {
@@ -188,7 +192,8 @@ impl Watched {
         let changes = Arc::new(RecentChanges::default());
         let source = Arc::clone(live) as Arc<_>;
         let board = Board::new(source, Arc::clone(registry), Arc::clone(&errors), Arc::clone(&changes));
-        Self { board: Arc::new(board), errors, changes }
+        let decisions = Arc::new(DecisionLog::new(config.workers.get()));
+        Self { board: Arc::new(board), errors, changes, decisions }
     }
 }
 

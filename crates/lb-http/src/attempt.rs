@@ -193,6 +193,7 @@ pub(crate) async fn attempt(
                 .map_err(|rejected| Failed { rejected, cause: Some(Cause::Connect) })?,
         };
         let head = encode(rule, target, outgoing).map_err(Failed::for_good)?;
+        ticket.sends(connection.is_reused());
         connection.count_request();
         let sent_at = Instant::now();
         limits.begin_sending(&client, outgoing.upload, rule.timeouts.idle, sent_at);

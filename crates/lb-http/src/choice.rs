@@ -25,6 +25,8 @@ use crate::watch::{Phase, later};
 pub(crate) struct Choice {
     pub(crate) lease: Lease,
     pub(crate) permit: Attempt,
+    /// Whether it had to be waited for.
+    pub(crate) waited: bool,
 }
 
 /// The choices of one request.
@@ -59,7 +61,7 @@ impl<'a> Choices<'a> {
             let context = PickContext { key: self.key, now: moment, tried: &self.tried, attempt };
             let lease = self.upstream.balancer.acquire(&context)?;
             match self.upstream.monitor.admit(lease.position(), now) {
-                Some(permit) => return Ok(Choice { lease, permit }),
+                Some(permit) => return Ok(Choice { lease, permit, waited: false }),
                 // A circuit that has just opened keeps it out; that is no attempt.
                 None => self.tried.push(lease.position()),
             }
@@ -106,7 +108,7 @@ impl<'a> Choices<'a> {
             loop {
                 if may_look {
                     match self.next(Instant::now()) {
-                        Ok(choice) => return Ok(choice),
+                        Ok(choice) => return Ok(Choice { waited: true, ..choice }),
                         Err(AcquireError::AllFull) => {}
                         Err(AcquireError::NoneEligible | AcquireError::AllTried) => {
                             return Err(Reject::NoBackend);

@@ -107,13 +107,14 @@ pub(crate) fn discarded(ticket: &Ticket, target: &Target, status: StatusCode) {
     );
 }
 
-/// What could be tried elsewhere is not: attempts, budget, time or backends are used up.
-pub(crate) fn given_up(ticket: &Ticket, cause: Cause) {
+/// What could be tried elsewhere is not.
+pub(crate) fn given_up(ticket: &Ticket, cause: Cause, why: &'static str) {
     tracing::debug!(
         request_id = text(ticket.request_id()),
         attempts = ticket.attempts(),
         cause = cause.name(),
-        "not tried elsewhere: attempts, budget, time or backends are used up"
+        why,
+        "not tried elsewhere"
     );
 }
 

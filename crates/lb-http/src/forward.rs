@@ -33,7 +33,11 @@ pub(crate) async fn forward(
     let snapshot = ticket.snapshot();
     let place = match &rule.split {
         None => rule.upstream,
-        Some(split) => split.take(ticket, outgoing).ok_or(Reject::NoBackend)?,
+        Some(split) => {
+            let (place, how) = split.take(ticket, outgoing).ok_or(Reject::NoBackend)?;
+            ticket.was_split(how);
+            place
+        }
     };
     let upstream = snapshot.upstreams.get(place).ok_or(Reject::NoBackend)?;
     // A backend that speaks HTTP/2 may refuse a request that it must not get twice.
@@ -45,6 +49,7 @@ pub(crate) async fn forward(
     let mut retries = Retries::new(rule, upstream);
     // Without policies no time has passed that would matter to a choice.
     let now = if rule.policies.is_empty() { ticket.started() } else { Instant::now() };
+    ticket.chooses(place, upstream, now);
     let mut choice = match choices.next_in_turn(conversation, deadline, now).await {
         Ok(choice) => choice,
         Err(rejected) => {
@@ -60,7 +65,7 @@ pub(crate) async fn forward(
         if decisions::are_told() {
             decisions::chosen(ticket, upstream, position, choices.tried(), reason);
         }
-        ticket.begin_span(&mut outgoing.headers, target, reason);
+        ticket.begin_span(&mut outgoing.headers, target, reason, choice.waited);
         let ended = match hedge::patience(rule, upstream, outgoing) {
             None => attempt(ticket, rule, target, conversation, outgoing).await,
             Some(patience) => {
@@ -84,10 +89,11 @@ pub(crate) async fn forward(
         };
         choices.exclude(position);
         match retries.next(cause, &mut choices, conversation, deadline).await {
-            Some(next) => choice = next,
+            Ok(next) => choice = next,
             // The last word stands, if it is only a refusal.
-            None => {
-                decisions::given_up(ticket, cause);
+            Err(why) => {
+                decisions::given_up(ticket, cause, why);
+                ticket.given_up(why);
                 outgoing.upload.settle();
                 return ended.map_err(|failed| failed.rejected);
             }
@@ -127,20 +133,23 @@ impl<'a> Retries<'a> {
         Self { rule, upstream, attempts, free: if attempts > 0 { FREE_CONNECTS } else { 0 } }
     }
 
-    /// The next backend, where there is one and every bound allows it.
+    /// The next backend, where there is one and every bound allows it; or why not.
     async fn next(
         &mut self,
         cause: Cause,
         choices: &mut Choices<'_>,
         conversation: &mut Conversation,
         deadline: Instant,
-    ) -> Option<Choice> {
+    ) -> Result<Choice, &'static str> {
         let is_free = matches!(cause, Cause::Connect | Cause::Refused);
         let left = if is_free { &mut self.free } else { &mut self.attempts };
-        *left = left.checked_sub(1)?;
+        *left = left.checked_sub(1).ok_or("no attempts are left (`retries.attempts`)")?;
         let (now, share) = (Instant::now(), self.rule.retries.budget);
-        if now >= deadline || !is_free && !self.upstream.may_retry(share, now) {
-            return None;
+        if now >= deadline {
+            return Err("the request's time is up");
+        }
+        if !is_free && !self.upstream.may_retry(share, now) {
+            return Err("the upstream's retries are used up (`retries.budget`)");
         }
         let next = match cause {
             // There is an answer in hand, which is better than waiting for a place.
@@ -152,6 +161,6 @@ impl<'a> Retries<'a> {
         if next.is_none() && !is_free {
             self.upstream.budget.give_back(share);
         }
-        next
+        next.ok_or("no other backend can take it")
     }
 }

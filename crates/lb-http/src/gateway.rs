@@ -14,7 +14,7 @@ use http::{Method, Response};
 use lb_core::{Backend, Weight};
 use lb_dump::Dumps;
 use lb_health::{Circuit, Clock, EventSink, HealthState, HealthView, Supervisor, SupervisorOptions};
-use lb_observe::{BackendStats, Recorder, Registry};
+use lb_observe::{BackendStats, DecisionLog, Recorder, Registry};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::admission::Admission;
@@ -70,6 +70,8 @@ pub enum StartError {
 pub struct Attachments {
     /// Told of every exchange.
     pub recorders: Vec<Arc<dyn Recorder>>,
+    /// Where what is decided of each request is kept; without it nothing is taken down.
+    pub decisions: Option<Arc<DecisionLog>>,
     /// Served where a listener has `status_endpoints`.
     pub pages: Option<Arc<dyn LocalPages>>,
     /// The traffic dumps, kept across configurations.
@@ -132,6 +134,7 @@ impl Gateway {
             snapshot: ArcSwap::from_pointee(snapshot),
             version: AtomicU64::new(1),
             recorders: attachments.recorders,
+            decisions: attachments.decisions,
             pages: attachments.pages,
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             draining: AtomicBool::new(false),

@@ -177,7 +177,8 @@ pub(crate) async fn race<'a>(
                 let position = choice.lease.position();
                 let Some(target) = upstream.targets.get(position) else { continue };
                 decisions::hedged(ticket, target, patience);
-                ticket.begin_rival_span(&mut outgoing.headers, target);
+                let active = choice.lease.backend().active();
+                ticket.begin_rival_span(&mut outgoing.headers, target, (position, active));
                 let head = encode(rule, target, outgoing).map_err(Failed::for_good)?;
                 let run = Box::pin(ask(&client, ticket.address(), rule, target, method, head));
                 legs.push(Leg { target, position, choice: Some(choice), run, failed: None });

@@ -103,13 +103,13 @@ impl Split {
         self.arms.iter().map(|arm| arm.upstream)
     }
 
-    /// The upstream that a request goes to, counted.
-    pub(crate) fn take(&self, ticket: &Ticket, outgoing: &Outgoing<'_>) -> Option<usize> {
+    /// The upstream that a request goes to, counted, and how that was found.
+    pub(crate) fn take(&self, ticket: &Ticket, outgoing: &Outgoing<'_>) -> Option<(usize, &'static str)> {
         let Outgoing { asked, headers, path, .. } = outgoing;
-        let place = self.pick(asked, headers, path, ticket.address(), ticket.started())?;
+        let (place, how) = self.pick(asked, headers, path, ticket.address(), ticket.started())?;
         let arm = self.arms.get(place)?;
         arm.stats.taken(ticket.client().worker.index);
-        Some(arm.upstream)
+        Some((arm.upstream, how))
     }
 
     fn pick(
@@ -119,20 +119,20 @@ impl Split {
         path: &str,
         address: IpAddr,
         now: Instant,
-    ) -> Option<usize> {
+    ) -> Option<(usize, &'static str)> {
         if let Some(place) = self.named(headers) {
-            return Some(place);
+            return Some((place, "the request named it"));
         }
-        let key = match &self.key {
-            None => 0,
+        let (key, how) = match &self.key {
+            None => (0, "in turn, by weight"),
             Some(source) => {
                 // Hashed again, so that a strategy by the same key still spreads an upstream's part of the keys.
                 let key = choice::key(source, asked, headers, path, address);
-                key::of_bytes(&key.to_le_bytes())
+                (key::of_bytes(&key.to_le_bytes()), "by its key")
             }
         };
         let lease = self.balancer.acquire(&PickContext::keyed(key, now)).ok()?;
-        Some(lease.position())
+        Some((lease.position(), how))
     }
 
     /// The arm that a request names.
@@ -154,7 +154,7 @@ impl Split {
         let all: f64 = weights.iter().sum();
         let is_named = self.named(headers).is_some();
         let picked = match is_named || self.key.is_some() {
-            true => self.pick(asked, headers, path, address, Instant::now()),
+            true => self.pick(asked, headers, path, address, Instant::now()).map(|(place, _)| place),
             false => None,
         };
         let by = match (&self.header, &self.key) {

@@ -4,6 +4,7 @@
 //! however the exchange ends.
 
 mod spans;
+mod trail;
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ use lb_core::{Lease, Outcome};
 use lb_dump::{Capture, Ending, Side, Tee};
 use lb_h1::Fields;
 use lb_health::{self as health, Attempt};
-use lb_observe::{Exchange, FailureKind, Trace};
+use lb_observe::{Exchange, FailureKind, Trace, Trail};
 
 use crate::client::Client;
 use crate::config::Timeouts;
@@ -36,6 +37,10 @@ pub(crate) struct Ticket {
     request_id: HeaderValue,
     /// Where there is tracing.
     trace: Option<Trace>,
+    /// Where decision records are kept.
+    trail: Option<Box<Trail>>,
+    /// The upstream that backends are chosen of, where that is taken down.
+    upstream: Option<usize>,
     address: IpAddr,
     trusted_peer: bool,
     /// Whether there was a request to read method and path from.
@@ -79,12 +84,15 @@ impl Ticket {
             .and_then(|id| HeaderValue::from_bytes(id).ok())
             .unwrap_or_else(|| client.worker.request_ids.next());
         let trace = snapshot.trace_sample.map(|sample| Trace::begin(headers, sample));
+        let trail = client.worker.trail(client.peer, trusted_peer);
         Self {
             client: Rc::clone(client),
             snapshot,
             started: Instant::now(),
             request_id,
             trace,
+            trail,
+            upstream: None,
             address,
             trusted_peer,
             is_read: true,
@@ -228,6 +236,7 @@ impl Ticket {
     /// The backend answered, but its answer is given up and another attempt is to follow.
     pub(crate) fn attempt_discarded(&mut self) {
         self.permit = None;
+        self.step_discarded();
         self.give_back();
         let Some((_, _, target)) = self.target() else { return };
         let worker = &self.client.worker;
@@ -242,6 +251,7 @@ impl Ticket {
         self.status = status;
         self.upstream_latency = Some(latency);
         self.span_answered(status);
+        self.step_answered(status, sent_at, now);
         if self.is_limited
             && let Some((limiter, _)) = self.rule().and_then(|rule| rule.limiter.as_ref())
         {
@@ -320,7 +330,7 @@ impl Ticket {
             return;
         }
         self.span_ended();
-        if let Some((upstream, _)) = self.upstream() {
+        if let Some((upstream, _)) = self.backend() {
             upstream.queue.freed();
         }
     }
@@ -334,20 +344,20 @@ impl Ticket {
 
     fn backend_failed(&mut self, kind: health::FailureKind) {
         let permit = self.permit.take();
-        if let (Some(mut permit), Some((upstream, position))) = (permit, self.upstream()) {
+        if let (Some(mut permit), Some((upstream, position))) = (permit, self.backend()) {
             permit.failed(&upstream.monitor, position, kind, Instant::now());
         }
     }
 
     fn backend_succeeded(&mut self, now: Instant) {
         let permit = self.permit.take();
-        if let (Some(mut permit), Some((upstream, position))) = (permit, self.upstream()) {
+        if let (Some(mut permit), Some((upstream, position))) = (permit, self.backend()) {
             permit.succeeded(&upstream.monitor, position, now);
         }
     }
 
     /// The upstream of the last attempt, and the backend's place in it.
-    fn upstream(&self) -> Option<(&Upstream, usize)> {
+    fn backend(&self) -> Option<(&Upstream, usize)> {
         let (upstream, position) = self.backend?;
         Some((self.snapshot.upstreams.get(upstream)?, position))
     }
@@ -364,7 +374,7 @@ impl Ticket {
     }
 
     fn target(&self) -> Option<(&Snapshot, &Upstream, &Target)> {
-        let (upstream, position) = self.upstream()?;
+        let (upstream, position) = self.backend()?;
         Some((&self.snapshot, upstream, upstream.targets.get(position)?))
     }
 
@@ -380,6 +390,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        let trail = self.trail.take();
         let now = self.completed.unwrap_or_else(Instant::now);
         let client = &self.client;
         client.begin_idle(now);
@@ -414,6 +425,9 @@ impl Drop for Ticket {
         };
         for recorder in worker.recorders() {
             recorder.record(&exchange);
+        }
+        if let Some(trail) = trail {
+            self.keep_trail(&exchange, trail);
         }
         if let Some(dump) = &self.dump {
             dump.end(&Ending {

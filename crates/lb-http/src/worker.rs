@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, header};
 use lb_h1::{DateCache, Fields};
-use lb_observe::{PreambleFailure, Recorder};
+use lb_observe::{DecisionLog, PreambleFailure, Recorder, Trail};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -38,6 +38,8 @@ use crate::transport::SCRATCH;
 
 /// Status pages that a worker has drawn at a time; more wait.
 const PAGE_THREADS: usize = 2;
+/// Trails of exchanges that have ended, which a worker keeps for others.
+const SPARE_TRAILS: usize = 256;
 /// How often a worker looks after its pool and its clock.
 const TICK: Duration = Duration::from_secs(1);
 /// How long accepting rests when the process has no descriptor left, or as many clients as it may.
@@ -56,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) version: AtomicU64,
     pub(crate) recorders: Vec<Arc<dyn Recorder>>,
+    pub(crate) decisions: Option<Arc<DecisionLog>>,
     pub(crate) pages: Option<Arc<dyn LocalPages>>,
     /// Connections of each worker.
     pub(crate) loads: Box<[AtomicUsize]>,
@@ -102,6 +105,9 @@ pub(crate) struct Worker {
     /// Told when the last connection ends.
     deserted: Notify,
     clock: Cell<(Instant, SystemTime)>,
+    /// Of exchanges that have ended, for others.
+    #[expect(clippy::vec_box, reason = "an exchange takes one as it is: a pointer")]
+    spare_trails: RefCell<Vec<Box<Trail>>>,
     /// When connections were last complained of.
     complained: Cell<Option<Instant>>,
 }
@@ -144,6 +150,27 @@ impl Worker {
 
     pub(crate) fn recorders(&self) -> &[Arc<dyn Recorder>] {
         &self.shared.recorders
+    }
+
+    /// Where decision records are kept, if they are.
+    pub(crate) fn decisions(&self) -> Option<&DecisionLog> {
+        self.shared.decisions.as_deref()
+    }
+
+    /// What a record takes an exchange down in, where records are kept: one that was used before, if there is one.
+    pub(crate) fn trail(&self, peer: IpAddr, is_trusted: bool) -> Option<Box<Trail>> {
+        self.decisions()?;
+        let mut trail = self.spare_trails.borrow_mut().pop().unwrap_or_default();
+        trail.begin(peer, is_trusted);
+        Some(trail)
+    }
+
+    /// Takes one back.
+    pub(crate) fn spare_trail(&self, trail: Box<Trail>) {
+        let mut spare = self.spare_trails.borrow_mut();
+        if spare.len() < SPARE_TRAILS {
+            spare.push(trail);
+        }
     }
 
     /// Whether a status page stands at a path.
@@ -309,6 +336,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         date: RefCell::new(DateCache::default()),
         deserted: Notify::new(),
         clock: Cell::new((Instant::now(), SystemTime::now())),
+        spare_trails: RefCell::default(),
         complained: Cell::new(None),
     });
     worker.adopt(&pinned);

@@ -2,7 +2,7 @@
 //!
 //! The data path hands every finished [`Exchange`] to each [`Recorder`], exactly once. Three stand here:
 //! [`Figures`] adds it to the counters and histograms of its rule and backend, [`AccessLog`] writes one JSON
-//! line about it, [`RecentErrors`] keeps it for a while if it failed. None looks anything up by label: the handles ([`RuleStats`], [`BackendStats`]) are taken
+//! line about it, [`RecentErrors`] keeps it for a while if it failed. [`DecisionLog`] keeps what was decided on its way. None looks anything up by label: the handles ([`RuleStats`], [`BackendStats`]) are taken
 //! from the [`Registry`] when a configuration is put in force, and travel with it.
 //!
 //! Reading is the other side: [`prometheus::render`] and [`json::report`] merge the workers' shards, with the
@@ -29,6 +29,7 @@
 pub mod access_log;
 mod balance;
 pub mod control;
+pub mod decision;
 mod exchange;
 mod figures;
 pub mod histogram;
@@ -45,6 +46,7 @@ pub mod write_behind;
 
 pub use access_log::{AccessLog, AccessLogConfig};
 pub use balance::Balance;
+pub use decision::{Decision, DecisionLog, Trail};
 pub use exchange::{Exchange, Recorder};
 pub use figures::{Figures, NO_RULE};
 pub use histogram::Histogram;

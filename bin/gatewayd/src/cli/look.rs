@@ -1,4 +1,4 @@
-//! The commands that look and change nothing: `explain`, `config`, `completions`.
+//! The commands that look and change nothing: `explain`, `why`, `config`, `completions`.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -69,6 +69,24 @@ pub(crate) struct Explain {
     /// Ask a running gateway
     #[arg(long, conflicts_with_all = ["config", "strategy"])]
     pub(crate) live: bool,
+
+    #[command(flatten)]
+    pub(crate) admin: AdminAt,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(super) const WHY_HELP: &str = "\
+The id is that of the answer's X-Request-Id, of the access log and of error pages. The last exchanges of each worker are kept, and
+apart from them the last of which something went wrong, wherever there is an admin address.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// The request's id
+    #[arg(value_name = "REQUEST-ID")]
+    pub(crate) id: String,
 
     #[command(flatten)]
     pub(crate) admin: AdminAt,

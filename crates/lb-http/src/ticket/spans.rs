@@ -1,4 +1,4 @@
-//! The spans of an exchange's attempts. Without tracing each of these is one comparison.
+//! The attempts of an exchange as its trace and its decision record have them. Without either each of these is two comparisons.
 
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,36 @@ use crate::snapshot::Target;
 const HEDGE: &str = "hedge";
 
 impl Ticket {
-    /// The attempt that has just begun gets a span, which the backend is told of. `reason` is why it is not the first.
-    pub(crate) fn begin_span(&mut self, headers: &mut Fields, target: &Target, reason: Option<&'static str>) {
+    /// The attempt that has just begun gets a span, which the backend is told of. `reason` is why it is not the first, and
+    /// whether it waited for a free place is taken down.
+    pub(crate) fn begin_span(
+        &mut self,
+        headers: &mut Fields,
+        target: &Target,
+        reason: Option<&'static str>,
+        waited: bool,
+    ) {
         let now = self.age();
+        if let Some(place) = self.position() {
+            self.step(place, reason, now, false, waited);
+        }
         if let Some(trace) = &mut self.trace {
             trace.begin_attempt(headers, &target.stats, reason, now, false);
         }
     }
 
     /// A second backend is asked beside the first.
-    pub(crate) fn begin_rival_span(&mut self, headers: &mut Fields, target: &Target) {
+    pub(crate) fn begin_rival_span(
+        &mut self,
+        headers: &mut Fields,
+        target: &Target,
+        (place, active): (usize, u32),
+    ) {
         let now = self.age();
+        self.step(place, Some(HEDGE), now, true, false);
+        if let Some(step) = self.trail.as_mut().and_then(|trail| trail.steps.last_mut()) {
+            step.active = active;
+        }
         if let Some(trace) = &mut self.trace {
             trace.begin_attempt(headers, &target.stats, Some(HEDGE), now, true);
         }
@@ -34,6 +53,9 @@ impl Ticket {
         if let Some(trace) = &mut self.trace {
             trace.overtook(now);
         }
+        if let Some(trail) = &mut self.trail {
+            trail.overtook(now);
+        }
     }
 
     /// The second backend is given up, where there is one: it failed, or the first was faster.
@@ -41,6 +63,9 @@ impl Ticket {
         let now = self.age();
         if let Some(trace) = &mut self.trace {
             trace.beside_ended(code, now);
+        }
+        if let Some(trail) = &mut self.trail {
+            trail.beside_ended(code, now);
         }
     }
 
@@ -54,6 +79,9 @@ impl Ticket {
         if let Some(trace) = &mut self.trace {
             trace.failed(code);
         }
+        if let Some(trail) = &mut self.trail {
+            trail.failed(code);
+        }
     }
 
     pub(super) fn span_ended(&mut self) {
@@ -61,13 +89,18 @@ impl Ticket {
         if let Some(trace) = &mut self.trace {
             trace.ended(now);
         }
+        if let Some(trail) = &mut self.trail {
+            trail.ended(now);
+        }
     }
 
-    /// How long the exchange has lasted, where that is of use to its trace.
+    /// How long the exchange has lasted, where that is of use to its trace or record.
     fn age(&self) -> Duration {
-        match self.trace.as_ref().is_some_and(lb_observe::Trace::is_sampled) {
-            true => Instant::now().saturating_duration_since(self.started),
-            false => Duration::ZERO,
+        let is_asked = self.trail.is_some() || self.trace.as_ref().is_some_and(lb_observe::Trace::is_sampled);
+        match (is_asked, self.completed) {
+            (true, None) => Instant::now().saturating_duration_since(self.started),
+            (true, Some(completed)) => completed.saturating_duration_since(self.started),
+            (false, _) => Duration::ZERO,
         }
     }
 }

@@ -1,0 +1,116 @@
+//! What an exchange's decision record takes down. Without records each of these is one comparison.
+
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use lb_core::Backend;
+use lb_observe::Exchange;
+use lb_observe::decision::{MAX_SEEN, Seen, Step, WhyNot};
+
+use super::Ticket;
+use crate::snapshot::{Target, Upstream};
+
+impl Ticket {
+    /// A split led to this upstream, in this way.
+    pub(crate) fn was_split(&mut self, how: &'static str) {
+        if let Some(trail) = &mut self.trail {
+            trail.split = Some(how);
+        }
+    }
+
+    /// A backend of this upstream is chosen for the first time, or none can be.
+    pub(crate) fn chooses(&mut self, place: usize, upstream: &Upstream, now: Instant) {
+        let Some(trail) = &mut self.trail else { return };
+        self.upstream = Some(place);
+        let all = u32::try_from(upstream.targets.len()).unwrap_or(u32::MAX);
+        trail.offered = Some((u32::try_from(upstream.balancer.eligible()).unwrap_or(all), all));
+        let few = upstream.targets.len() <= MAX_SEEN;
+        let group = few.then(|| best_group(&upstream.targets)).flatten();
+        // Of many only those that stand first, which is no more than a sample.
+        let targets = upstream.targets.iter().take(MAX_SEEN).enumerate();
+        trail.seen.extend(targets.map(|(place, target)| seen(place, &target.backend, group, now)));
+    }
+
+    /// The present attempt sends on this connection.
+    pub(crate) fn sends(&mut self, is_reused: bool) {
+        if let Some(step) = self.trail.as_mut().and_then(|trail| trail.current()) {
+            step.reused = is_reused;
+        }
+    }
+
+    /// What failed is not tried elsewhere.
+    pub(crate) fn given_up(&mut self, why: &'static str) {
+        if let Some(trail) = &mut self.trail {
+            trail.given_up = Some(why);
+        }
+    }
+
+    /// An attempt has begun at the backend of this place.
+    pub(super) fn step(
+        &mut self,
+        place: usize,
+        reason: Option<&'static str>,
+        now: Duration,
+        beside: bool,
+        waited: bool,
+    ) {
+        let active = self.backend_active;
+        if let Some(trail) = &mut self.trail {
+            let step = Step { backend: place, reason, began: now, active, waited, ..Step::default() };
+            trail.begin_step(step, beside);
+        }
+    }
+
+    /// The present attempt was sent then, and its answer's head has come.
+    pub(super) fn step_answered(&mut self, status: StatusCode, sent_at: Instant, now: Instant) {
+        let started = self.started;
+        if let Some(step) = self.trail.as_mut().and_then(|trail| trail.current()) {
+            step.status = Some(status);
+            step.sent = Some(sent_at.saturating_duration_since(started));
+            step.head = Some(now.saturating_duration_since(started));
+        }
+    }
+
+    /// The present attempt's answer is given up.
+    pub(super) fn step_discarded(&mut self) {
+        if let Some(step) = self.trail.as_mut().and_then(|trail| trail.current()) {
+            step.discarded = true;
+        }
+    }
+
+    /// Hands the record over.
+    pub(super) fn keep_trail(&self, exchange: &Exchange<'_>, mut trail: Box<lb_observe::Trail>) {
+        let worker = &self.client.worker;
+        if let Some(log) = worker.decisions() {
+            let upstream = self.upstream.and_then(|place| self.snapshot.upstreams.get(place));
+            let named = upstream.map(|upstream| (&*upstream.name, upstream.strategy));
+            let targets = upstream.map_or(&[][..], |upstream| &upstream.targets);
+            log.keep(exchange, &mut trail, named, |place| {
+                targets.get(place).map_or("", |target| &target.url)
+            });
+        }
+        worker.spare_trail(trail);
+    }
+}
+
+/// The priority that requests go to.
+fn best_group(targets: &[Target]) -> Option<u8> {
+    let eligible = targets.iter().map(|target| &*target.backend).filter(|backend| backend.is_eligible());
+    eligible.map(Backend::priority).min()
+}
+
+fn seen(place: usize, backend: &Backend, group: Option<u8>, now: Instant) -> Seen {
+    let (active, weight) = (backend.active(), backend.weight());
+    let is_full = || backend.max_connections().is_some_and(|most| active >= most.get());
+    let why_not = match () {
+        () if backend.is_draining() => Some(WhyNot::Draining),
+        () if weight.is_zero() => Some(WhyNot::Weightless),
+        () if !backend.is_healthy() => Some(WhyNot::Unhealthy),
+        () if group.is_some_and(|group| backend.priority() > group) => Some(WhyNot::Backup),
+        () if is_full() => Some(WhyNot::Full),
+        () => None,
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "a record shows a few digits")]
+    let weight = weight.get() as f32;
+    Seen { backend: place, why_not, weight, active, latency: backend.latency(now) }
+}

@@ -1,0 +1,189 @@
+//! `gatewayd why`: what was decided of a request that has been, told by its id.
+
+use lb_testkit::{Backend, Gate, Gateway, PATIENCE, eventually};
+use serde_json::{Value, json};
+
+use crate::support::{cli, launch, rule};
+
+fn watched(root: &str, rest: &str) -> Gateway {
+    launch().config(&format!("{root}\n[admin]\naddress = \"{{admin}}\"\n{rest}")).start()
+}
+
+fn why(gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String) {
+    let admin = gateway.address_of("admin").to_string();
+    let output = cli(&[&["why", "--admin", &admin], arguments].concat());
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// The newest exchange of an id.
+fn record(gateway: &Gateway, id: &str) -> Value {
+    let (code, said) = why(gateway, &[id, "--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    serde_json::from_str::<Value>(&said).unwrap()["exchanges"][0].clone()
+}
+
+#[test]
+fn a_request_that_went_elsewhere_is_told_from_client_to_answer() {
+    let mut dead = Backend::echo("dead");
+    dead.stop();
+    let live = Backend::echo("live");
+    let lines = "name = \"shop\"\npath_prefix = \"/shop\"\nload_balancing = \"round_robin\"";
+    let gateway = watched("trusted_proxies = [\"127.0.0.1/32\"]", &rule(lines, &[&dead, &live]));
+    let answer = gateway.fetch("GET", "/shop/cart?x=1", &[("X-Forwarded-For", "203.0.113.7")]);
+    assert_eq!(answer.backend(), "live");
+    let id = answer.header("x-request-id").unwrap().to_owned();
+
+    let told = record(&gateway, &id);
+    assert_eq!(
+        (&told["method"], &told["path"], &told["status"]),
+        (&json!("GET"), &json!("/shop/cart"), &json!(200))
+    );
+    assert_eq!(
+        (&told["client"]["address"], &told["client"]["peer"]),
+        (&json!("203.0.113.7"), &json!("127.0.0.1"))
+    );
+    assert!(told["client"]["why"].as_str().unwrap().contains("rightmost"), "{told}");
+    assert_eq!(told["rule"], "shop");
+    assert!(told["rule_place"].as_str().unwrap().contains("gatewayd.toml:"), "{told}");
+    assert_eq!(
+        (&told["upstream"]["name"], &told["upstream"]["strategy"]),
+        (&json!("shop"), &json!("round_robin"))
+    );
+    assert_eq!(told["upstream"]["candidates"][1]["url"], live.url());
+    let attempts = told["attempts"].as_array().unwrap();
+    let short = |place: usize| {
+        let attempt = &attempts[place];
+        [&attempt["backend"], &attempt["outcome"], &attempt["reason"], &attempt["error"]].map(Value::clone)
+    };
+    assert_eq!(attempts.len(), 2, "{told}");
+    assert_eq!(short(0), [json!(dead.url()), json!("failed"), Value::Null, json!("connect_failed")]);
+    assert_eq!(short(1), [json!(live.url()), json!("answered"), json!("connect"), Value::Null]);
+    assert_eq!((&attempts[1]["status"], &attempts[1]["connection"]), (&json!(200), &json!("new")));
+    let times: Vec<f64> = ["began_ms", "sent_ms", "head_ms", "ended_ms"]
+        .map(|name| attempts[1][name].as_f64().unwrap())
+        .to_vec();
+    assert!(times.is_sorted() && *times.last().unwrap() <= told["duration_ms"].as_f64().unwrap(), "{told}");
+
+    let (_, text) = why(&gateway, &[&id]);
+    for words in [
+        "GET /shop/cart for",
+        "answered 200",
+        "203.0.113.7, http, by way of 127.0.0.1",
+        "rule      shop (",
+        "failed at",
+        "connect_failed",
+        "tried since the one before failed: connect",
+    ] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+}
+
+#[test]
+fn the_clients_own_id_is_found_however_it_is_spelt() {
+    let backend = Backend::echo("a");
+    let gateway = watched("", &rule("name = \"r\"", &[&backend]));
+    for path in ["/first", "/second"] {
+        gateway.fetch("GET", path, &[("X-Request-Id", "a/b?c=%41&d")]);
+    }
+    let (_, said) = why(&gateway, &["a/b?c=%41&d", "--json"]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let paths: Vec<_> = said["exchanges"].as_array().unwrap().iter().map(|it| &it["path"]).collect();
+    assert_eq!(paths, ["/second", "/first"]);
+    assert_eq!(said["exchanges"][0]["attempts"][0]["connection"], "new");
+}
+
+#[test]
+fn an_unknown_id_is_told_how_far_back_the_records_reach_and_trouble_outlives_the_rest() {
+    let backend = Backend::echo("a");
+    let lines = "name = \"r\"\npath_prefix = \"/r\"";
+    let gateway = watched("[server]\nworkers = 1", &rule(lines, &[&backend]));
+    let (code, said) = why(&gateway, &["nobody"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("no record of \"nobody\"") && said.contains("since the start"), "{said}");
+    let mut client = gateway.client();
+    assert_eq!(client.request("GET", "/nowhere", &[("X-Request-Id", "lost")]).status, 404);
+    client.request("GET", "/r", &[("X-Request-Id", "early")]);
+    assert_eq!(record(&gateway, "early")["status"], 200);
+    for _ in 0..1024 {
+        assert_eq!(client.get("/r").status, 200);
+    }
+    let lost = record(&gateway, "lost");
+    assert_eq!(
+        (&lost["code"], &lost["rule"], &lost["attempts"]),
+        (&json!("no_rule"), &Value::Null, &json!([]))
+    );
+    let (code, said) = why(&gateway, &["early"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("reach back to 20") && said.contains("went wrong to the start"), "{said}");
+}
+
+#[test]
+fn who_waits_for_a_place_is_split_or_finds_nobody_is_told_so() {
+    let gate = Gate::new();
+    let (held, next) = (Backend::held("held", &gate), Backend::echo("next"));
+    let config = format!(
+        "[upstreams.app]\nbackends = [{{ url = \"{}\", max_connections = 1 }}]\nqueue = {{ timeout = \"20s\" }}\n\
+         [upstreams.next]\nbackends = [{{ url = \"{}\", weight = 0 }}]\n[[rules]]\nname = \"r\"\nsplit_header = \"X-Part\"\n\
+         split = [{{ upstream = \"app\" }}, {{ upstream = \"next\", weight = 0 }}]\n",
+        held.url(),
+        next.url()
+    );
+    let gateway = watched("", &config);
+    let admin = gateway.address_of("admin").to_string();
+    assert!(cli(&["log-level", "lb_http=debug", "--admin", &admin]).status.success());
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| gateway.fetch("GET", "/", &[("X-Request-Id", "first")]));
+        eventually("it is in flight", PATIENCE, || gate.waiting() == 1);
+        let second = scope.spawn(|| gateway.fetch("GET", "/", &[("X-Request-Id", "second")]));
+        gateway.log_line("the other one waits", |line| {
+            line["message"] == "rule matched" && line["request_id"] == "second"
+        });
+        gate.open();
+        assert_eq!((first.join().unwrap().status, second.join().unwrap().status), (200, 200));
+    });
+    let second = record(&gateway, "second");
+    assert_eq!(
+        (&second["split"], &second["attempts"][0]["waited"]),
+        (&json!("in turn, by weight"), &json!(true))
+    );
+    assert_eq!(second["upstream"]["candidates"][0]["why"], "it was at its max_connections");
+    assert_eq!(record(&gateway, "first")["attempts"][0]["waited"], false);
+
+    let none = gateway.fetch("GET", "/", &[("X-Request-Id", "none"), ("X-Part", "next")]);
+    assert_eq!(none.status, 503);
+    let none = record(&gateway, "none");
+    assert_eq!((&none["split"], &none["code"]), (&json!("the request named it"), &json!("no_backend")));
+    let upstream = &none["upstream"];
+    assert_eq!((&upstream["name"], &upstream["eligible"]), (&json!("next"), &json!(0)));
+    assert_eq!(upstream["candidates"][0]["why"], "its weight was 0");
+}
+
+#[test]
+fn a_retry_that_is_not_made_says_which_bound_kept_it() {
+    let broken = Backend::fixed("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+    let lines = "name = \"r\"\nretries = { attempts = 1, on = [\"503\"], budget = 1.0 }";
+    let gateway = watched("", &rule(lines, &[&broken]));
+    assert_eq!(gateway.fetch("GET", "/", &[("X-Request-Id", "x")]).status, 503);
+    let told = record(&gateway, "x");
+    assert_eq!(
+        (&told["attempts"][0]["status"], &told["given_up"]),
+        (&json!(503), &json!("no other backend can take it"))
+    );
+}
+
+#[test]
+fn a_record_is_for_who_may_make_changes() {
+    let backend = Backend::echo("a");
+    let gateway = launch()
+        .config(&format!(
+            "[admin]\naddress = \"{{admin}}\"\ntoken = \"s3cret\"\n{}",
+            rule("name = \"r\"", &[&backend])
+        ))
+        .start();
+    gateway.fetch("GET", "/", &[("X-Request-Id", "x")]);
+    let (code, said) = why(&gateway, &["x"]);
+    assert!(code == Some(1) && said.contains("401"), "{said}");
+    let (code, said) = why(&gateway, &["x", "--token", "s3cret"]);
+    assert!(code == Some(0) && said.contains("rule      r"), "{said}");
+}
