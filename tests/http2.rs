@@ -5,6 +5,7 @@ mod frames;
 mod grpc;
 mod hostile;
 mod negotiated;
+mod websocket;
 
 use std::process::Command;
 

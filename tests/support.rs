@@ -24,19 +24,23 @@ pub(crate) fn cli(arguments: &[&str]) -> Output {
     launch().args(arguments).run()
 }
 
-/// Python with this package (`NAME==VERSION`) from PyPI, in an environment of its own beside the build.
+/// Python with these packages (`NAME==VERSION`, by spaces) from PyPI, in an environment of its own beside the build.
 #[track_caller]
-pub(crate) fn python(package: &str) -> PathBuf {
-    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("python-{package}"));
+pub(crate) fn python(packages: &str) -> PathBuf {
+    let environment =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("python-{}", packages.replace(' ', "-")));
     let program = environment.join("bin/python");
     let ready = environment.join("ready");
+    // Tests are processes of their own, and several may want the same packages first.
+    let lock = std::fs::File::create(environment.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
     if !ready.exists() {
         let run = |command: &mut Command| {
             let output = command.output().expect("python3 is installed");
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         };
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
-        run(Command::new(&program).args(["-m", "pip", "install", "--quiet", package]));
+        run(Command::new(&program).args(["-m", "pip", "install", "--quiet"]).args(packages.split(' ')));
         std::fs::write(&ready, "").unwrap();
     }
     program

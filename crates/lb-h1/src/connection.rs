@@ -79,7 +79,8 @@ impl Upgrade {
         Some(if lines.any(|other| other == Self::H2c) { Self::H2c } else { first })
     }
 
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+    /// What an Upgrade field of this value asks for; nothing where it is empty.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
         if bytes.eq_ignore_ascii_case(b"websocket") {
             Some(Self::WebSocket)
         } else if list(bytes).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c")) {

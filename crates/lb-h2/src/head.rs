@@ -4,9 +4,10 @@ use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
-use lb_h1::{Fields, RequestHead};
+use lb_h1::{Fields, RequestHead, Upgrade};
 
 use crate::server::Refused;
+use crate::upgrade;
 
 /// Fields of one HTTP/1.1 connection, which have no place in HTTP/2 (RFC 9113 §8.2.2).
 const CONNECTION_FIELDS: [HeaderName; 8] = [
@@ -32,27 +33,35 @@ pub(crate) enum BodyLine {
 /// Writes a request as HTTP/1.1 has it. `h2` has refused uppercase names, fields of a connection, pseudo-header fields that are
 /// missing, unknown, repeated or out of place; what two readers could take differently is refused here, and what remains is
 /// judged by the reader of HTTP/1.1.
-pub(crate) fn write_request(
+///
+/// An extended CONNECT (RFC 8441) is a GET that asks for an upgrade.
+pub(crate) fn write_request<B>(
     out: &mut BytesMut,
-    request: &Request<h2::RecvStream>,
+    request: &Request<B>,
     body: BodyLine,
+    upgrade: Option<&Upgrade>,
 ) -> Result<(), Refused> {
     let (uri, headers) = (request.uri(), request.headers());
     if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
         return Err(Refused);
     }
     let authority = authority(uri, headers)?;
-    let target = match request.method() {
-        &Method::CONNECT => uri.authority().map_or("", Authority::as_str),
-        _ => uri.path_and_query().map_or("", PathAndQuery::as_str),
+    let path = || uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let (method, target) = match (upgrade, request.method()) {
+        (Some(_), _) => (&Method::GET, path()),
+        (None, &Method::CONNECT) => (&Method::CONNECT, uri.authority().map_or("", Authority::as_str)),
+        (None, method) => (method, path()),
     };
-    for part in [request.method().as_str(), " ", target, " HTTP/1.1\r\n"] {
+    for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
     if let Some(authority) = authority {
         write_line(out, "host", authority);
     }
     write_fields(out, headers);
+    if let Some(upgrade) = upgrade {
+        upgrade::write_ask(out, upgrade);
+    }
     if body == BodyLine::Chunked {
         write_line(out, "transfer-encoding", b"chunked");
     }
@@ -72,9 +81,9 @@ fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a [u8]
     }
 }
 
-/// Everything but Host; the parts of a cookie become one (RFC 9113 §8.2.3).
+/// Everything but Host, and a key that only HTTP/1.1 knows; the parts of a cookie become one (RFC 9113 §8.2.3).
 fn write_fields(out: &mut BytesMut, headers: &HeaderMap) {
-    for name in headers.keys().filter(|name| **name != header::HOST) {
+    for name in headers.keys().filter(|name| **name != header::HOST && **name != header::SEC_WEBSOCKET_KEY) {
         let mut values = headers.get_all(name).iter();
         if *name != header::COOKIE {
             values.for_each(|value| write_line(out, name.as_str(), value.as_bytes()));
@@ -90,7 +99,7 @@ fn write_fields(out: &mut BytesMut, headers: &HeaderMap) {
     }
 }
 
-fn write_line(out: &mut BytesMut, name: &str, value: &[u8]) {
+pub(crate) fn write_line(out: &mut BytesMut, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         out.extend_from_slice(part);
     }

@@ -20,6 +20,7 @@ mod incoming;
 mod limits;
 mod outgoing;
 mod server;
+mod upgrade;
 
 pub use client::ClientStream;
 pub use fault::is_unprocessed;

@@ -51,6 +51,7 @@ impl Http2Limits {
             .max_frame_size(self.max_frame_size)
             .max_header_list_size(u32::try_from(max_header_bytes).unwrap_or(u32::MAX))
             .max_send_buffer_size(SEND_BUFFER)
+            .enable_connect_protocol()
             .max_concurrent_reset_streams(REMEMBERED_RESETS)
             .reset_stream_duration(REMEMBERED_FOR)
             .max_local_error_reset_streams(Some(LOCAL_RESETS))

@@ -89,6 +89,15 @@ impl Outgoing {
         Poll::Ready(Ok(()))
     }
 
+    /// Ends a body that ends with its sender's side, once all of it has gone.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        if !self.is_ended && self.body.close().is_ok() {
+            return self.poll_flush(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn send(&mut self, data: Bytes, is_last: bool) -> io::Result<()> {
         self.is_ended = is_last;
         self.stream.send_data(data, is_last).map_err(broken)

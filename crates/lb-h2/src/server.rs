@@ -7,12 +7,13 @@ use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{Method, Request, header};
-use lb_h1::{Asked, HeadLimits, ParseState, ResponseFraming, ResponseHead, parse_response};
+use lb_h1::{Asked, HeadLimits, ParseState, ResponseFraming, ResponseHead, Upgrade, parse_response};
 
 use crate::fault::{broken, reset};
 use crate::head::{self, BodyLine};
 use crate::incoming::Incoming;
 use crate::outgoing::{Outgoing, PIECE};
+use crate::upgrade;
 
 /// One request and its answer.
 ///
@@ -20,6 +21,9 @@ use crate::outgoing::{Outgoing, PIECE};
 /// nobody takes it for the whole.
 pub struct ServerStream {
     method: Method,
+    /// What it is to become; then it has bytes both ways in place of bodies.
+    upgrade: Option<Upgrade>,
+    is_switched: bool,
     incoming: Incoming,
     respond: SendResponse<Bytes>,
     /// Bytes of the answer's head.
@@ -45,20 +49,43 @@ impl ServerStream {
         out: &mut BytesMut,
     ) -> Result<Self, Refused> {
         let has_length = request.headers().contains_key(header::CONTENT_LENGTH);
-        let is_chunked = !request.body().is_end_stream() && !has_length;
+        let upgrade = match upgrade::of(&request) {
+            Ok(upgrade) => upgrade,
+            Err(refused) => {
+                respond.send_reset(Reason::PROTOCOL_ERROR);
+                return Err(refused);
+            }
+        };
+        let is_chunked = !request.body().is_end_stream() && !has_length && upgrade.is_none();
         let body = if is_chunked { BodyLine::Chunked } else { BodyLine::AsFields };
         let mut cx = Context::from_waker(Waker::noop());
         if respond.poll_reset(&mut cx).is_ready() {
             return Err(Refused);
         }
-        if let Err(refused) = head::write_request(out, &request, body) {
+        if let Err(refused) = head::write_request(out, &request, body, upgrade.as_ref()) {
             respond.send_reset(Reason::PROTOCOL_ERROR);
             return Err(refused);
         }
-        let method = request.method().clone();
+        let method = if upgrade.is_some() { Method::GET } else { request.method().clone() };
         let incoming = Incoming::new(request.into_body(), is_chunked);
         let (head, parse) = (BytesMut::new(), ParseState::default());
-        Ok(Self { method, incoming, respond, head, parse, answer: None, is_reset: false })
+        Ok(Self {
+            method,
+            upgrade,
+            is_switched: false,
+            incoming,
+            respond,
+            head,
+            parse,
+            answer: None,
+            is_reset: false,
+        })
+    }
+
+    /// Whether its client takes nothing for consent but consent: it wants to speak another protocol (RFC 8441).
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        self.upgrade.is_some()
     }
 
     /// Whether the client has reset it.
@@ -67,19 +94,24 @@ impl ServerStream {
         self.is_reset
     }
 
-    /// Reads the request's body; behind its end, waits for the client to leave, which is an error.
+    /// Reads the request's body; behind its end, waits for the client to leave, which is an error. A client that speaks another
+    /// protocol may end its side alone: that is 0.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.incoming.is_ended() {
-            return self.poll_reset(cx).map(Err);
+            return self.poll_over(cx);
         }
         match self.incoming.poll_read(cx, out) {
-            Poll::Ready(Ok(0)) if !out.is_empty() => self.poll_reset(cx).map(Err),
+            Poll::Ready(Ok(0)) if !out.is_empty() => self.poll_over(cx),
             Poll::Ready(Err(error)) => {
                 self.is_reset = true;
                 Poll::Ready(Err(error))
             }
             read => read,
         }
+    }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.is_switched { Poll::Ready(Ok(0)) } else { self.poll_reset(cx).map(Err) }
     }
 
     fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
@@ -116,10 +148,18 @@ impl ServerStream {
         }
     }
 
+    /// Ends the client's way, where it has been switched; any other ends with its message.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.answer {
+            Some(answer) if self.is_switched => answer.poll_close(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Sends every head that is here whole, and what is behind the last one.
     fn send_heads(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.answer.is_none() {
-            let asked = Asked { method: &self.method, upgrade: None };
+            let asked = Asked { method: &self.method, upgrade: self.upgrade.as_ref() };
             let parsed = parse_response(&mut self.head, &own_limits(), asked, &mut self.parse);
             match parsed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
                 None => return Ok(()),
@@ -136,6 +176,10 @@ impl ServerStream {
     fn send_head(&mut self, cx: &mut Context<'_>, head: &ResponseHead) -> io::Result<()> {
         let is_ended = matches!(head.framing, ResponseFraming::None | ResponseFraming::Length(0));
         let mut response = head::response(head.status, &head.headers);
+        if self.upgrade.is_some() {
+            self.is_switched = head.upgrade.is_some();
+            *response.status_mut() = upgrade::answer(head.status, response.headers_mut());
+        }
         if is_ended && head::is_grpc(response.headers()) {
             // Trailers alone, of which the length of HTTP/1.1 is no part.
             response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -156,6 +200,8 @@ impl ServerStream {
 impl Drop for ServerStream {
     fn drop(&mut self) {
         match &mut self.answer {
+            // As a connection is reset (RFC 8441 §5).
+            Some(answer) if self.is_switched => answer.break_off(Reason::CANCEL),
             Some(answer) => answer.break_off(Reason::INTERNAL_ERROR),
             None => self.respond.send_reset(Reason::CANCEL),
         }

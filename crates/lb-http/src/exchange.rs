@@ -62,6 +62,12 @@ pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<Requ
         Ok(Outcome::Backend(answer)) if answer.head.upgrade.is_some() => {
             Box::pin(switch(&mut ticket, conversation, manner, answer)).await
         }
+        Ok(Outcome::Backend(answer))
+            if conversation.transport.is_connect() && answer.head.status.is_success() =>
+        {
+            drop(answer);
+            Box::pin(refuse(&mut ticket, conversation, manner, Reject::NotSwitched, &mut upload)).await
+        }
         Ok(Outcome::Backend(answer)) => pass_on(&mut ticket, conversation, manner, answer, &mut upload).await,
         // What is no backend's answer is boxed, so that an exchange with one needs no room for it.
         Ok(Outcome::Own(response)) => {

@@ -37,6 +37,8 @@ pub(crate) enum Reject {
     Connect(ConnectError),
     /// A backend took the request and gave no usable answer.
     Send(SendError),
+    /// A backend has answered well and not switched, and its client would take that for a switch.
+    NotSwitched,
     /// No response head within the deadline.
     UpstreamTimeout,
     /// The deadline that the request itself has brought is over.
@@ -182,6 +184,11 @@ impl Reject {
                 StatusCode::BAD_GATEWAY,
                 "upstream_reset",
                 "the server behind this gateway gave no valid answer",
+            ),
+            Self::NotSwitched => row(
+                StatusCode::BAD_GATEWAY,
+                "upstream_reset",
+                "the server behind this gateway does not speak this protocol here",
             ),
             Self::UpstreamTimeout => row(
                 StatusCode::GATEWAY_TIMEOUT,

@@ -72,6 +72,11 @@ impl Transport {
         self.stream.socket().is_err()
     }
 
+    /// Whether a client waits for the consent to speak another protocol, and would take any success for it.
+    pub(crate) fn is_connect(&self) -> bool {
+        matches!(&self.stream, Stream::Served(stream) if stream.is_connect())
+    }
+
     /// Whether a client has reset its stream.
     pub(crate) fn is_reset(&self) -> bool {
         matches!(&self.stream, Stream::Served(stream) if stream.is_reset())

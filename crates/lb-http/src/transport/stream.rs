@@ -99,11 +99,12 @@ impl AsyncWrite for Stream {
         }
     }
 
-    /// A stream of HTTP/2 ends with its message.
+    /// A stream of HTTP/2 ends with its message, unless it has become something else.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Served(_) | Self::Asked(_) => Poll::Ready(Ok(())),
+            Self::Served(stream) => stream.poll_shutdown(cx),
+            Self::Asked(_) => Poll::Ready(Ok(())),
         }
     }
 }
