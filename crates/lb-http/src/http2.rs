@@ -11,6 +11,7 @@ mod io;
 mod streams;
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -54,12 +55,27 @@ pub(crate) async fn serve(conversation: Conversation) {
     let conversation = Rc::new(RefCell::new(conversation));
     client.watch.begin(Phase::Head, Instant::now(), limits.header_timeout);
     let server = http2.server(limits.max_header_bytes);
-    let handshake = server.handshake::<_, Bytes>(Io::new(Rc::clone(&conversation)));
-    let Ok(shaken) = within_deadline(&client.watch, handshake).await else { return };
+    let io = Io::new(Rc::clone(&conversation));
+    let shaken = {
+        let mut handshake = pin!(server.handshake::<_, Bytes>(io.clone()));
+        let handshake = std::future::poll_fn(|cx| {
+            let shaken = handshake.as_mut().poll(cx);
+            // Where that fails, reading tells.
+            let _ = io.poll_send(cx);
+            shaken
+        });
+        within_deadline(&client.watch, handshake).await
+    };
+    let Ok(shaken) = shaken else { return };
     if let Ok(connection) = shaken {
         let mut server = Server::new(connection, Rc::clone(&client), http2);
-        std::future::poll_fn(|cx| server.poll(cx)).await;
+        std::future::poll_fn(|cx| match server.poll(cx) {
+            Poll::Pending if matches!(io.poll_send(cx), Poll::Ready(Err(_))) => Poll::Ready(()),
+            polled => polled,
+        })
+        .await;
     }
+    drop(io);
     // What was said last must arrive, though the client may still be talking.
     if let Some(conversation) = Rc::into_inner(conversation) {
         conversation.into_inner().linger().await;

@@ -20,6 +20,7 @@ mod explain;
 mod fields;
 mod forward;
 mod forwarded;
+mod frames;
 mod gateway;
 mod grpc;
 mod handshake;

@@ -4,7 +4,8 @@
 //! connection's frames are read and written by a task of its own, which ends with the last stream once nobody holds the
 //! connection any more, or when the backend closes it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use http::uri::Scheme;
 use lb_h2::{ClientStream, Http2Limits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::frames;
 use crate::transport::Transport;
 
 /// A connection to a backend that many exchanges share.
@@ -44,12 +46,16 @@ impl Multiplex {
     pub(crate) async fn begin(transport: Transport, now: Instant) -> io::Result<Self> {
         let scheme = if transport.is_plain() { Scheme::HTTP } else { Scheme::HTTPS };
         let client = Http2Limits::default().client();
-        let (send, connection) =
-            client.handshake::<_, Bytes>(BackendIo(transport)).await.map_err(io::Error::other)?;
+        let io = BackendIo(Rc::new(RefCell::new(Wire { transport, outbox: BytesMut::new() })));
+        let (send, mut connection) =
+            client.handshake::<_, Bytes>(io.clone()).await.map_err(io::Error::other)?;
         // It owns itself: what it ends by is known to its streams.
-        drop(tokio::task::spawn_local(async {
-            let _ = connection.await;
-        }));
+        drop(tokio::task::spawn_local(std::future::poll_fn(move |cx| {
+            match Pin::new(&mut connection).poll(cx) {
+                Poll::Pending if matches!(io.poll_send(cx), Poll::Ready(Err(_))) => Poll::Ready(()),
+                polled => polled.map(drop),
+            }
+        })));
         Ok(Self { send, scheme, streams: Rc::default(), requests: 0, created: now, used: now })
     }
 
@@ -94,43 +100,60 @@ impl Multiplex {
     }
 }
 
-/// A backend's transport as the `h2` crate reads and writes it.
-struct BackendIo(Transport);
+/// A backend's transport as the `h2` crate reads and writes it. What it writes leaves with [`BackendIo::poll_send`].
+#[derive(Clone)]
+struct BackendIo(Rc<RefCell<Wire>>);
+
+struct Wire {
+    transport: Transport,
+    outbox: BytesMut,
+}
+
+impl BackendIo {
+    /// Sends what has been written.
+    fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Wire { transport, outbox } = &mut *self.0.borrow_mut();
+        frames::poll_send(cx, outbox, transport)
+    }
+}
 
 impl AsyncRead for BackendIo {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let count = ready!(self.0.poll_read(cx, buffer.initialize_unfilled()))?;
+        let count = ready!(self.0.borrow_mut().transport.poll_read(cx, buffer.initialize_unfilled()))?;
         buffer.advance(count);
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for BackendIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.poll_write(cx, bytes)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.poll_write_pieces(cx, pieces)
+        let Wire { transport, outbox } = &mut *self.0.borrow_mut();
+        frames::poll_gather(cx, outbox, transport, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_plain()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_flush(cx, &mut BytesMut::new())
+    /// More may follow; the connection's task sends it all before it waits.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        self.0.borrow_mut().transport.poll_shutdown(cx)
     }
 }

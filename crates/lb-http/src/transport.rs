@@ -22,7 +22,7 @@ use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
-use self::stream::{Stream, first};
+use self::stream::Stream;
 
 /// A worker's reading buffer. Small enough to stay in a core's cache, large enough for bulk.
 pub(crate) const SCRATCH: usize = 64 << 10;
@@ -157,18 +157,6 @@ impl Transport {
         match &mut self.tls {
             None => self.stream.poll_send(cx, bytes),
             Some(session) => session.poll_write(cx, &mut self.stream, bytes),
-        }
-    }
-
-    /// Writes some of these bytes, of several pieces where the socket takes them.
-    pub(crate) fn poll_write_pieces(
-        &mut self,
-        cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.tls {
-            None => Pin::new(&mut self.stream).poll_write_vectored(cx, pieces),
-            Some(_) => self.poll_write(cx, first(pieces)),
         }
     }
 

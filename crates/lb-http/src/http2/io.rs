@@ -1,4 +1,4 @@
-//! A client's transport as the `h2` crate reads and writes it.
+//! A client's transport as the `h2` crate reads and writes it. What it writes leaves with [`Io::poll_send`].
 
 use std::cell::RefCell;
 use std::io;
@@ -10,9 +10,11 @@ use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::conversation::Conversation;
+use crate::frames;
 use crate::watch::Phase;
 
 /// The client's side of a connection, shared with whoever ends it.
+#[derive(Clone)]
 pub(super) struct Io(Rc<RefCell<Conversation>>);
 
 impl Io {
@@ -20,17 +22,16 @@ impl Io {
         Self(conversation)
     }
 
-    fn write(
-        &self,
-        write: impl FnOnce(&mut Conversation) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        let mut conversation = self.0.borrow_mut();
-        let count = ready!(write(&mut conversation))?;
+    /// Sends what has been written.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Conversation { transport, outbox, client, .. } = &mut *self.0.borrow_mut();
+        let before = outbox.len();
+        let sent = frames::poll_send(cx, outbox, transport);
         // While the connection sends what is left, a slow client that takes some of it has earned more time.
-        if count > 0 && conversation.client.watch.phase() == Phase::Relay {
-            conversation.client.watch.progressed();
+        if outbox.len() < before && client.watch.phase() == Phase::Relay {
+            client.watch.progressed();
         }
-        Poll::Ready(Ok(count))
+        sent
     }
 }
 
@@ -56,7 +57,7 @@ impl AsyncRead for Io {
 
 impl AsyncWrite for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.write(|conversation| conversation.transport.poll_write(cx, bytes))
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -64,19 +65,21 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(|conversation| conversation.transport.poll_write_pieces(cx, pieces))
+        let Conversation { transport, outbox, .. } = &mut *self.0.borrow_mut();
+        frames::poll_gather(cx, outbox, transport, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.borrow().transport.is_plain()
+        true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Conversation { transport, outbox, .. } = &mut *self.0.borrow_mut();
-        transport.poll_flush(cx, outbox)
+    /// More may follow; the connection's task sends it all before it waits.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
         self.0.borrow_mut().transport.poll_shutdown(cx)
     }
 }
