@@ -50,6 +50,7 @@ mod smuggling;
 mod split;
 mod status;
 mod support;
+mod takeover;
 mod tls;
 mod tls_backends;
 mod tls_files;

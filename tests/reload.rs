@@ -379,7 +379,7 @@ fn whatever_becomes_of_the_file_the_configuration_before_stays() {
     fs::remove_dir(&file).unwrap();
     fs::write(&file, &good).unwrap();
     eventually("the good one is taken", PATIENCE, || gateway.get("/").backend() == "b");
-    assert_eq!(last_reload(&gateway)["result"], "ok");
+    eventually("and that is said", PATIENCE, || last_reload(&gateway)["result"] == "ok");
 }
 
 #[test]

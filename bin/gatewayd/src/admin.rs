@@ -1,9 +1,11 @@
 //! The admin address: status pages, the dashboard and changes, on the control side.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -16,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::Api;
 use crate::exit::Failure;
+use crate::inherit::Given;
 use crate::status::Pages;
 
 /// How often those who watch are told how things stand.
@@ -34,12 +37,22 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// Binds the address.
-    pub(crate) async fn bind(config: &AdminConfig) -> Result<Self, Failure> {
+    /// Binds the address, or takes a socket up that has been bound for it.
+    pub(crate) async fn bind(config: &AdminConfig, given: &mut Given) -> Result<Self, Failure> {
         let refused =
             |error| Failure::Refused(format!("admin: cannot listen on {}: {error}", config.address));
-        let listener = TcpListener::bind(config.address).await.map_err(refused)?;
+        let listener = match given.take_admin(config.address).map_err(refused)? {
+            Some(socket) => TcpListener::from_std(socket),
+            None => TcpListener::bind(config.address).await,
+        };
+        let listener = listener.map_err(refused)?;
         Ok(Self { address: listener.local_addr().unwrap_or(config.address), listener })
+    }
+
+    /// A duplicate of the socket, for the process that takes over.
+    pub(crate) fn duplicate(&self) -> Result<(SocketAddr, std::net::TcpListener), Failure> {
+        let duplicate = self.listener.as_fd().try_clone_to_owned().context("no descriptor is left")?;
+        Ok((self.address, duplicate.into()))
     }
 
     /// Begins to answer.
@@ -50,6 +63,7 @@ impl Bound {
             async move {
                 match request.head.uri.path() {
                     "/api/reload" => api.reload(&request).await.map(ControlBody::from),
+                    "/api/upgrade" => api.upgrade(&request).await.map(ControlBody::from),
                     _ => answer(&pages, &api, &board, &request),
                 }
             }

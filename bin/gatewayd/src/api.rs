@@ -4,6 +4,7 @@
 //! and then only under a name of this machine's, so that no web page can reach the address through a visitor's browser.
 
 mod log_level;
+mod upgrade;
 mod why;
 
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,7 @@ use crate::exit::Failure;
 use crate::explain::{self, Asked};
 use crate::reload::{Cause, NO_FILE, Reloading};
 use crate::status::LiveStatus;
+use crate::upgrade::Upgrader;
 
 /// The paths below which changes are made.
 const PREFIX: &str = "/api/";
@@ -36,6 +38,7 @@ pub(crate) struct Api {
     token: Token,
     decisions: Arc<DecisionLog>,
     reloading: Arc<Reloading>,
+    upgrader: Arc<Upgrader>,
 }
 
 /// The admin token in force, if one is asked for.
@@ -82,8 +85,9 @@ impl Api {
         token: Token,
         decisions: Arc<DecisionLog>,
         reloading: Arc<Reloading>,
+        upgrader: Arc<Upgrader>,
     ) -> Self {
-        Self { live, token, decisions, reloading }
+        Self { live, token, decisions, reloading, upgrader }
     }
 
     /// `POST /api/reload`, and `?dry_run` for the plan alone: what changes, or what is wrong with the file.

@@ -2,6 +2,7 @@
 
 mod log_level;
 mod look;
+mod upgrade;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ use log_level::LOG_LEVEL_HELP;
 pub(crate) use log_level::LogLevel;
 pub(crate) use look::{Completions, Config, ConfigShow, Explain, Why};
 use look::{EXPLAIN_HELP, WHY_HELP};
+use upgrade::UPGRADE_HELP;
+pub(crate) use upgrade::Upgrade;
 
 /// An HTTP load balancer, reverse proxy and API gateway.
 ///
@@ -65,6 +68,9 @@ pub(crate) enum Command {
     /// Have a running gateway read its configuration again
     #[command(after_help = RELOAD_HELP)]
     Reload(Reload),
+    /// Have a running gateway replaced by the program that stands at its path now
+    #[command(after_help = UPGRADE_HELP)]
+    Upgrade(Upgrade),
     /// Show a running gateway's upstreams and backends
     Status(Status),
     /// Watch a running gateway in the terminal

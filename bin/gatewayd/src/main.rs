@@ -14,6 +14,7 @@ mod dump;
 mod effective;
 mod exit;
 mod explain;
+mod inherit;
 mod logging;
 mod operate;
 mod proxy;
@@ -22,8 +23,10 @@ mod run;
 mod shell;
 mod signals;
 mod status;
+mod systemd;
 mod top;
 mod traces;
+mod upgrade;
 mod watch;
 mod why;
 mod wire;
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Err(error) => return exit::usage(&error),
     };
     logging::start(cli.log_format);
+    inherit::adopt_from_systemd();
     let result = match cli.command {
         None => run::run_or_demo(&cli::Run::default()),
         Some(Command::Run(run)) => run::run(&run),
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Some(Command::Completions(args)) => shell::completions(&args),
         Some(Command::Man) => shell::man(),
         Some(Command::Reload(reload)) => operate::reload(&reload),
+        Some(Command::Upgrade(args)) => operate::upgrade(&args),
         Some(Command::Status(status)) => operate::status(&status),
         Some(Command::Drain(change)) => operate::drain(&change, "drain"),
         Some(Command::Undrain(change)) => operate::drain(&change, "undrain"),
@@ -69,7 +74,10 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => {
+            inherit::failed(&failure);
+            failure.report()
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `gatewayd status`, `reload`, `drain`, `undrain`, `weight`, `log-level`: a running gateway's admin address, from the
+//! `gatewayd status`, `reload`, `upgrade`, `drain`, `undrain`, `weight`, `log-level`: a running gateway's admin address, from the
 //! command line.
 
 use std::time::Duration;
@@ -45,6 +45,30 @@ pub(crate) fn reload(args: &cli::Reload) -> Outcome {
     match args.json {
         true => print(&document.to_string()),
         false => print(&field(&document, "summary")),
+    }
+    Ok(())
+}
+
+/// `gatewayd upgrade`: where the new process refused its configuration, as `check` would have.
+pub(crate) fn upgrade(args: &cli::Upgrade) -> Outcome {
+    let path = format!("/api/upgrade?timeout={}ms", args.timeout.as_millis());
+    let (status, document) = send(&args.admin, Method::POST, &path, None, args.timeout + DEADLINE)?;
+    if document.get("exit_status") == Some(&json!(78)) {
+        if args.json {
+            print(&document.to_string());
+        }
+        return Err(Failure::Told(field(&document, "detail")));
+    }
+    let document = good(&args.admin, status, document)?;
+    match args.json {
+        true => print(&document.to_string()),
+        false => print(&format!(
+            "upgraded: process {} (version {}) serves in place of process {} (version {})",
+            field(&document, "pid"),
+            field(&document, "version"),
+            field(&document, "old_pid"),
+            field(&document, "old_version"),
+        )),
     }
     Ok(())
 }

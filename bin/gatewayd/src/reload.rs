@@ -160,6 +160,11 @@ impl Reloading {
         changing.await.unwrap_or_else(|error| Err(Failure::Other(error.into())))
     }
 
+    /// Lets no other configuration come in force while this is held.
+    pub(crate) async fn pause(&self) -> impl Sized {
+        self.effective.lock().await
+    }
+
     /// What the file as it is now would change.
     pub(crate) async fn plan(&self) -> Result<Done, Failure> {
         let loaded = self.load().await?;

@@ -8,9 +8,9 @@ use lb_config::{Loaded, Sources};
 
 use crate::exit::{self, Failure};
 use crate::reload::{Cause, Source};
-use crate::signals::{Hangup, Stop};
+use crate::signals::{Asked, Hangup, Stop};
 use crate::wire::{Home, Running, Shutdown};
-use crate::{Outcome, cli, demo, watch};
+use crate::{Outcome, cli, demo, inherit, systemd, upgrade, watch};
 
 /// `gatewayd run` and `gatewayd start`.
 pub(crate) fn run(args: &cli::Run) -> Outcome {
@@ -30,8 +30,10 @@ pub(crate) fn run(args: &cli::Run) -> Outcome {
         tokio::spawn(async move {
             loop {
                 hangup.next().await;
+                systemd::reloading();
                 // What is wrong with it has been said.
                 drop(by_signal.reload(Cause::Signal).await);
+                systemd::ready();
             }
         });
         until_stopped(running, stop).await
@@ -77,16 +79,46 @@ pub(crate) fn serve(loaded: Loaded) -> Outcome {
     })
 }
 
-/// Runs until the first signal, drains, and ends at once on a second.
+/// Runs until the first signal, drains, and ends at once on a second; or until another process serves in place of this one,
+/// then the same.
 pub(crate) async fn until_stopped(running: Running, mut stop: Stop) -> Outcome {
-    stop.next().await;
+    let upgrader = Arc::clone(running.upgrader());
+    systemd::ready();
+    inherit::ready()?;
+    let is_succeeded = loop {
+        tokio::select! {
+            asked = stop.asked() => match asked {
+                Asked::Stop => break false,
+                Asked::Replace => {
+                    let upgrader = Arc::clone(&upgrader);
+                    // What came of it is said.
+                    tokio::spawn(async move { drop(upgrader.upgrade("SIGUSR2", upgrade::PATIENCE).await) });
+                }
+            },
+            _ = upgrader.succeeded() => break true,
+        }
+    };
     let Shutdown { timeout, delay } = running.shutdown();
-    match delay.is_zero() {
-        true => tracing::info!(?timeout, "draining: no new connections, requests in flight finish"),
-        false => tracing::info!(?timeout, ?delay, "not ready any more: listeners close after drain_delay"),
+    match (is_succeeded, delay.is_zero()) {
+        (true, _) => {
+            tracing::info!(?timeout, "draining: requests in flight finish, new ones are the other's");
+        }
+        (false, true) => tracing::info!(?timeout, "draining: no new connections, requests in flight finish"),
+        (false, false) => {
+            tracing::info!(?timeout, ?delay, "not ready any more: listeners close after drain_delay");
+        }
     }
+    if !is_succeeded {
+        systemd::stopping();
+    }
+    let ending = async {
+        match is_succeeded {
+            true => running.leave().await,
+            false => running.shut_down().await,
+        }
+    };
     tokio::select! {
-        drained = running.shut_down() => {
+        drained = ending => {
             if !drained {
                 tracing::warn!(?timeout, "requests still in flight after shutdown_timeout were cut");
             }

@@ -19,8 +19,10 @@ use crate::alerts::Alerts;
 use crate::api::{Api, Token};
 use crate::effective::{Base, Effective};
 use crate::exit::{self, Failure};
+use crate::inherit::Given;
 use crate::reload::{Beside, Parts, Reloading, Source};
 use crate::status::{LiveStatus, Pages};
+use crate::upgrade::Upgrader;
 use crate::{access, status, traces};
 
 /// What stands at `/` of listeners with status endpoints.
@@ -35,6 +37,9 @@ pub(crate) enum Home {
 /// How long the last of log, dump and traces may each take to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
+/// How long whoever asked for an upgrade may take to take the answer.
+const LAST_ANSWER: Duration = Duration::from_millis(250);
+
 /// How often what is configured no more is looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -46,7 +51,8 @@ pub(crate) struct Running {
     dumps: Arc<Dumps>,
     shutdown: Arc<Mutex<Shutdown>>,
     reloading: Arc<Reloading>,
-    _admin: Option<Admin>,
+    upgrader: Arc<Upgrader>,
+    admin: Option<Admin>,
 }
 
 impl Running {
@@ -81,10 +87,13 @@ impl Running {
         recorders.extend(log.iter().map(|log| Arc::clone(log) as Arc<dyn Recorder>));
         recorders.extend(traces.iter().map(|traces| Arc::clone(traces) as Arc<dyn Recorder>));
 
+        let mut given = Given::take()?;
         let token = Token::new(admin.as_ref().and_then(|admin| admin.token.clone()));
         let beside = Beside { admin: admin.clone(), alerts: alerts.clone(), access_log, tracing };
         let admin = match &admin {
-            Some(admin) => Some((Bound::bind(admin).await?, Watched::new(&live, &registry, &config))),
+            Some(admin) => {
+                Some((Bound::bind(admin, &mut given).await?, Watched::new(&live, &registry, &config)))
+            }
             None => None,
         };
         let watched = || admin.iter().map(|(_, watched)| watched);
@@ -105,6 +114,7 @@ impl Running {
             pages: Some(on_listeners),
             dumps: Arc::clone(&dumps),
             health: Some(Arc::new(health)),
+            inherited: given.inherited,
             connect: Some(Box::new(connect)),
         };
         let gateway = Gateway::start(&config, &registry, attachments).await?;
@@ -121,9 +131,17 @@ impl Running {
             shutdown: Arc::clone(&shutdown),
         });
         tokio::spawn(forget_what_is_gone(Arc::clone(&reloading), Arc::clone(&registry), Arc::clone(&dumps)));
+        let duplicate = admin.as_ref().map(|(bound, _)| bound.duplicate()).transpose()?;
+        let upgrader = Upgrader::new(gateway.reloader(), Arc::clone(&reloading), duplicate);
         let dashboard = || pages(StatusPages::with_dashboard);
         let admin = admin.map(|(bound, watched)| {
-            let api = Api::new(Arc::clone(&live), token, watched.decisions, Arc::clone(&reloading));
+            let api = Api::new(
+                Arc::clone(&live),
+                token,
+                watched.decisions,
+                Arc::clone(&reloading),
+                Arc::clone(&upgrader),
+            );
             bound.serve(dashboard(), api, watched.board)
         });
         for (name, address) in gateway.addresses() {
@@ -133,7 +151,7 @@ impl Running {
             tracing::info!(address = %admin.address(), "admin address");
         }
         tracing::info!(version = status::VERSION, startup = ?started.elapsed(), "gatewayd is up");
-        Ok(Self { gateway, log, traces, dumps, shutdown, reloading, _admin: admin })
+        Ok(Self { gateway, log, traces, dumps, shutdown, reloading, upgrader, admin })
     }
 
     pub(crate) fn addresses(&self) -> &[(String, std::net::SocketAddr)] {
@@ -149,18 +167,39 @@ impl Running {
         &self.reloading
     }
 
+    /// Puts another process in the place of this one.
+    pub(crate) fn upgrader(&self) -> &Arc<Upgrader> {
+        &self.upgrader
+    }
+
     /// Drains; true where every request in flight finished in time.
     pub(crate) async fn shut_down(self) -> bool {
         let Shutdown { timeout, delay } = self.shutdown();
-        let drained = self.gateway.shut_down(timeout, delay).await;
-        if let Some(log) = self.log {
-            log.flush(LAST_LINES);
-        }
-        self.dumps.flush(LAST_LINES);
-        if let Some(traces) = self.traces {
-            traces.flush(LAST_LINES).await;
-        }
+        let Self { gateway, log, traces, dumps, admin: _admin, .. } = self;
+        let drained = gateway.shut_down(timeout, delay).await;
+        write_the_last(log, &dumps, traces).await;
         drained
+    }
+
+    /// Drains in favour of another process that serves already.
+    pub(crate) async fn leave(self) -> bool {
+        let Shutdown { timeout, .. } = self.shutdown();
+        let Self { gateway, log, traces, dumps, admin, .. } = self;
+        // Connections that it has stay: one of them may have asked for this.
+        drop(admin);
+        let (drained, ()) = tokio::join!(gateway.leave(timeout), tokio::time::sleep(LAST_ANSWER));
+        write_the_last(log, &dumps, traces).await;
+        drained
+    }
+}
+
+async fn write_the_last(log: Option<Arc<AccessLog>>, dumps: &Dumps, traces: Option<Arc<Traces>>) {
+    if let Some(log) = log {
+        log.flush(LAST_LINES);
+    }
+    dumps.flush(LAST_LINES);
+    if let Some(traces) = traces {
+        traces.flush(LAST_LINES).await;
     }
 }
 

@@ -11,8 +11,8 @@ use crate::source::{SourceId, SourceKind, SourceMap, Span};
 
 const PREFIX: &str = "GATEWAYD_";
 
-/// Variables of the command line.
-const NOT_KEYS: &[&str] = &["TOKEN", "ADMIN", "CONFIG", "LOG"];
+/// Variables of the command line, and what one process tells the next.
+const NOT_KEYS: &[&str] = &["TOKEN", "ADMIN", "CONFIG", "LOG", "TAKEOVER"];
 
 /// What the environment says.
 #[derive(Debug)]

@@ -27,6 +27,8 @@ pub struct SupervisorOptions {
     pub sink: Option<Arc<dyn EventSink>>,
     /// Where what is known of bad backends is kept across restarts.
     pub state_file: Option<PathBuf>,
+    /// What is known of bad backends already, in place of what the file says.
+    pub known: Option<SavedState>,
     /// Probes at once, over all upstreams; each has one descriptor open. Default 512.
     pub max_probes: NonZeroUsize,
 }
@@ -34,7 +36,7 @@ pub struct SupervisorOptions {
 impl Default for SupervisorOptions {
     fn default() -> Self {
         const DEFAULT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
-        Self { sink: None, state_file: None, max_probes: DEFAULT }
+        Self { sink: None, state_file: None, known: None, max_probes: DEFAULT }
     }
 }
 
@@ -135,9 +137,14 @@ impl Supervisor {
     /// It cannot be written.
     pub fn save(&self) -> Result<(), StateError> {
         match &self.shared.options.state_file {
-            Some(file) => SavedState::of(&self.monitors(), &Clock::read()).write(file),
+            Some(file) => self.known().write(file),
             None => Ok(()),
         }
+    }
+
+    /// What is known of bad backends now.
+    pub fn known(&self) -> SavedState {
+        SavedState::of(&self.monitors(), &Clock::read())
     }
 
     /// Does everything. To be run once, on the control side's runtime, with time and I/O enabled.
@@ -149,8 +156,11 @@ impl Supervisor {
         self.shared.force.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the state file says, if it says anything.
+    /// What is known at the start, or else what the state file says, if it says anything.
     fn saved(&self, clock: &Clock) -> Option<SavedState> {
+        if let Some(known) = &self.shared.options.known {
+            return Some(known.clone());
+        }
         let file: &Path = self.shared.options.state_file.as_deref()?;
         match SavedState::read(file, clock) {
             Ok(saved) => Some(saved),

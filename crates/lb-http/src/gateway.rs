@@ -20,17 +20,20 @@ use tokio::sync::{Mutex, mpsc, watch};
 use crate::admission::Admission;
 use crate::config::{GatewayConfig, HedgeAfter};
 use crate::descriptors;
-use crate::listen::{self, ListenError};
+use crate::inherit::{Inherited, RuntimeState};
+use crate::listen::{ListenError, Sockets};
 use crate::listeners::Opening;
 use crate::reload::{Engine, Force, Open, Reloader, resolve_new};
 use crate::resolve;
 use crate::slots::Slots;
 use crate::snapshot::{BuildError, Builder, Earlier, Rule, Snapshot};
 use crate::tls::{self, secure};
-use crate::worker::{self, HANDOVER_QUEUE, ORDER_QUEUE, Shared, WorkerParts};
+use crate::worker::{self, HANDOVER_QUEUE, ORDER_QUEUE, Shared, Stage, WorkerParts};
 
 /// How often the time that answers take is looked at.
 const PERCENTILE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long before the end of a process that another has taken over from idle connections are closed.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Pages that a listener serves itself, ahead of every rule.
 pub trait LocalPages: Send + Sync {
@@ -78,6 +81,8 @@ pub struct Attachments {
     pub dumps: Arc<Dumps>,
     /// Told of every change of a backend's health, beside the log.
     pub health: Option<Arc<dyn EventSink>>,
+    /// What someone else has opened for it, and what the process before knew.
+    pub inherited: Inherited,
     /// Given the view that pages are drawn from, before the first request can ask for one.
     pub connect: Option<Box<dyn FnOnce(GatewayView)>>,
 }
@@ -86,7 +91,7 @@ pub struct Attachments {
 pub struct Gateway {
     shared: Arc<Shared>,
     addresses: Vec<(String, SocketAddr)>,
-    stop: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     workers: Vec<JoinHandle<()>>,
     reloader: Reloader,
     supervisor: Supervisor,
@@ -104,7 +109,7 @@ impl Gateway {
     pub async fn start(
         config: &GatewayConfig,
         registry: &Arc<Registry>,
-        attachments: Attachments,
+        mut attachments: Attachments,
     ) -> Result<Self, StartError> {
         let workers = config.workers.get();
         let slots = Arc::default();
@@ -118,17 +123,30 @@ impl Gateway {
         let mut addresses = Vec::new();
         let mut listeners = Vec::new();
         for ((listener, tls), id) in config.listeners.iter().zip(secured).zip(0..) {
-            let opened = listen::open(&listener.name, listener.address, workers, false)?;
-            let local = opened.first().and_then(|socket| socket.local_addr().ok());
-            let local = local.unwrap_or(listener.address);
-            addresses.push((listener.name.clone(), local));
-            listeners.push(Open { id, config: listener.clone(), tls, local });
-            sockets.push(opened.into_iter());
+            let (name, address) = (&listener.name, listener.address);
+            let inherited = attachments.inherited.take(name, address);
+            let opened = match inherited.is_empty() {
+                true => Sockets::open(name, address, workers, false)?,
+                false => Sockets::inherit(name, address, inherited)?,
+            };
+            let local = opened.local_addr().unwrap_or(address);
+            addresses.push((name.clone(), local));
+            sockets.push(opened.deal(name, address, workers)?.into_iter());
+            let (config, sockets) = (listener.clone(), Arc::new(opened));
+            listeners.push(Open { id, config, tls, local, sockets });
+        }
+        let Inherited { sockets: unwanted, state } = attachments.inherited;
+        for socket in unwanted {
+            let (name, address) = (socket.name, socket.socket.local_addr().ok());
+            tracing::warn!(%name, ?address, "an inherited socket is closed: no listener has its address or name");
         }
         let endpoints: Vec<_> = snapshot.targets().map(|target| Arc::clone(&target.endpoint)).collect();
         resolve_new(&endpoints).await;
         let backends = tls::of_backends(&snapshot);
-        let (supervisor, supervising) = start_supervising(&snapshot, config, attachments.health);
+        if let Some(state) = &state {
+            state.restore(config, &snapshot);
+        }
+        let (supervisor, supervising) = start_supervising(&snapshot, config, attachments.health, state);
 
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -144,7 +162,7 @@ impl Gateway {
         if let Some(connect) = attachments.connect {
             connect(GatewayView { shared: Arc::clone(&shared) });
         }
-        let (stop, stopped) = watch::channel(false);
+        let (stage, staged) = watch::channel(Stage::Serving);
         let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVER_QUEUE)).unzip();
         let (orders, ordered): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(ORDER_QUEUE)).unzip();
         let mut threads = Vec::new();
@@ -155,7 +173,7 @@ impl Gateway {
                     config: config.clone(),
                     tls: tls.clone(),
                     stats: registry.listener(&config.name, workers),
-                    socket: sockets.next(),
+                    sockets: sockets.next().unwrap_or_default(),
                 });
             let parts = WorkerParts {
                 index,
@@ -164,7 +182,7 @@ impl Gateway {
                 peers: peers.clone(),
                 inbox,
                 orders,
-                stop: stopped.clone(),
+                stage: staged.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 if let Err(error) = worker::run(parts) {
@@ -186,7 +204,7 @@ impl Gateway {
             orders,
             force: Mutex::new(force),
         });
-        Ok(Self { shared, addresses, stop, workers: threads, reloader, supervisor, supervising, hedging })
+        Ok(Self { shared, addresses, stage, workers: threads, reloader, supervisor, supervising, hedging })
     }
 
     /// Puts other configurations in force.
@@ -213,12 +231,39 @@ impl Gateway {
         let deadline = Instant::now() + timeout;
         self.shared.draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(delay.min(timeout)).await;
-        self.stop.send_replace(true);
+        self.reloader.release().await;
+        self.stage.send_replace(Stage::Closing);
         if let Err(error) = self.supervisor.save() {
             tracing::warn!(%error, "health state could not be saved");
         }
         self.supervising.abort();
         self.hedging.abort();
+        self.drained(deadline).await
+    }
+
+    /// Leaves the sockets to another process that accepts from them already, lets requests in flight finish and idle connections
+    /// ask once more, and returns when all have ended or when `timeout` is up. True where no request was cut.
+    ///
+    /// A connection is closed with the answer to its next request, and idle ones shortly before time is up: closed at once, they
+    /// would meet requests on their way.
+    pub async fn leave(self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.reloader.release().await;
+        self.stage.send_replace(Stage::Left);
+        // What is known of backends is the other one's to keep.
+        self.supervising.abort();
+        self.hedging.abort();
+        let farewell = FAREWELL.min(timeout / 4);
+        if self.drained(deadline - farewell).await {
+            return true;
+        }
+        self.stage.send_replace(Stage::Closing);
+        self.drained(deadline).await
+    }
+
+    /// Waits until every connection has ended; false where time is up before.
+    async fn drained(&self, deadline: Instant) -> bool {
         while self.workers.iter().any(|worker| !worker.is_finished()) {
             if Instant::now() >= deadline {
                 return false;
@@ -262,9 +307,11 @@ fn start_supervising(
     snapshot: &Snapshot,
     config: &GatewayConfig,
     sink: Option<Arc<dyn EventSink>>,
+    before: Option<RuntimeState>,
 ) -> (Supervisor, tokio::task::JoinHandle<()>) {
     let state_file = config.state_file.clone();
-    let options = SupervisorOptions { sink, state_file, ..SupervisorOptions::default() };
+    let known = before.map(|before| before.health().clone());
+    let options = SupervisorOptions { sink, state_file, known, ..SupervisorOptions::default() };
     let supervisor = Supervisor::new(options);
     supervisor.enforce(snapshot.upstreams.iter().map(|upstream| Arc::clone(&upstream.monitor)).collect());
     let supervising = tokio::spawn(supervisor.clone().run());

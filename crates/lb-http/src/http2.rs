@@ -118,7 +118,7 @@ impl Server {
         if self.client.watch.is_expired() && !self.goes_on() {
             return Poll::Ready(());
         }
-        if self.client.is_draining() {
+        if self.client.is_draining() || self.client.listener.gate.is_left() {
             self.leave();
         }
         self.streams.wake_by(cx.waker());

@@ -26,6 +26,7 @@ mod grpc;
 mod handshake;
 mod hedge;
 mod http2;
+mod inherit;
 mod limiter;
 mod listen;
 mod listeners;
@@ -65,6 +66,7 @@ pub use gateway::{
     Attachments, BackendChange, BackendView, Gateway, GatewayView, LocalPages, StartError, Tally,
     UpstreamView, validate,
 };
+pub use inherit::{Inherited, InheritedSocket, RuntimeState};
 pub use listen::ListenError;
 pub use plan::{Changes, Plan, Restart, UpstreamChange};
 pub use reload::Reloader;

@@ -22,7 +22,7 @@ pub(crate) struct Opening {
     pub(crate) stats: Arc<ListenerStats>,
     pub(crate) tls: Option<Arc<ServerTls>>,
     /// Where the address is new to the worker.
-    pub(crate) socket: Option<std::net::TcpListener>,
+    pub(crate) sockets: Vec<std::net::TcpListener>,
 }
 
 /// What a worker is told when a configuration has been put in force.
@@ -36,6 +36,8 @@ pub(crate) struct Order {
 /// Whether connections may stay: shared by a listener's connections, whatever settings each began with.
 #[derive(Default)]
 pub(crate) struct Gate {
+    /// Another process accepts in place of this one.
+    left: Cell<bool>,
     closing: Cell<bool>,
     closed: Notify,
 }
@@ -44,6 +46,12 @@ impl Gate {
     /// Whether no more requests are taken.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.get()
+    }
+
+    /// Whether clients find another process here when they come again: who waits may stay, and nobody is to begin anything
+    /// long.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.get()
     }
 
     /// Ready once it closes.
@@ -82,14 +90,19 @@ impl Listeners {
         let mut current = self.current.borrow_mut();
         let mut gone = std::mem::take(&mut *current);
         let mut sockets = Vec::new();
-        for Opening { id, config, stats, tls, socket } in openings {
+        for Opening { id, config, stats, tls, sockets: new } in openings {
             let gate = gone.remove(&id).map(|listener| Rc::clone(&listener.gate)).unwrap_or_default();
-            sockets.extend(socket.map(|socket| (id, Rc::clone(&gate), socket)));
+            sockets.extend(new.into_iter().map(|socket| (id, Rc::clone(&gate), socket)));
             current.insert(id, Rc::new(Listener::new(config, stats, gate, tls)));
         }
         gone.values().for_each(|listener| listener.gate.close());
         *self.gone.borrow_mut() = gone;
         sockets
+    }
+
+    /// Another process accepts in place of this one from now on.
+    pub(crate) fn leave(&self) {
+        self.current.borrow().values().for_each(|listener| listener.gate.left.set(true));
     }
 
     /// Closes all of them.

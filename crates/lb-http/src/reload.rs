@@ -6,6 +6,7 @@
 //! with the last of them go its backends, and what only they held open.
 
 use std::collections::HashSet;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +21,8 @@ use tokio::task::JoinHandle;
 
 use crate::config::{GatewayConfig, ListenerConfig};
 use crate::gateway::{StartError, max_connections};
-use crate::listen::{self, ListenError};
+use crate::inherit::{Inherited, InheritedSocket, RuntimeState};
+use crate::listen::{ListenError, Sockets};
 use crate::listeners::{ListenerId, Opening, Order};
 use crate::plan::Plan;
 use crate::resolve::{self, Endpoint};
@@ -70,12 +72,13 @@ pub(crate) struct Open {
     pub(crate) tls: Option<Arc<ServerTls>>,
     /// As bound: with the port that stands for port 0.
     pub(crate) local: SocketAddr,
+    pub(crate) sockets: Arc<Sockets>,
 }
 
-/// A listener of the next configuration: one that is open, or its new sockets, one a worker.
+/// A listener of the next configuration: one that is open, or its new sockets, some for each worker.
 struct Planned {
     open: Open,
-    sockets: Vec<std::net::TcpListener>,
+    sockets: Vec<Vec<std::net::TcpListener>>,
 }
 
 impl Reloader {
@@ -117,6 +120,8 @@ impl Reloader {
         shared.snapshot.store(Arc::new(snapshot));
         shared.version.fetch_add(1, Ordering::Release);
 
+        // Workers are the last to hold what is closed: they accept who has connected in time.
+        force.listeners.clear();
         force.listeners = self.order(listeners).await;
         force.resolving.abort();
         force.resolving = tokio::spawn(resolve::keep_resolving(endpoints));
@@ -124,6 +129,32 @@ impl Reloader {
         force.looking = tls::start_looking(backends, &force.listeners, &engine.registry, shared.loads.len());
         force.config = config;
         Ok(plan)
+    }
+
+    /// What another process needs to go on in place of this one: duplicates of the listening sockets, and what no file says.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub async fn hand_over(&self) -> io::Result<Inherited> {
+        let engine = &*self.engine;
+        let force = engine.force.lock().await;
+        let mut sockets = Vec::new();
+        for Open { config, sockets: opened, .. } in &force.listeners {
+            let of_listener = opened.duplicates()?.into_iter().map(|socket| InheritedSocket {
+                name: config.name.clone(),
+                address: Some(config.address),
+                socket,
+            });
+            sockets.extend(of_listener);
+        }
+        let health = engine.supervisor.known();
+        let state = RuntimeState::of(&force.config, &engine.shared.snapshot.load(), health);
+        Ok(Inherited { sockets, state: Some(state) })
+    }
+
+    /// Lets go of the listening sockets, but for those that workers have.
+    pub(crate) async fn release(&self) {
+        self.engine.force.lock().await.listeners.iter_mut().for_each(|open| open.sockets = Arc::default());
     }
 
     /// Builds a configuration on a thread of its own, and compares it with the one in force.
@@ -145,7 +176,7 @@ impl Reloader {
             };
             Ok((Snapshot::build(&next, builder)?, Plan::between(&now, &next)))
         });
-        built.await.unwrap_or_else(|error| Err(StartError::Worker(std::io::Error::other(error))))
+        built.await.unwrap_or_else(|error| Err(StartError::Worker(io::Error::other(error))))
     }
 
     /// Finds the open listener of each that is asked for, by its address, and opens what is missing. What is opened is closed
@@ -161,7 +192,7 @@ impl Reloader {
             let mut open = force.listeners.iter();
             let found = open.find(|open| alike(&open.config) && !kept.contains(&open.id))?;
             kept.insert(found.id);
-            Some((found.id, found.local))
+            Some((found.id, found.local, Arc::clone(&found.sockets)))
         };
         // By name first: several may have port 0.
         let by_name: Vec<_> = config
@@ -176,17 +207,19 @@ impl Reloader {
             .collect();
         let mut planned = Vec::new();
         for ((found, wanted), tls) in found.into_iter().zip(&config.listeners).zip(secured) {
-            let open = |id, local| Open { id, config: wanted.clone(), tls, local };
-            if let Some((id, local)) = found {
-                planned.push(Planned { open: open(id, local), sockets: Vec::new() });
+            let open = |id, local, sockets| Open { id, config: wanted.clone(), tls, local, sockets };
+            if let Some((id, local, sockets)) = found {
+                planned.push(Planned { open: open(id, local, sockets), sockets: Vec::new() });
                 continue;
             }
             let (name, address) = (&wanted.name, wanted.address);
             let is_ours = force.listeners.iter().any(|open| open.local.port() == address.port());
-            let sockets = listen::open(name, address, self.engine.shared.loads.len(), is_ours)?;
-            let local = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(address);
+            let workers = self.engine.shared.loads.len();
+            let opened = Sockets::open(name, address, workers, is_ours)?;
+            let local = opened.local_addr().unwrap_or(address);
+            let sockets = opened.deal(name, address, workers)?;
             force.next_listener += 1;
-            planned.push(Planned { open: open(force.next_listener, local), sockets });
+            planned.push(Planned { open: open(force.next_listener, local, Arc::new(opened)), sockets });
             tracing::info!(listener = %name, address = %local, "listening");
         }
         Ok(planned)
@@ -202,7 +235,7 @@ impl Reloader {
                 config: open.config.clone(),
                 tls: open.tls.clone(),
                 stats: self.engine.registry.listener(&open.config.name, workers),
-                socket: sockets.pop(),
+                sockets: sockets.pop().unwrap_or_default(),
             });
             let order = Order { listeners: listeners.collect(), _done: done.clone() };
             // A worker that has ended serves nobody.

@@ -128,7 +128,18 @@ pub(crate) struct WorkerParts {
     pub(crate) peers: Vec<mpsc::Sender<Handover>>,
     pub(crate) inbox: mpsc::Receiver<Handover>,
     pub(crate) orders: mpsc::Receiver<Order>,
-    pub(crate) stop: tokio::sync::watch::Receiver<bool>,
+    pub(crate) stage: tokio::sync::watch::Receiver<Stage>,
+}
+
+/// How far a worker's life is to go; each is an end to what the one before allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// It accepts.
+    Serving,
+    /// Another process accepts from the same sockets: this one serves who is connected, once more and idle ones too.
+    Left,
+    /// Its sockets are closed, idle connections with them.
+    Closing,
 }
 
 impl Worker {
@@ -322,7 +333,7 @@ pub(crate) fn run(parts: WorkerParts) -> io::Result<()> {
 }
 
 async fn work(parts: WorkerParts) -> io::Result<()> {
-    let WorkerParts { index, shared, listeners, peers, mut inbox, mut orders, mut stop } = parts;
+    let WorkerParts { index, shared, listeners, peers, mut inbox, mut orders, mut stage } = parts;
     let version = shared.version.load(Ordering::Acquire);
     let pinned = pin(&shared, version);
     let worker = Rc::new(Worker {
@@ -357,15 +368,34 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
             }
             Some(_) = accepting.join_next() => {}
             // An error means that the gateway itself is gone.
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = stage.wait_for(|stage| *stage > Stage::Serving) => break,
         }
     }
     // Drain: no new connections; those there are finish what they carry.
-    admit.listeners.close();
+    let is_left = *stage.borrow() == Stage::Left;
+    match is_left {
+        true => {
+            admit.listeners.leave();
+            // What waits in the queues is the other process'.
+            accepting.abort_all();
+        }
+        false => admit.listeners.close(),
+    }
     while accepting.join_next().await.is_some() {}
     inbox.close();
     while let Some(handover) = inbox.recv().await {
         admit.take_over(handover);
+    }
+    if is_left {
+        let mut drained = pin!(worker.drained());
+        loop {
+            tokio::select! {
+                () = &mut drained => break,
+                _ = stage.wait_for(|stage| *stage == Stage::Closing) => break,
+                _ = tick.tick() => worker.tick(),
+            }
+        }
+        admit.listeners.close();
     }
     worker.drained().await;
     worker.pool.clear();

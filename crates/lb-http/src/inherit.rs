@@ -1,0 +1,162 @@
+//! What a process begins with beside its configuration: listening sockets that someone else has opened, and what the process
+//! before knew.
+//!
+//! A listening socket is taken over, never bound anew: the connections that wait in its queue go with it, where closing it would
+//! reset them.
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+
+use lb_core::Weight;
+use lb_health::SavedState;
+use serde::{Deserialize, Serialize};
+
+use crate::config::GatewayConfig;
+use crate::snapshot::{Earlier, Snapshot};
+
+/// Sockets and state of the process before, or of whoever listens on behalf of this one.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// The listening sockets.
+    pub sockets: Vec<InheritedSocket>,
+    /// What the process before knew of its backends.
+    pub state: Option<RuntimeState>,
+}
+
+/// A listening socket that someone else has opened.
+#[derive(Debug)]
+pub struct InheritedSocket {
+    /// The listener's name where it was opened; empty where it had none.
+    pub name: String,
+    /// The address that was asked for; `None` where the socket is all that is known.
+    pub address: Option<SocketAddr>,
+    /// It.
+    pub socket: TcpListener,
+}
+
+/// What no file says of a running gateway, and the next process is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RuntimeState {
+    health: SavedState,
+    #[serde(default)]
+    by_hand: Vec<ByHand>,
+}
+
+/// A backend that an operator has drained or weighed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ByHand {
+    upstream: String,
+    url: String,
+    draining: bool,
+    weight: f64,
+    /// The weight that its file said then: where it says another now, that one holds.
+    configured: f64,
+}
+
+impl Inherited {
+    /// Takes the sockets of a listener: those that were opened for it, or that have its address, or that bear its name where
+    /// nothing else is known of them.
+    pub fn take(&mut self, name: &str, address: SocketAddr) -> Vec<TcpListener> {
+        let same = |it: &InheritedSocket| it.address == Some(address) && it.name == name;
+        // Port 0 is as good as no address.
+        let alike = |it: &InheritedSocket| {
+            let local = || it.socket.local_addr().ok();
+            address.port() != 0
+                && (it.address == Some(address) || local().is_some_and(|local| is_at(local, address)))
+        };
+        let named = |it: &InheritedSocket| it.address.is_none() && it.name == name;
+        let taken = self.take_if(same);
+        let taken = if taken.is_empty() { self.take_if(alike) } else { taken };
+        if taken.is_empty() { self.take_if(named) } else { taken }
+    }
+
+    fn take_if(&mut self, mut is_meant: impl FnMut(&InheritedSocket) -> bool) -> Vec<TcpListener> {
+        self.sockets.extract_if(.., |it| is_meant(it)).map(|it| it.socket).collect()
+    }
+}
+
+/// Whether a socket of this address is what a listener asks for. A socket for every address of both families is one for every
+/// address of the older one, too.
+fn is_at(local: SocketAddr, wanted: SocketAddr) -> bool {
+    let is_any = |ip: IpAddr| ip.is_unspecified();
+    local == wanted || (local.port() == wanted.port() && is_any(local.ip()) && is_any(wanted.ip()))
+}
+
+impl RuntimeState {
+    /// What is known now.
+    pub(crate) fn of(config: &GatewayConfig, snapshot: &Snapshot, health: SavedState) -> Self {
+        let upstreams = config.upstreams.iter().zip(&snapshot.upstreams);
+        let by_hand = upstreams.flat_map(|(config, upstream)| {
+            config.backends.iter().zip(&upstream.targets).filter_map(|(configured, target)| {
+                let (draining, weight) = (target.backend.is_draining(), target.backend.weight().get());
+                let is_by_hand = draining || weight != configured.weight;
+                is_by_hand.then(|| ByHand {
+                    upstream: config.name.clone(),
+                    url: configured.url.to_string(),
+                    draining,
+                    weight,
+                    configured: configured.weight,
+                })
+            })
+        });
+        Self { health, by_hand: by_hand.collect() }
+    }
+
+    /// What it knows of backends' health.
+    pub(crate) fn health(&self) -> &SavedState {
+        &self.health
+    }
+
+    /// Does to the backends what was done to them by hand.
+    pub(crate) fn restore(&self, config: &GatewayConfig, snapshot: &Snapshot) {
+        let known = Earlier::new(config, snapshot);
+        for ByHand { upstream, url, draining, weight, configured } in &self.by_hand {
+            let Some((config, upstream)) = known.upstream(upstream) else { continue };
+            let Some((config, target)) = Earlier::targets(config, upstream).remove(url.as_str()) else {
+                continue;
+            };
+            target.backend.set_draining(*draining);
+            if config.weight == *configured
+                && let Ok(weight) = Weight::try_from(*weight)
+            {
+                target.backend.set_weight(weight);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn socket(name: &str, address: Option<&str>) -> (SocketAddr, InheritedSocket) {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = socket.local_addr().unwrap();
+        let address = address.map(|address| address.parse().unwrap());
+        (local, InheritedSocket { name: name.to_owned(), address, socket })
+    }
+
+    #[test]
+    fn a_listener_finds_its_sockets_by_name_and_address_then_by_address_then_by_name() {
+        let any = "127.0.0.1:0";
+        let (a, one) = socket("a", Some(any));
+        let (b, other) = socket("b", Some(any));
+        let (c, bare) = socket("unknown", None);
+        let (d, named) = socket("d", None);
+        let mut inherited = Inherited { sockets: vec![one, other, bare, named], state: None };
+        let mut take = |name: &str, address: SocketAddr| -> Vec<_> {
+            inherited.take(name, address).iter().map(|it| it.local_addr().unwrap()).collect()
+        };
+        assert_eq!(take("b", any.parse().unwrap()), [b]);
+        assert_eq!(take("x", any.parse().unwrap()), [], "port 0 is no address");
+        assert_eq!(take("x", a), [a], "its real address");
+        assert_eq!(take("x", c), [c]);
+        assert_eq!(take("d", "0.0.0.0:1".parse().unwrap()), [d]);
+    }
+
+    #[test]
+    fn every_address_of_both_families_is_every_address() {
+        let at = |local: &str, wanted: &str| is_at(local.parse().unwrap(), wanted.parse().unwrap());
+        assert!(at("[::]:80", "0.0.0.0:80") && at("[::]:80", "[::]:80"));
+        assert!(!at("[::]:80", "127.0.0.1:80") && !at("[::]:80", "0.0.0.0:81"));
+    }
+}
