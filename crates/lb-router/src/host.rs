@@ -4,8 +4,17 @@ use crate::authority::{HostError, parse_host, parse_name, without_trailing_dot};
 use crate::error::RouteProblem;
 
 /// What a rule asks of the host. Names are in lower case and without a trailing dot.
+///
+/// ```
+/// use lb_router::HostPattern;
+///
+/// let below = HostPattern::parse("*.example.com")?;
+/// assert!(below.matches(Some("db.EXAMPLE.com")));
+/// assert!(!below.matches(Some("example.com")));
+/// # Ok::<(), lb_router::RouteProblem>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum HostPattern {
+pub enum HostPattern {
     /// `*`: every host, also where a request names none.
     Any,
     /// This host.
@@ -15,7 +24,11 @@ pub(crate) enum HostPattern {
 }
 
 impl HostPattern {
-    pub(crate) fn parse(pattern: &str) -> Result<Self, RouteProblem> {
+    /// Reads `example.com`, `*.example.com` or `*`.
+    ///
+    /// # Errors
+    /// It is none of them.
+    pub fn parse(pattern: &str) -> Result<Self, RouteProblem> {
         if pattern == "*" {
             return Ok(Self::Any);
         }
@@ -48,8 +61,8 @@ impl HostPattern {
         Ok(Self::Below(format!(".{host}").into()))
     }
 
-    /// `host` is as the request has it, in any letter case, without port.
-    pub(crate) fn matches(&self, host: Option<&str>) -> bool {
+    /// Whether it takes a host, which is as the client has it: in any letter case, without port.
+    pub fn matches(&self, host: Option<&str>) -> bool {
         match (self, host.and_then(name)) {
             (Self::Any, _) => true,
             (_, None) => false,

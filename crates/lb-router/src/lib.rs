@@ -60,6 +60,7 @@ struct Readme;
 pub use self::config::{PathConfig, RewriteConfig, RouteConfig};
 pub use self::error::{RouteError, RouteField, RouteProblem, TemplateFault};
 pub use self::explain::{Explanation, Outcome};
+pub use self::host::HostPattern;
 pub use self::router::{HeaderFields, RequestView, Routed, Router, RuleMatch};
 pub use self::rule::Miss;
 pub use self::shadow::Shadowed;
