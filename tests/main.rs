@@ -51,6 +51,7 @@ mod split;
 mod status;
 mod support;
 mod takeover;
+mod tcp;
 mod tls;
 mod tls_backends;
 mod tls_files;

@@ -237,14 +237,17 @@ fn a_reload_turns_it_on_and_off() {
 }
 
 /// A real server or load balancer with its configuration.
-struct Peer {
-    port: Port,
+pub(crate) struct Peer {
+    pub(crate) port: Port,
     _process: Process,
     _directory: TempDir,
 }
 
 impl Peer {
-    fn start(config: impl Fn(&str, SocketAddr) -> String, command: impl Fn(&str) -> Command) -> Self {
+    pub(crate) fn start(
+        config: impl Fn(&str, SocketAddr) -> String,
+        command: impl Fn(&str) -> Command,
+    ) -> Self {
         let (port, directory) = (Port::free(), TempDir::new().unwrap());
         let root = directory.path().display().to_string();
         let file = format!("{root}/config");
@@ -255,7 +258,7 @@ impl Peer {
         Self { port, _process: process, _directory: directory }
     }
 
-    fn haproxy(proxies: impl Fn(SocketAddr) -> String) -> Self {
+    pub(crate) fn haproxy(proxies: impl Fn(SocketAddr) -> String) -> Self {
         let defaults =
             "defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n";
         Self::start(

@@ -30,7 +30,10 @@ const TOOLS: &[(&str, &str)] = &[
     ("nginx", "nginx"),
     ("node", "nodejs"),
     ("openssl", "openssl"),
+    ("pg_ctlcluster", "postgresql"),
     ("python3", "python3"),
+    ("redis-cli", "redis-tools"),
+    ("redis-server", "redis-server"),
     ("wrk", "wrk"),
 ];
 

@@ -8,7 +8,11 @@ use lb_observe::AccessLog;
 use lb_observe::access_log::Field;
 
 /// Starts the log, where it is wanted.
-pub(crate) fn start(config: &AccessLogConfig, has_traces: bool) -> anyhow::Result<Option<Arc<AccessLog>>> {
+pub(crate) fn start(
+    config: &AccessLogConfig,
+    has_traces: bool,
+    has_tcp: bool,
+) -> anyhow::Result<Option<Arc<AccessLog>>> {
     if !config.enabled {
         return Ok(None);
     }
@@ -16,7 +20,10 @@ pub(crate) fn start(config: &AccessLogConfig, has_traces: bool) -> anyhow::Resul
     let fields = match &config.fields {
         // The names that every line has are not chosen.
         Some(names) => names.iter().filter_map(|name| name.parse::<Field>().ok()).collect(),
-        None => default.fields.iter().copied().chain(has_traces.then_some(Field::TraceId)).collect(),
+        None => {
+            let of_tcp = [Field::Listener, Field::Protocol].into_iter().filter(|_| has_tcp);
+            default.fields.iter().copied().chain(has_traces.then_some(Field::TraceId)).chain(of_tcp).collect()
+        }
     };
     let config = lb_observe::AccessLogConfig { fields, sample: config.sample, ..default };
     let log = AccessLog::to_stderr(config).context("cannot start the access log")?;

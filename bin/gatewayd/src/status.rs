@@ -6,13 +6,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{Method, Response};
 use lb_admin::{
-    BackendState, BackendView, Circuit, Features, GatewayView, RuleView, StatusPages, StatusSource,
-    StrategyView, Tally, UpstreamView,
+    BackendState, BackendView, Circuit, Features, GatewayView, ListenerView, RuleView, StatusPages,
+    StatusSource, StrategyView, Tally, UpstreamView,
 };
 use lb_core::strategy;
 use lb_health::HealthState;
-use lb_http::config::{GatewayConfig, RuleConfig};
+use lb_http::config::{GatewayConfig, ListenerConfig, RuleConfig, TcpConfig};
 use lb_http::{Explained, LocalPages, Question};
+use lb_observe::Protocol;
 use lb_router::PathConfig;
 
 use crate::explain::placed;
@@ -33,6 +34,7 @@ pub(crate) struct LiveStatus {
 struct Described {
     default_strategy: String,
     features: Features,
+    listeners: Vec<ListenerView>,
     rules: Vec<RuleView>,
     /// Where each rule stands.
     places: Vec<String>,
@@ -89,6 +91,7 @@ impl Described {
             places,
             default_strategy: default_strategy(config),
             features: features(config),
+            listeners: config.listeners.iter().map(listener_view).collect(),
             rules: config.rules.iter().map(|rule| rule_view(rule, config)).collect(),
         }
     }
@@ -118,6 +121,7 @@ impl StatusSource for LiveStatus {
                 .iter()
                 .map(|row| StrategyView { name: row.name, summary: row.summary })
                 .collect(),
+            listeners: described.listeners.clone(),
             rules: described.rules.clone(),
             upstreams: upstreams.collect(),
             features: described.features,
@@ -161,6 +165,17 @@ fn default_strategy(config: &GatewayConfig) -> String {
 /// The row's name for any accepted spelling.
 fn canonical(name: &str) -> String {
     strategy::find(name).map_or_else(|_| name.to_owned(), |row| row.name.to_owned())
+}
+
+fn listener_view(listener: &ListenerConfig) -> ListenerView {
+    let targets = listener.tcp.iter().flat_map(TcpConfig::targets);
+    ListenerView {
+        name: listener.name.clone(),
+        address: listener.address.to_string(),
+        protocol: if listener.tcp.is_some() { Protocol::Tcp } else { Protocol::Http }.name(),
+        tls: listener.tls.is_some(),
+        upstreams: targets.map(|target| target.upstream.clone()).collect(),
+    }
 }
 
 fn rule_view(rule: &RuleConfig, config: &GatewayConfig) -> RuleView {

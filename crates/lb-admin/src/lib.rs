@@ -32,8 +32,8 @@ mod view;
 pub use lb_observe::live::Circuit;
 pub use pages::StatusPages;
 pub use view::{
-    BackendState, BackendView, ConfigurationView, Features, GatewayView, ReloadView, RuleView, StatusSource,
-    StrategyView, Tally, UpstreamView,
+    BackendState, BackendView, ConfigurationView, Features, GatewayView, ListenerView, ReloadView, RuleView,
+    StatusSource, StrategyView, Tally, UpstreamView,
 };
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub(crate) const STATUS_PATHS: [&str; 7] =
 ///             draining: false,
 ///             default_strategy: "round_robin".to_owned(),
 ///             strategies: Vec::new(),
+///             listeners: Vec::new(),
 ///             rules: Vec::new(),
 ///             upstreams: Vec::new(),
 ///             features: Features { traffic_dump: false, health_check: false, sample_rate: 0.0 },

@@ -53,6 +53,13 @@ impl Gateway {
                 StrategyView { name: "round_robin", summary: "each in turn" },
                 StrategyView { name: "weighted_round_robin", summary: "in turn, by weight" },
             ],
+            listeners: vec![ListenerView {
+                name: "db".to_owned(),
+                address: "127.0.0.1:5432".to_owned(),
+                protocol: "tcp",
+                tls: false,
+                upstreams: vec!["api".to_owned()],
+            }],
             rules: vec![
                 rule("api_v1", "/api/v1/*", "api", "weighted_round_robin"),
                 rule("auth", "/auth/*", "api", "ip_hash"),

@@ -53,6 +53,8 @@ pub struct GatewayView {
     pub default_strategy: String,
     /// Every strategy there is.
     pub strategies: Vec<StrategyView>,
+    /// Listeners in their order.
+    pub listeners: Vec<ListenerView>,
     /// Rules in their order.
     pub rules: Vec<RuleView>,
     /// Upstreams in their order.
@@ -105,6 +107,21 @@ pub struct StrategyView {
     pub name: &'static str,
     /// What it does, in a sentence.
     pub summary: &'static str,
+}
+
+/// A listener.
+#[derive(Debug, Clone)]
+pub struct ListenerView {
+    /// Its name.
+    pub name: String,
+    /// Where clients connect, as configured.
+    pub address: String,
+    /// `http` or `tcp`.
+    pub protocol: &'static str,
+    /// Whether clients speak TLS with it.
+    pub tls: bool,
+    /// The upstreams that it leads to without a rule.
+    pub upstreams: Vec<String>,
 }
 
 /// A rule.

@@ -18,30 +18,18 @@ enum Answer {
 
 use Answer::{NotInForce, Refused};
 
-/// Which values of a key are meant.
-#[derive(Debug, Clone, Copy)]
-enum Meant {
-    /// All but `false` and a table with `enabled = false`.
-    Any,
-    /// This word.
-    Word(&'static str),
-}
-
-use Meant::{Any, Word};
-
 /// A path ends so (`[]` is an item of a list, `*` a name), and what it means, in words.
-struct Row(&'static [&'static str], Meant, Answer, &'static str);
+struct Row(&'static [&'static str], Answer, &'static str);
 
 const ROWS: &[Row] = &[
-    Row(&["listeners", "[]", "protocol"], Word("tcp"), Refused, "TCP listeners"),
-    Row(&["rate_limit"], Any, Refused, "rate limiting"),
-    Row(&["filter"], Any, Refused, "request filtering"),
-    Row(&["security"], Any, Refused, "security headers"),
-    Row(&["cors"], Any, Refused, "CORS"),
-    Row(&["auth"], Any, Refused, "authentication"),
-    Row(&["request_limits"], Any, Refused, "request limits"),
-    Row(&["compression"], Any, NotInForce, "compression"),
-    Row(&["cache"], Any, NotInForce, "cache headers"),
+    Row(&["rate_limit"], Refused, "rate limiting"),
+    Row(&["filter"], Refused, "request filtering"),
+    Row(&["security"], Refused, "security headers"),
+    Row(&["cors"], Refused, "CORS"),
+    Row(&["auth"], Refused, "authentication"),
+    Row(&["request_limits"], Refused, "request limits"),
+    Row(&["compression"], NotInForce, "compression"),
+    Row(&["cache"], NotInForce, "cache headers"),
 ];
 
 /// Tables whose keys are the user's own words and never ours.
@@ -52,7 +40,7 @@ pub(crate) fn check(tree: &Tree, sources: &SourceMap, problems: &mut Diagnostics
     let mut inert: Vec<(&Row, Vec<NodeId>)> = Vec::new();
     for id in tree.ids().filter(|id| !tree.is_removed(*id)) {
         let Some(row) = row(tree, id) else { continue };
-        if row.2 == Refused {
+        if row.1 == Refused {
             problems.push(report(tree, sources, row, &[id]));
         } else if let Some((_, places)) = inert.iter_mut().find(|(known, _)| std::ptr::eq(*known, row)) {
             places.push(id);
@@ -69,25 +57,23 @@ fn row(tree: &Tree, id: NodeId) -> Option<&'static Row> {
     if parents.iter().any(|step| FREE_NAMES.contains(step)) {
         return None;
     }
-    ROWS.iter().find(|Row(end, meant, ..)| path.ends_with(end) && is_meant(tree, id, *meant))
+    ROWS.iter().find(|Row(end, ..)| path.ends_with(end) && is_meant(tree, id))
 }
 
-fn is_meant(tree: &Tree, id: NodeId, meant: Meant) -> bool {
-    match (meant, tree.kind(id)) {
-        (_, Kind::Null) | (Any, Kind::Bool(false)) => false,
-        (Any, Kind::Loose { text, .. }) => text.trim() != "false",
-        (Any, Kind::Table(_)) => tree.child(id, "enabled").is_none_or(|enabled| is_meant(tree, enabled, Any)),
-        (Any, _) => true,
-        (Word(word), Kind::String(text) | Kind::Loose { text, .. }) => text == word,
-        _ => false,
+/// All but `false` and a table with `enabled = false`.
+fn is_meant(tree: &Tree, id: NodeId) -> bool {
+    match tree.kind(id) {
+        Kind::Null | Kind::Bool(false) => false,
+        Kind::Loose { text, .. } => text.trim() != "false",
+        Kind::Table(_) => tree.child(id, "enabled").is_none_or(|enabled| is_meant(tree, enabled)),
+        _ => true,
     }
 }
 
 fn report(tree: &Tree, sources: &SourceMap, row: &Row, places: &[NodeId]) -> Diagnostic {
-    let Row(_, meant, answer, feature) = row;
+    let Row(_, answer, feature) = row;
     let first = places.first().copied().unwrap_or_default();
-    let span = if matches!(meant, Any) { tree.key_span(first) } else { tree.value_span(first) };
-    let excerpt = span.and_then(|span| sources.excerpt(span));
+    let excerpt = tree.key_span(first).and_then(|span| sources.excerpt(span));
     let key = tree.name(first);
     let more = match places.len() {
         0 | 1 => String::new(),

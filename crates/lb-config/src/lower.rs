@@ -28,6 +28,7 @@ mod retries;
 mod route;
 mod rule;
 mod split;
+mod tcp;
 mod tls;
 mod upstream;
 pub(crate) mod url;
@@ -52,10 +53,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Lowers the whole; what is wrong is in the context's problems, and then the result is of no use.
 pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
     let trusted_proxies = listener::trusted_proxies(context, root.trusted_proxies.as_ref());
-    let (listeners, listener_places) =
-        listener::listeners(context, root.listeners.as_ref(), &trusted_proxies);
-    let admin = root.admin.as_ref().map(|admin| listener::admin(context, admin));
     let mut upstreams = upstream::Upstreams::named(context, root);
+    let (listeners, listener_places) = listener::listeners(context, root, &trusted_proxies, &upstreams);
+    let admin = root.admin.as_ref().map(|admin| listener::admin(context, admin));
     let rules = rule::rules(context, root, &mut upstreams);
     let access_log = observe::access_log(context, root.access_log.as_ref());
     let alerts = observe::alerts(context, root.alerts.as_ref());

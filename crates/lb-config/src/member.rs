@@ -44,7 +44,7 @@ pub enum MemberError {
     Protocol {
         /// As written.
         protocol: &'static str,
-        /// `http` or `https`.
+        /// `http`, `https`, `tcp` or `tls`.
         scheme: &'static str,
     },
 }
@@ -55,19 +55,34 @@ impl MemberTemplate {
     /// # Errors
     /// [`MemberError`].
     pub fn backend(&self, url: &str) -> Result<BackendConfig, MemberError> {
-        let BackendUrl { secure, host, port, base_path } =
+        let BackendUrl { secure, raw, host, port, base_path } =
             url::parse(url).map_err(|error| MemberError::Url { message: error.message, help: error.help })?;
-        let scheme = if secure { "https" } else { "http" };
+        let scheme = match (raw, secure) {
+            (false, false) => "http",
+            (false, true) => "https",
+            (true, false) => "tcp",
+            (true, true) => "tls",
+        };
         let protocol = match (self.protocol, secure) {
+            (None | Some(Protocol::Auto), _) if raw => BackendProtocol::Tcp,
+            (Some(Protocol::H1), _) if raw => return Err(MemberError::Protocol { protocol: "h1", scheme }),
+            (Some(Protocol::H2), _) if raw => return Err(MemberError::Protocol { protocol: "h2", scheme }),
+            (Some(Protocol::H2c), _) if raw => return Err(MemberError::Protocol { protocol: "h2c", scheme }),
             (None | Some(Protocol::Auto | Protocol::H1), _) => BackendProtocol::Http1,
             (Some(Protocol::H2), true) | (Some(Protocol::H2c), false) => BackendProtocol::Http2,
             (Some(Protocol::H2), false) => return Err(MemberError::Protocol { protocol: "h2", scheme }),
             (Some(Protocol::H2c), true) => return Err(MemberError::Protocol { protocol: "h2c", scheme }),
         };
         let MemberTls { options, by_host } = &self.tls;
-        let tls = secure.then(|| match by_host {
-            true => ClientOptions { server_name: host.clone(), ..options.clone() },
-            false => options.clone(),
+        let tls = secure.then(|| {
+            let mut options = options.clone();
+            if *by_host {
+                options.server_name.clone_from(&host);
+            }
+            if raw {
+                options.alpn.clear();
+            }
+            options
         });
         Ok(BackendConfig {
             url: url.to_owned(),

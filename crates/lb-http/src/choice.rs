@@ -43,6 +43,11 @@ impl<'a> Choices<'a> {
         Self { upstream, key, tried: SmallVec::new() }
     }
 
+    /// Those of a connection that is all one request, of which nothing is known but where it comes from.
+    pub(crate) fn by_address(upstream: &'a Upstream, ticket: &Ticket) -> Self {
+        Self { upstream, key: key::of_address(ticket.address()), tried: SmallVec::new() }
+    }
+
     /// This backend has failed the request.
     pub(crate) fn exclude(&mut self, position: usize) {
         self.tried.push(position);
@@ -99,6 +104,8 @@ impl<'a> Choices<'a> {
 
     async fn wait(&mut self, conversation: &mut Conversation, place: &Place<'_>) -> Result<Choice, Reject> {
         let client = Rc::clone(&conversation.client);
+        // What a connection that is passed on has to say is for the backend, and so is its end.
+        let may_listen = client.listener.config.tcp.is_none();
         // Who finds others waiting lets them go first.
         let mut may_look = place.is_first;
         loop {
@@ -121,7 +128,7 @@ impl<'a> Choices<'a> {
                     if client.watch.is_expired() {
                         return Poll::Ready(Err(Reject::Overloaded));
                     }
-                    if let Poll::Ready(Gone) = conversation.poll_gone(cx) {
+                    if may_listen && let Poll::Ready(Gone) = conversation.poll_gone(cx) {
                         return Poll::Ready(Err(Reject::ClientGone));
                     }
                     if freed.as_mut().poll(cx).is_ready() {

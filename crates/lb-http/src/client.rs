@@ -41,6 +41,9 @@ impl Listener {
             max_fields: config.limits.max_headers,
             ..HeadLimits::default()
         };
+        if config.tcp.is_some() {
+            stats.carries_connections();
+        }
         if config.proxy_protocol.is_some() {
             stats.expects_preambles();
         }

@@ -12,7 +12,7 @@ use lb_dump::DumpConfig;
 pub use lb_h2::Http2Limits;
 use lb_health::{HealthConfig, UpstreamOptions};
 use lb_policy::PolicyConfig;
-use lb_router::RouteConfig;
+use lb_router::{HostPattern, RouteConfig};
 use lb_tls::{ClientOptions, ServerOptions};
 
 /// Everything one running gateway is told.
@@ -62,6 +62,56 @@ pub struct ListenerConfig {
     pub tls: Option<ListenerTls>,
     /// Connections begin with a PROXY header, which says who they come from.
     pub proxy_protocol: Option<ProxiedListener>,
+    /// Connections are passed on as they are; `None` is HTTP.
+    pub tcp: Option<TcpConfig>,
+}
+
+/// Where the connections of a TCP listener go, and how long they may take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TcpConfig {
+    /// For connections that no name leads elsewhere; without it they are closed.
+    pub default: Option<TcpTarget>,
+    /// By the name that a client asks for as its TLS begins (RFC 6066 §3), which is passed on and not ended here. The first that
+    /// fits.
+    pub names: Vec<(Vec<HostPattern>, TcpTarget)>,
+    /// Deadlines.
+    pub timeouts: TcpTimeouts,
+}
+
+impl TcpConfig {
+    /// Everywhere that its connections may go.
+    pub fn targets(&self) -> impl Iterator<Item = &TcpTarget> {
+        self.names.iter().map(|(_, target)| target).chain(&self.default)
+    }
+}
+
+/// An upstream that connections lead to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TcpTarget {
+    /// Its name, which stays the same where configurations number upstreams anew.
+    pub upstream: String,
+    /// With no attempts, a failed connect is not tried elsewhere. The rest is of no meaning here.
+    pub retries: RetryConfig,
+}
+
+/// Deadlines of one connection of a TCP listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpTimeouts {
+    /// Until a backend has accepted, over all attempts.
+    pub total: Duration,
+    /// One connect, with its TLS.
+    pub connect: Duration,
+    /// How long nothing may move either way.
+    pub idle: Duration,
+    /// How long the beginning of a client's TLS is waited for, where names matter.
+    pub hello: Duration,
+}
+
+impl Default for TcpTimeouts {
+    fn default() -> Self {
+        let Timeouts { response_head, connect, tunnel, .. } = Timeouts::default();
+        Self { total: response_head, connect, idle: tunnel, hello: Duration::from_secs(5) }
+    }
 }
 
 /// Connections that begin with a PROXY header.
@@ -224,7 +274,7 @@ pub struct BackendConfig {
     pub health: HealthConfig,
 }
 
-/// Which HTTP a backend speaks.
+/// Which HTTP a backend speaks, if any.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BackendProtocol {
     /// HTTP/1.1.
@@ -234,6 +284,8 @@ pub enum BackendProtocol {
     Http2,
     /// Whichever of the two is agreed on by TLS, HTTP/2 rather than HTTP/1.1, connection by connection.
     Auto,
+    /// None of them: connections of TCP listeners alone lead to it.
+    Tcp,
 }
 
 /// One rule: what it matches, where it leads and what happens on the way.

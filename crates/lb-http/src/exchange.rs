@@ -30,7 +30,7 @@ use crate::relay::{CLIENT_STALLED, Relayed, relay};
 use crate::snapshot::{Rule, RulePolicy};
 use crate::target::{self, Asked, Matched, Target};
 use crate::ticket::Ticket;
-use crate::tunnel::tunnel;
+use crate::tunnel::{End, Tunnel};
 use crate::upload::Upload;
 use crate::upstream::ConnectError;
 use crate::watch::{Expired, Phase, later, within_deadline};
@@ -298,10 +298,11 @@ async fn switch(
     // The backend has done what health is judged by; what is said from now on is none of the gateway's business.
     ticket.switched(*came_at);
     let timeouts = ticket.timeouts();
-    let carried =
-        tunnel(conversation, &mut answer.connection.transport, (timeouts.tunnel, timeouts.idle)).await;
-    ticket.carried(carried.bytes_in, carried.bytes_out);
-    if carried.is_ended {
+    let backend = &mut answer.connection.transport;
+    let mut tunnel = Tunnel::new(conversation, backend, (timeouts.tunnel, timeouts.idle));
+    let ended = std::future::poll_fn(|cx| tunnel.poll(cx, conversation, backend)).await;
+    ticket.carried(tunnel.bytes_in(), tunnel.bytes_out());
+    if ended == End::Over {
         ticket.complete(Instant::now());
     }
     Next::Close

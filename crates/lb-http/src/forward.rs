@@ -21,7 +21,7 @@ use crate::ticket::Ticket;
 use crate::watch::later;
 
 /// Failed connects and refused streams of one request that are made good elsewhere without counting as attempts.
-const FREE_CONNECTS: u32 = 16;
+pub(crate) const FREE_CONNECTS: u32 = 16;
 
 /// Forwards a request to one backend after another until one has answered.
 pub(crate) async fn forward(

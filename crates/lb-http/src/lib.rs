@@ -49,6 +49,7 @@ mod socket;
 mod splice;
 mod split;
 mod target;
+mod tcp;
 mod ticket;
 mod tls;
 mod transport;

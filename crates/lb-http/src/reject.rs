@@ -90,6 +90,11 @@ impl Reject {
         }
     }
 
+    /// The status that it comes to.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.row().status
+    }
+
     /// What a person reads.
     pub(crate) fn detail(&self) -> Cow<'static, str> {
         self.row().detail

@@ -15,6 +15,7 @@ use crate::exchange;
 use crate::handshake;
 use crate::http2;
 use crate::reject::Reject;
+use crate::tcp;
 use crate::transport::Transport;
 use crate::watch::Timer;
 
@@ -57,6 +58,10 @@ async fn converse(stream: TcpStream, client: Rc<Client>) {
     if let Some(tls) = &client.listener.tls
         && let Err(next) = Box::pin(handshake::accept(&mut conversation, tls)).await
     {
+        return end(&mut conversation, next).await;
+    }
+    if client.listener.config.tcp.is_some() {
+        let next = Box::pin(tcp::serve(&mut conversation)).await;
         return end(&mut conversation, next).await;
     }
     let mut is_first = true;

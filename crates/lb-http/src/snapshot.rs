@@ -4,6 +4,7 @@
 
 mod earlier;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,9 @@ pub enum BuildError {
     /// A rule names an upstream that is not there.
     #[error("rule {0} leads to no upstream")]
     NoUpstream(String),
+    /// A TCP listener names an upstream that is not there.
+    #[error("listener {0} leads to no upstream")]
+    NoListenerUpstream(String),
 }
 
 /// Everything a request needs to know.
@@ -99,6 +103,8 @@ pub(crate) struct Snapshot {
     pub(crate) router: Router,
     pub(crate) rules: Vec<Rule>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
+    /// Their places, by name.
+    places: HashMap<String, usize>,
     pub(crate) pool: PoolConfig,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) underscores_in_headers: bool,
@@ -204,8 +210,17 @@ impl Snapshot {
         }) {
             return Err(BuildError::NoUpstream(rule.route.name.clone()));
         }
+        let places: HashMap<String, usize> =
+            upstreams.iter().map(|upstream| upstream.name.clone()).zip(0..).collect();
+        let mut tcp = config.listeners.iter().filter_map(|listener| Some((listener, listener.tcp.as_ref()?)));
+        if let Some((listener, _)) =
+            tcp.find(|(_, tcp)| !tcp.targets().all(|target| places.contains_key(&target.upstream)))
+        {
+            return Err(BuildError::NoListenerUpstream(listener.name.clone()));
+        }
         Ok(Self {
             config: Arc::clone(config),
+            places,
             router,
             rules,
             upstreams,
@@ -221,6 +236,12 @@ impl Snapshot {
                 .flat_map(|upstream| &upstream.backends)
                 .any(|backend| backend.proxy_protocol.is_some()),
         })
+    }
+
+    /// The upstream of a name, and its place.
+    pub(crate) fn upstream(&self, name: &str) -> Option<(usize, &Arc<Upstream>)> {
+        let place = *self.places.get(name)?;
+        Some((place, self.upstreams.get(place)?))
     }
 
     /// Every backend of every upstream.

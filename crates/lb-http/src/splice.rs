@@ -21,6 +21,12 @@ const WORTH_IT: u64 = 32 << 10;
 const CAPACITY: usize = 256 << 10;
 /// Empty pipes that a worker keeps for the next body.
 const MAX_IDLE: usize = 64;
+
+/// Whether so much at once promises more of it, of a stream whose length nobody knows.
+pub(crate) fn is_bulk(count: usize) -> bool {
+    count as u64 >= WORTH_IT
+}
+
 /// One worker's pipes.
 pub(crate) struct Pipes {
     idle: RefCell<Vec<Pipe>>,

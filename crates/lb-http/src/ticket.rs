@@ -16,7 +16,7 @@ use lb_core::{Lease, Outcome};
 use lb_dump::{Capture, Ending, Side, Tee};
 use lb_h1::Fields;
 use lb_health::{self as health, Attempt};
-use lb_observe::{Exchange, FailureKind, Trace, Trail};
+use lb_observe::{Exchange, FailureKind, Protocol, Trace, Trail};
 
 use crate::client::Client;
 use crate::config::Timeouts;
@@ -123,6 +123,11 @@ impl Ticket {
         ticket.is_read = false;
         ticket.trace = None;
         ticket
+    }
+
+    /// Opens the record of a connection that is passed on as it is.
+    pub(crate) fn connection(client: &Rc<Client>) -> Self {
+        Self::unread(client)
     }
 
     pub(crate) fn client(&self) -> &Rc<Client> {
@@ -266,6 +271,17 @@ impl Ticket {
         }
     }
 
+    /// A backend has accepted a connection that is to be passed on.
+    pub(crate) fn connected(&mut self, asked_at: Instant, now: Instant) {
+        let latency = now.saturating_duration_since(asked_at);
+        self.status = StatusCode::OK;
+        self.upstream_latency = Some(latency);
+        self.feed_back(true, Some(latency));
+        if self.is_trial() {
+            self.backend_succeeded(now);
+        }
+    }
+
     /// The backend agreed to speak another protocol: its attempt is a success however long that goes on. Its lease is kept.
     pub(crate) fn switched(&mut self, now: Instant) {
         self.backend_succeeded(now);
@@ -402,6 +418,8 @@ impl Drop for Ticket {
             upstream: target.map(|(_, upstream, _)| &*upstream.name),
             backend: target.map(|(_, _, target)| &*target.stats),
             strategy: target.map(|(_, upstream, _)| upstream.strategy),
+            listener: &client.listener.config.name,
+            protocol: if client.listener.config.tcp.is_some() { Protocol::Tcp } else { Protocol::Http },
             scheme: client.scheme(),
             method: if self.is_read { self.asked.method.as_str() } else { "" },
             path: if self.is_read { self.asked.uri.path() } else { "" },

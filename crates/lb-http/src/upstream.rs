@@ -130,20 +130,30 @@ impl Connection {
         address: IpAddr,
         purpose: Purpose,
     ) -> Result<Self, ConnectError> {
-        let opened = match target.proxy_protocol {
-            None => Self::open(target, &[], purpose).await?,
-            Some(version) => {
-                let preamble = proxy_protocol::header(version, client.ends_as(address));
-                let opened = Self::open(target, &preamble, purpose).await?;
-                Self { is_personal: true, ..opened }
-            }
-        };
+        let opened = Self::plain(target, client, address, purpose).await?;
         match target.protocol {
-            BackendProtocol::Http1 => Ok(opened),
+            BackendProtocol::Http1 | BackendProtocol::Tcp => Ok(opened),
             BackendProtocol::Auto if !opened.speaks_http2() => Ok(opened),
             // Boxed, so that other requests need no room for it.
             BackendProtocol::Http2 | BackendProtocol::Auto => {
                 Box::pin(opened.multiplex(target, &client.worker)).await
+            }
+        }
+    }
+
+    /// The same, whatever is to be spoken on it.
+    pub(crate) async fn plain(
+        target: &Target,
+        client: &Client,
+        address: IpAddr,
+        purpose: Purpose,
+    ) -> Result<Self, ConnectError> {
+        match target.proxy_protocol {
+            None => Self::open(target, &[], purpose).await,
+            Some(version) => {
+                let preamble = proxy_protocol::header(version, client.ends_as(address));
+                let opened = Self::open(target, &preamble, purpose).await?;
+                Ok(Self { is_personal: true, ..opened })
             }
         }
     }

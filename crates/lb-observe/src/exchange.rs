@@ -7,6 +7,27 @@ use http::StatusCode;
 
 use crate::{BackendStats, RuleStats, Trace};
 
+/// What was spoken with a client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP, of any version.
+    #[default]
+    Http,
+    /// Nothing that is known: the connection was passed on as it was, and is the exchange.
+    Tcp,
+}
+
+impl Protocol {
+    /// As logs have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
 /// Everything there is to tell about one exchange.
 ///
 /// Made on the stack by the data path, borrowing from it. Requests that no rule took, that a policy turned away
@@ -16,6 +37,10 @@ use crate::{BackendStats, RuleStats, Trace};
 pub struct Exchange<'a> {
     /// The worker that served it, from 0: the shard it is counted in.
     pub worker: usize,
+    /// The listener that the client connected to.
+    pub listener: &'a str,
+    /// What was spoken.
+    pub protocol: Protocol,
     /// The rule that took it.
     pub rule: Option<&'a RuleStats>,
     /// The upstream it was for, also where no backend of it could be had.
@@ -70,6 +95,8 @@ impl Exchange<'_> {
     pub fn new(worker: usize) -> Self {
         Self {
             worker,
+            listener: "",
+            protocol: Protocol::Http,
             rule: None,
             upstream: None,
             backend: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::stats::{Attempt, Class};
-use crate::{Exchange, FailureKind, Recorder, Registry, RuleStats};
+use crate::{Exchange, FailureKind, Protocol, Recorder, Registry, RuleStats};
 
 /// The name under which requests are counted that no rule took.
 pub const NO_RULE: &str = "(none)";
@@ -27,10 +27,12 @@ impl Recorder for Figures {
     #[inline]
     fn record(&self, exchange: &Exchange<'_>) {
         let &Exchange { worker, status, bytes_in, bytes_out, duration, .. } = exchange;
-        let rule = exchange.rule.unwrap_or(&self.no_rule);
-        rule.record(worker, Class::of(status), bytes_in, bytes_out, duration);
-        if matches!(exchange.code, Some("request_timeout" | "client_stalled")) {
-            rule.stalled(worker);
+        if exchange.protocol == Protocol::Http {
+            let rule = exchange.rule.unwrap_or(&self.no_rule);
+            rule.record(worker, Class::of(status), bytes_in, bytes_out, duration);
+            if matches!(exchange.code, Some("request_timeout" | "client_stalled")) {
+                rule.stalled(worker);
+            }
         }
         if let Some(backend) = exchange.backend {
             let failure = exchange.code.and_then(FailureKind::of_code);

@@ -47,14 +47,14 @@ pub mod write_behind;
 pub use access_log::{AccessLog, AccessLogConfig};
 pub use balance::Balance;
 pub use decision::{Decision, DecisionLog, Trail};
-pub use exchange::{Exchange, Recorder};
+pub use exchange::{Exchange, Protocol, Recorder};
 pub use figures::{Figures, NO_RULE};
 pub use histogram::Histogram;
 pub use recent::{RecentError, RecentErrors};
 pub use registry::Registry;
 pub use shards::Shards;
 pub use stats::{
-    BackendStats, FailureKind, HandshakeFailure, ListenerStats, PolicyStats, PreambleFailure, RuleStats,
-    SplitStats, TlsTotals, UpstreamStats,
+    BackendStats, ConnectionFailure, FailureKind, HandshakeFailure, ListenerStats, PolicyStats,
+    PreambleFailure, RuleStats, SplitStats, TlsTotals, UpstreamStats,
 };
 pub use trace::Trace;

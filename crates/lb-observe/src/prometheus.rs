@@ -188,8 +188,26 @@ fn listeners(text: &mut Text, registry: &Registry) {
     let help = "Client connections closed unserved, since their address had max_connections_per_address.";
     let mut family = text.family("gatewayd_connections_refused_total", Kind::Counter, help);
     listeners.iter().for_each(|(labels, totals)| family.sample(labels, totals.refused));
+    failures(text, registry);
     preambles(text, registry);
     handshakes(text, registry);
+}
+
+fn failures(text: &mut Text, registry: &Registry) {
+    let listeners = registry.listeners();
+    let carrying: Vec<_> =
+        listeners.iter().filter_map(|listener| Some((listener.name(), listener.failures()?))).collect();
+    if carrying.is_empty() {
+        return;
+    }
+    let help = "Connections of TCP listeners that reached no backend or broke off, by reason.";
+    let mut family = text.family("gatewayd_tcp_connections_failed_total", Kind::Counter, help);
+    for (listener, failures) in carrying {
+        let labels = Labels::new(&[("listener", listener)]);
+        for (failure, count) in failures {
+            family.sample_with(&labels, "reason", failure.code(), count);
+        }
+    }
 }
 
 fn preambles(text: &mut Text, registry: &Registry) {

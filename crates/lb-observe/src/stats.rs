@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::Shards;
 
 pub use backend::{Attempt, BackendStats, BackendTotals, FailureKind};
-pub use listener::{HandshakeFailure, ListenerStats, ListenerTotals, PreambleFailure, TlsTotals};
+pub use listener::{
+    ConnectionFailure, HandshakeFailure, ListenerStats, ListenerTotals, PreambleFailure, TlsTotals,
+};
 pub use requests::{Class, RequestTotals};
 pub use rule::{RuleStats, RuleTotals};
 

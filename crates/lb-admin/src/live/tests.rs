@@ -55,6 +55,7 @@ impl Scene {
             draining: false,
             default_strategy: "round_robin".to_owned(),
             strategies: Vec::new(),
+            listeners: Vec::new(),
             rules: rules.collect(),
             upstreams: upstreams.collect(),
             features: Features { traffic_dump: false, health_check: false, sample_rate: 0.0 },

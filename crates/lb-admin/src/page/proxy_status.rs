@@ -10,7 +10,7 @@ use crate::pages::{STATUS_PATHS, Scene};
 use crate::response;
 use crate::time::rfc3339;
 use crate::title;
-use crate::view::{BackendView, ConfigurationView, Features, UpstreamView};
+use crate::view::{BackendView, ConfigurationView, Features, ListenerView, UpstreamView};
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -30,6 +30,7 @@ struct Status<'a> {
     draining: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     configuration: Option<Value>,
+    listeners: Vec<Value>,
     rules: Vec<Value>,
     upstreams: Vec<Upstream<'a>>,
 }
@@ -94,6 +95,7 @@ pub(crate) fn proxy_status(scene: &Scene<'_>) -> Response<Bytes> {
         uptime_seconds: view.uptime.as_secs_f64(),
         draining: view.draining,
         configuration: view.configuration.as_ref().map(configuration),
+        listeners: listeners(scene),
         rules: rules(scene),
         upstreams: view.upstreams.iter().map(|upstream| upstream_status(scene, upstream)).collect(),
     };
@@ -109,6 +111,22 @@ fn configuration(view: &ConfigurationView) -> Value {
         json!({ "time": rfc3339(reload.time), "result": result, "detail": detail })
     });
     json!({ "file": view.file, "loaded_at": rfc3339(view.loaded_at), "last_reload": reload })
+}
+
+fn listeners(scene: &Scene<'_>) -> Vec<Value> {
+    let figures = scene.registry.listeners();
+    let listener = |view: &ListenerView| {
+        let stats = figures.iter().find(|stats| stats.name() == view.name);
+        json!({
+            "name": view.name,
+            "address": view.address,
+            "protocol": view.protocol,
+            "tls": view.tls,
+            "upstreams": view.upstreams,
+            "active_connections": stats.map_or(0, |stats| stats.totals().active),
+        })
+    };
+    scene.view.listeners.iter().map(listener).collect()
 }
 
 fn rules(scene: &Scene<'_>) -> Vec<Value> {

@@ -81,6 +81,18 @@ pub(super) fn member(
 
 /// Which HTTP is spoken with it.
 fn protocol(context: &mut Context<'_>, url: &BackendUrl, written: Option<&At<Protocol>>) -> BackendProtocol {
+    if url.raw {
+        if let Some(written) = written.filter(|written| written.value != Protocol::Auto) {
+            context
+                .error(
+                    written.id,
+                    "`protocol` says which HTTP is spoken, and this URL says none",
+                    "not for this URL",
+                )
+                .help("remove it, or write `http://` or `https://`");
+        }
+        return BackendProtocol::Tcp;
+    }
     match written.map(|written| (written.value, written.id, url.secure)) {
         None | Some((Protocol::H1, ..) | (Protocol::Auto, _, false)) => BackendProtocol::Http1,
         Some((Protocol::Auto, _, true)) => BackendProtocol::Auto,

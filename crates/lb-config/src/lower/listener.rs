@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use lb_http::config::{AddressLimit, ClientLimits, ListenerConfig};
 
-use super::{Context, http2, proxied, tls};
+use super::upstream::Upstreams;
+use super::{Context, http2, proxied, tcp, tls};
 use crate::loaded::{AdminConfig, Secret};
 use crate::tree::NodeId;
-use crate::written::listener::{Listener, Protocol};
-use crate::written::root::Admin;
+use crate::written::listener::Listener;
+use crate::written::root::{Admin, Root};
 use crate::written::values::{At, List};
 
 /// An address that this process will bind, and where it was written.
@@ -26,13 +27,14 @@ const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr:
 
 pub(super) fn listeners(
     context: &mut Context<'_>,
-    written: Option<&List<Listener>>,
+    root: &Root,
     trusted: &[IpNet],
+    upstreams: &Upstreams,
 ) -> (Vec<ListenerConfig>, Vec<Bound>) {
     let mut listeners = Vec::new();
     let mut places = Vec::new();
     let mut names = Vec::new();
-    let Some(written) = written.filter(|list| !list.is_empty()) else {
+    let Some(written) = root.listeners.as_ref().filter(|list| !list.is_empty()) else {
         let name = "listener-1".to_owned();
         places.push(Bound { address: DEFAULT_ADDRESS, place: None, what: format!("listener `{name}`") });
         let limits = ClientLimits::default();
@@ -43,6 +45,7 @@ pub(super) fn listeners(
             limits,
             tls: None,
             proxy_protocol: None,
+            tcp: None,
         };
         listeners.push(listener);
         return (listeners, places);
@@ -54,7 +57,8 @@ pub(super) fn listeners(
             None => (format!("listener-{}", index + 1), listener.id),
         };
         names.push((name.clone(), name_place));
-        check(context, listener);
+        let is_tcp = tcp::is_tcp(table);
+        let tcp = tcp::lower(context, root, listener, upstreams);
         let written = table.address.as_ref().and_then(|written| written.value.trim().parse().ok());
         let own = written.unwrap_or(DEFAULT_ADDRESS).ip();
         // What is wrong with it is an error, and then nothing is of use.
@@ -66,33 +70,19 @@ pub(super) fn listeners(
             None => (Some(DEFAULT_ADDRESS), Some(listener.id)),
         };
         let limits = limits(context, table);
-        let tls = tls.map(|tls| http2::offered(tls, limits.http2.is_some()));
+        let tls = tls.map(|tls| match is_tcp {
+            true => tcp::secured(context, listener, tls),
+            false => http2::offered(tls, limits.http2.is_some()),
+        });
         let Some(address) = address else { continue };
         places.push(Bound { address, place, what: format!("listener `{name}`") });
         let status_endpoints = table.status_endpoints.unwrap_or(false);
         let proxy_protocol =
             table.proxy_protocol.as_ref().and_then(|written| proxied::lower(context, written, trusted));
-        listeners.push(ListenerConfig { name, address, status_endpoints, limits, tls, proxy_protocol });
+        listeners.push(ListenerConfig { name, address, status_endpoints, limits, tls, proxy_protocol, tcp });
     }
     context.unique("listener", names.iter().map(|(name, place)| (name.as_str(), *place)));
     (listeners, places)
-}
-
-fn check(context: &mut Context<'_>, listener: &At<Listener>) {
-    let table = &listener.value;
-    match (table.protocol, &table.upstream) {
-        (Some(Protocol::Tcp), None) if !context.tree.has(listener.id, "upstream") => {
-            context
-                .error(listener.id, "a TCP listener does not say where its connections go", "no `upstream`")
-                .help("add `upstream = \"NAME\"`");
-        }
-        (None | Some(Protocol::Http), Some(upstream)) => {
-            context
-                .error_at_key(upstream.id, "only a TCP listener has an upstream of its own", "not here")
-                .help("write `protocol = \"tcp\"`, or name the upstream in a rule");
-        }
-        _ => {}
-    }
 }
 
 fn limits(context: &mut Context<'_>, table: &Listener) -> ClientLimits {

@@ -2,16 +2,15 @@
 
 use std::num::NonZeroU64;
 
-use lb_http::config::{HostHeader, RuleConfig, SplitConfig, Timeouts};
+use lb_http::config::{BackendProtocol, HostHeader, RuleConfig, SplitConfig, Timeouts};
 use lb_router::RouteConfig;
 
 use super::matching::{self, Route};
 use super::tls::Belief;
 use super::upstream::{self, Upstreams};
-use super::{Context, balance, dump, health, policy, redirect, retries, route, split, tls};
+use super::{Context, balance, dump, health, policy, redirect, retries, route, split, tcp, tls};
 use crate::suggest;
 use crate::tree::{NodeId, Tree};
-use crate::written::listener::Protocol;
 use crate::written::root::Root;
 use crate::written::rule::Rule;
 use crate::written::values::{At, List};
@@ -59,6 +58,7 @@ fn rule(
     let dump = dump::of_rule(root, rule);
     let host_header = host_header(context, rule.host_header.as_ref().or(root.host_header.as_ref()));
     let (target, split) = target(context, root, upstreams, written, name, name_place)?;
+    check_speaks_http(context, upstreams, rule, target, split.as_ref());
     let of_upstream = upstreams.entries.get(target).map(|entry| entry.retries.clone()).unwrap_or_default();
     Some(RuleConfig {
         route: RouteConfig::clone(&route.config),
@@ -73,6 +73,32 @@ fn rule(
         policies,
         dump,
     })
+}
+
+/// Requests cannot be sent to a backend that is not said to speak HTTP.
+fn check_speaks_http(
+    context: &mut Context<'_>,
+    upstreams: &Upstreams,
+    rule: &Rule,
+    target: usize,
+    split: Option<&SplitConfig>,
+) {
+    let arms = split.iter().flat_map(|split| &split.arms).map(|arm| arm.upstream);
+    let own = (rule.redirect.is_none() && split.is_none()).then_some(target);
+    let mut entries = arms.chain(own).filter_map(|index| upstreams.entries.get(index));
+    let raw = entries
+        .find_map(|entry| entry.members.iter().find(|member| member.config.protocol == BackendProtocol::Tcp));
+    let Some(member) = raw else { return };
+    let place = rule.upstream.as_ref().map(|at| at.id).or(rule.split.as_ref().map(|at| at.id));
+    let message = format!(
+        "requests cannot go to backend {}: its URL says that it speaks no HTTP",
+        context.quote(member.place)
+    );
+    let backend = place.and_then(|_| context.value_place(member.place));
+    context
+        .error(place.unwrap_or(member.place), message, "for a TCP listener alone")
+        .also(backend, "this one")
+        .help("write `http://` or `https://`");
 }
 
 fn timeouts(root: &Root, rule: &Rule) -> Timeouts {
@@ -207,10 +233,7 @@ fn host_header(context: &mut Context<'_>, written: Option<&At<String>>) -> HostH
 
 /// A configuration that would serve nothing is refused: an empty file under `--watch` must not empty a gateway.
 pub(super) fn check_any(context: &mut Context<'_>, root: &Root) {
-    let tcp = |listener: &At<_>| {
-        matches!(listener.value, crate::written::listener::Listener { protocol: Some(Protocol::Tcp), .. })
-    };
-    let has_tcp = root.listeners.iter().flat_map(List::iter).any(tcp);
+    let has_tcp = root.listeners.iter().flat_map(List::iter).any(|listener| tcp::is_tcp(&listener.value));
     let written = context.tree.child(Tree::ROOT, "rules");
     let has_rule = match &root.rules {
         Some(rules) => !rules.is_empty(),

@@ -378,6 +378,7 @@ fn meant(
             BackendProtocol::Http1 => vec![b"http/1.1".to_vec()],
             BackendProtocol::Http2 => vec![b"h2".to_vec()],
             BackendProtocol::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            BackendProtocol::Tcp => Vec::new(),
         },
     };
     Ok((options, named))

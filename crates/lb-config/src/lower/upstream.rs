@@ -8,7 +8,7 @@ use lb_http::config::{QueueConfig, UpstreamConfig};
 
 use super::backend::{self, Member};
 use super::tls::{self, Belief};
-use super::{Context, balance, balancer, health, retries};
+use super::{Context, balance, balancer, health, retries, tcp};
 use crate::member::MemberTemplate;
 use crate::tree::{NodeId, Tree};
 use crate::written::root::Root;
@@ -93,6 +93,9 @@ impl Upstreams {
                     root.health_check.as_ref(),
                     health::Written::of_upstream(&written.value),
                 );
+                let is_raw = entry.members.iter().any(|member| member.url.raw);
+                let watch =
+                    if is_raw || tcp::is_alone_with(root, name) { watch.by_connection() } else { watch };
                 entry.watch(context, &watch);
                 entry.balance(context, written.value.slow_start.as_ref(), written.value.subset.as_ref());
                 entry.retries = retries;

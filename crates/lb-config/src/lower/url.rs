@@ -10,6 +10,8 @@ use crate::suggest;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct BackendUrl {
     pub(crate) secure: bool,
+    /// Whether it is not said to speak HTTP.
+    pub(crate) raw: bool,
     /// A name or an address; IPv6 without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -44,12 +46,17 @@ pub(crate) fn parse(text: &str) -> Result<BackendUrl, UrlError> {
         Some(end) => (text.get(..end).unwrap_or_default(), end + 3),
         None => ("http", 0),
     };
-    let secure = match scheme.to_ascii_lowercase().as_str() {
-        "http" => false,
-        "https" => true,
+    let (secure, raw) = match scheme.to_ascii_lowercase().as_str() {
+        "http" => (false, false),
+        "https" => (true, false),
+        "tcp" => (false, true),
+        "tls" => (true, true),
         other => {
-            let near = suggest::did_you_mean(other, ["http", "https"]);
-            let help = near.unwrap_or_else(|| "backends are reached by `http://` or `https://`".to_owned());
+            let near = suggest::did_you_mean(other, ["http", "https", "tcp", "tls"]);
+            let help = near.unwrap_or_else(|| {
+                "backends are reached by `http://` or `https://`, those of TCP listeners by `tcp://` or `tls://` too"
+                    .to_owned()
+            });
             return refuse("a backend cannot be reached by this scheme", 0..scheme.len(), &help);
         }
     };
@@ -76,6 +83,14 @@ pub(crate) fn parse(text: &str) -> Result<BackendUrl, UrlError> {
     if authority.is_empty() || authority.starts_with(':') {
         return refuse("a URL has no host", whole, EXAMPLE);
     }
+    let port_at = authority.rfind(']').unwrap_or_default();
+    if raw && !authority.get(port_at..).unwrap_or_default().contains(':') {
+        return refuse(
+            "a URL of this scheme has no usual port, and this one names none",
+            whole,
+            "write a URL such as `tcp://10.0.0.1:5432`",
+        );
+    }
     let scheme = if secure { "https" } else { "http" };
     let url = match Url::parse(&format!("{scheme}://{rest}")) {
         Ok(url) => url,
@@ -91,7 +106,7 @@ pub(crate) fn parse(text: &str) -> Result<BackendUrl, UrlError> {
         Some(Host::Ipv6(address)) => address.to_string(),
         None => return refuse("a URL has no host", whole, EXAMPLE),
     };
-    Ok(BackendUrl { secure, host, port, base_path: url.path().trim_end_matches('/').to_owned() })
+    Ok(BackendUrl { secure, raw, host, port, base_path: url.path().trim_end_matches('/').to_owned() })
 }
 
 const EXAMPLE: &str = "write a URL such as `http://10.0.0.1:8080` or `10.0.0.1:8080`";
@@ -113,7 +128,8 @@ mod tests {
     use super::*;
 
     fn check(text: &str, host: &str, port: u16, base_path: &str, secure: bool) {
-        let expected = BackendUrl { secure, host: host.into(), port, base_path: base_path.into() };
+        let raw = text.starts_with('t');
+        let expected = BackendUrl { secure, raw, host: host.into(), port, base_path: base_path.into() };
         assert_eq!(parse(text).unwrap(), expected, "{text}");
     }
 
@@ -127,6 +143,9 @@ mod tests {
         check("HTTP://App:8080/a/b/", "app", 8080, "/a/b", false);
         check("[::1]:8080", "::1", 8080, "", false);
         check("http://[2001:db8::1]", "2001:db8::1", 80, "", false);
+        check("tcp://db.internal:5432", "db.internal", 5432, "", false);
+        check("tcp://10.0.0.1:80", "10.0.0.1", 80, "", false);
+        check("tls://[2001:db8::1]:6380/", "2001:db8::1", 6380, "", true);
     }
 
     #[test]
@@ -139,6 +158,8 @@ mod tests {
             ("h:99999", "h:99999", "this is not a port: ports go from 1 to 65535"),
             ("h:0", "h:0", "a backend cannot listen on port 0"),
             ("http://", "http://", "a URL has no host"),
+            ("tcp://h", "tcp://h", "a URL of this scheme has no usual port, and this one names none"),
+            ("tls://[::1]", "tls://[::1]", "a URL of this scheme has no usual port, and this one names none"),
             (":8080", ":8080", "a URL has no host"),
             ("a b", " ", "a URL cannot hold this character"),
             ("http://h\\x", "\\", "a URL cannot hold this character"),

@@ -10,7 +10,16 @@ pub(crate) struct Listener {
     pub(crate) name: Option<At<String>>,
     pub(crate) address: Option<At<String>>,
     pub(crate) protocol: Option<Protocol>,
+    /// Of a TCP listener: where its connections go.
     pub(crate) upstream: Option<At<String>>,
+    /// Where else, by the name that a client's TLS asks for.
+    pub(crate) sni: Option<At<List<Sni>>>,
+    /// How long nothing may move on a connection that is passed on.
+    pub(crate) idle_timeout: Option<Time>,
+    /// One connect to a backend, for a connection that is passed on.
+    pub(crate) connect_timeout: Option<Time>,
+    /// How long the beginning of a client's TLS is waited for, where `sni` is written.
+    pub(crate) hello_timeout: Option<Time>,
     pub(crate) tls: Option<At<WordOr<ListenerTls>>>,
     pub(crate) status_endpoints: Option<bool>,
     pub(crate) max_header_size: Option<At<Size>>,
@@ -21,6 +30,14 @@ pub(crate) struct Listener {
     pub(crate) http2: Option<At<SwitchOr<Http2>>>,
     /// Whether connections begin with a PROXY header.
     pub(crate) proxy_protocol: Option<At<SwitchOr<Proxied>>>,
+}
+
+/// Names, and where they lead.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sni {
+    pub(crate) hosts: Option<At<List<String>>>,
+    pub(crate) upstream: Option<At<String>>,
 }
 
 /// Connections that begin with a PROXY header; `true` is the defaults.

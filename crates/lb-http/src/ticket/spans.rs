@@ -30,6 +30,14 @@ impl Ticket {
         }
     }
 
+    /// The same of an attempt that nobody can be told of.
+    pub(crate) fn tried(&mut self, reason: Option<&'static str>, waited: bool) {
+        let now = self.age();
+        if let Some(place) = self.position() {
+            self.step(place, reason, now, false, waited);
+        }
+    }
+
     /// A second backend is asked beside the first.
     pub(crate) fn begin_rival_span(
         &mut self,

@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::field::Field;
 use super::json::{Clock, Line, clipped};
 use crate::trace::TraceId;
-use crate::{Exchange, FailureKind, Trace};
+use crate::{Exchange, FailureKind, Protocol, Trace};
 
 /// No text is kept longer than this, so that the queue's memory is bounded whatever clients send.
 const MAX_TEXT_BYTES: usize = 2048;
@@ -24,6 +24,7 @@ enum Text {
     Path,
     Host,
     RequestId,
+    Listener,
     Error,
 }
 
@@ -36,6 +37,7 @@ pub(super) struct Entry {
     ends: [u32; TEXTS],
     has_rule: bool,
     has_backend: bool,
+    protocol: Protocol,
     trace: Option<TraceId>,
     client_ip: IpAddr,
     status: StatusCode,
@@ -63,6 +65,7 @@ impl Entry {
             exchange.path,
             exchange.host,
             exchange.request_id,
+            exchange.listener,
             exchange.error.or(exchange.code).or(left).unwrap_or(""),
         ]
         .map(|text| clipped(text, MAX_TEXT_BYTES));
@@ -76,6 +79,7 @@ impl Entry {
             ends,
             has_rule: exchange.rule.is_some(),
             has_backend: exchange.backend.is_some(),
+            protocol: exchange.protocol,
             trace: exchange.trace.map(Trace::id),
             client_ip: exchange.client_ip,
             status: exchange.status,
@@ -96,7 +100,7 @@ impl Entry {
         let mut line = Line::open(out);
         line.time("time", self.ended_at, clock);
         line.text("level", self.level());
-        line.text("msg", "proxy request");
+        line.text("msg", self.message());
         line.text("component", "proxy");
         for field in fields {
             self.write_field(*field, &mut line);
@@ -134,11 +138,20 @@ impl Entry {
                 Some(id) => line.safe_text(key, id),
                 None => line.literal(key, None),
             },
+            Field::Protocol => line.text(key, self.protocol.name()),
+            Field::Listener => line.text(key, self.text(Text::Listener)),
             Field::BackendConnections => line.number(key, self.backend_active.into()),
             Field::ClientIp => line.safe_text(key, self.client_ip),
             Field::BytesIn => line.number(key, self.bytes_in),
             Field::BytesOut => line.number(key, self.bytes_out),
             Field::Attempts => line.number(key, self.attempts.into()),
+        }
+    }
+
+    fn message(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Http => "proxy request",
+            Protocol::Tcp => "proxy connection",
         }
     }
 

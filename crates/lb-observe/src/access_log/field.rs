@@ -41,6 +41,10 @@ pub enum Field {
     UpstreamMs,
     /// The id of the trace, where there is tracing.
     TraceId,
+    /// What was spoken: `http` or `tcp`.
+    Protocol,
+    /// The listener.
+    Listener,
 }
 
 /// A field that does not exist, with those that do.
@@ -53,7 +57,7 @@ pub struct UnknownField {
 
 impl Field {
     /// Every field.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Rule,
         Self::Backend,
         Self::Method,
@@ -72,6 +76,8 @@ impl Field {
         Self::Upstream,
         Self::UpstreamMs,
         Self::TraceId,
+        Self::Protocol,
+        Self::Listener,
     ];
 
     /// What a line has where nothing else is asked for.
@@ -113,6 +119,8 @@ impl Field {
             Self::Upstream => "upstream",
             Self::UpstreamMs => "upstream_ms",
             Self::TraceId => "trace_id",
+            Self::Protocol => "protocol",
+            Self::Listener => "listener",
         }
     }
 }

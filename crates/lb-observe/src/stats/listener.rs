@@ -12,6 +12,7 @@ pub struct ListenerStats {
     /// In seconds of Unix time; 0 where there is no certificate.
     certificate_end: AtomicU64,
     expects_preambles: AtomicBool,
+    carries_connections: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -23,6 +24,7 @@ struct Shard {
     resumed: AtomicU64,
     failures: [AtomicU64; HandshakeFailure::ALL.len()],
     preambles: [AtomicU64; PreambleFailure::ALL.len()],
+    failed: [AtomicU64; ConnectionFailure::ALL.len()],
 }
 
 /// Why a connection that has to begin with a PROXY header was not served.
@@ -51,6 +53,58 @@ impl PreambleFailure {
             Self::Timeout => "timeout",
             Self::Closed => "closed",
         }
+    }
+}
+
+/// Why a connection that was to be passed on to a backend came to no good end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionFailure {
+    /// Its TLS asked for no name that leads anywhere.
+    NoRule,
+    /// No backend was eligible, or had an address.
+    NoBackend,
+    /// Every backend was at its limit.
+    Overloaded,
+    /// No backend accepted.
+    ConnectFailed,
+    /// None did so in time.
+    Timeout,
+    /// The backend's connection broke.
+    UpstreamReset,
+    /// Nothing moved for too long.
+    IdleTimeout,
+}
+
+impl ConnectionFailure {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::NoRule,
+        Self::NoBackend,
+        Self::Overloaded,
+        Self::ConnectFailed,
+        Self::Timeout,
+        Self::UpstreamReset,
+        Self::IdleTimeout,
+    ];
+
+    /// The `reason` label, which is the `code` that an exchange has then.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NoRule => "no_rule",
+            Self::NoBackend => "no_backend",
+            Self::Overloaded => "overloaded",
+            Self::ConnectFailed => "connect_failed",
+            Self::Timeout => "upstream_timeout",
+            Self::UpstreamReset => "upstream_reset",
+            Self::IdleTimeout => "idle_timeout",
+        }
+    }
+
+    /// The one that a code stands for.
+    #[must_use]
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|failure| failure.code() == code)
     }
 }
 
@@ -107,6 +161,7 @@ impl ListenerStats {
             shards: Shards::new(workers),
             certificate_end: AtomicU64::new(0),
             expects_preambles: AtomicBool::new(false),
+            carries_connections: AtomicBool::new(false),
         }
     }
 
@@ -143,6 +198,29 @@ impl ListenerStats {
                 let of = |shard: &Shard| {
                     shard.preambles.get(failure as usize).map_or(0, |count| count.load(Relaxed))
                 };
+                (failure, self.shards.iter().map(of).sum())
+            })
+        })
+    }
+
+    /// Its connections are passed on to backends.
+    pub fn carries_connections(&self) {
+        self.carries_connections.store(true, Relaxed);
+    }
+
+    /// Counts a connection that came to no good end.
+    pub fn failed(&self, worker: usize, failure: ConnectionFailure) {
+        if let Some(count) = self.shards.shard(worker).failed.get(failure as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// How many did, by reason; `None` where connections are not passed on.
+    pub fn failures(&self) -> Option<[(ConnectionFailure, u64); ConnectionFailure::ALL.len()]> {
+        self.carries_connections.load(Relaxed).then(|| {
+            ConnectionFailure::ALL.map(|failure| {
+                let of =
+                    |shard: &Shard| shard.failed.get(failure as usize).map_or(0, |count| count.load(Relaxed));
                 (failure, self.shards.iter().map(of).sum())
             })
         })

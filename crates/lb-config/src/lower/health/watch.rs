@@ -54,11 +54,15 @@ pub(in crate::lower) struct Watch {
     passive: Option<PassiveConfig>,
     breaker: Option<BreakerConfig>,
     panic_threshold: Option<f64>,
+    /// Whether the first of the probes was written for these backends alone.
+    has_own: bool,
 }
 
 /// One `health_check`, with words for switches.
 #[derive(Clone, Default)]
 struct HealthCheckMeant {
+    /// `health_check = true`, which says nothing of what is asked.
+    is_switch: bool,
     enabled: Option<bool>,
     kind: Option<Probe>,
     path: Option<String>,
@@ -89,7 +93,19 @@ impl Watch {
                 Some(SwitchOr::Table(table)) => breaker(table),
             },
             panic_threshold: written.panic_threshold.map(|at| at.value),
+            has_own: written.health_check.is_some(),
         }
+    }
+
+    /// Of backends that are not said to speak HTTP: a connection is all that is asked for, where nothing else is said of them alone.
+    pub(in crate::lower) fn by_connection(mut self) -> Self {
+        for (index, probe) in self.probes.iter_mut().enumerate() {
+            let is_meant = self.has_own && index == 0 && !probe.is_switch;
+            if !is_meant && (probe.kind.is_some() || probe.path.is_some()) {
+                (probe.kind, probe.path) = (Some(Probe::Tcp), None);
+            }
+        }
+        self
     }
 
     pub(in crate::lower) fn options(&self) -> UpstreamOptions {
@@ -166,13 +182,15 @@ impl HealthCheckMeant {
     fn of(written: &SwitchOr<HealthCheck>) -> Self {
         let table = match written {
             SwitchOr::Switch(true) => {
-                return Self { enabled: Some(true), path: Some(USUAL_PATH.to_owned()), ..Self::default() };
+                let path = Some(USUAL_PATH.to_owned());
+                return Self { enabled: Some(true), is_switch: true, path, ..Self::default() };
             }
             SwitchOr::Switch(false) => return Self { enabled: Some(false), ..Self::default() },
             SwitchOr::Table(table) => table,
         };
         let interval = table.interval.as_ref().or(table.default_interval.as_ref());
         Self {
+            is_switch: false,
             enabled: table.enabled,
             kind: table.kind.as_ref().map(|kind| kind.value),
             path: table.path.as_ref().map(|path| path.value.clone()),
