@@ -285,8 +285,15 @@ impl Values<'_> {
             .replace("{{origin_2}}", &two)
             .replace("{{origin_3}}", &three)
             .replace("{{user}}", user)
+            .replace("{{nginx_stream}}", nginx_stream())
             .replace("{{kibibyte}}", &"x".repeat(1024))
     }
+}
+
+/// Has nginx load the module that passes connections on, where it is a file of its own, as on Debian.
+fn nginx_stream() -> &'static str {
+    let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
+    if Path::new(module).exists() { "load_module /usr/lib/nginx/modules/ngx_stream_module.so;" } else { "" }
 }
 
 fn peers(folder: &str) -> PathBuf {

@@ -52,6 +52,8 @@ pub(crate) enum Transport {
     Http2,
     /// gRPC: HTTP/2 in the clear, to the origins too.
     Grpc,
+    /// TCP that the proxy passes on without a look at the HTTP in it.
+    Tcp,
 }
 
 impl Transport {
@@ -61,6 +63,7 @@ impl Transport {
             Self::Clear => "",
             Self::Tls | Self::TlsAnew | Self::Http2 => "tls",
             Self::Grpc => "grpc",
+            Self::Tcp => "tcp",
         }
     }
 }
@@ -207,7 +210,23 @@ pub(crate) const ALL: &[Scenario] = &[
         goal: Some(0.80),
         ..TLS
     },
+    Scenario { name: "tcp-1k", summary: "TCP passed on: 1 KiB, 64 connections", ..TCP },
+    Scenario {
+        name: "tcp-1m",
+        summary: "TCP passed on: 1 MiB answers",
+        path: "/1m",
+        answer_bytes: 1_048_576,
+        ..TCP
+    },
+    Scenario {
+        name: "tcp-connect",
+        summary: "TCP passed on: 1 KiB, a connection a request",
+        headers: &[("Connection", "close")],
+        ..TCP
+    },
 ];
+
+const TCP: Scenario = Scenario { transport: Transport::Tcp, first: false, goal: Some(1.0), ..BASE };
 
 const TLS: Scenario = Scenario { transport: Transport::Tls, first: false, ..BASE };
 

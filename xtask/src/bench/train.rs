@@ -36,7 +36,7 @@ pub(crate) fn run(program: &Path, seconds: u64) -> Result<()> {
         let is_meant = |scenario: &&Scenario| match scenario.transport {
             Transport::Clear => transport == Transport::Clear,
             Transport::Tls | Transport::TlsAnew => transport == Transport::Tls,
-            Transport::Http2 | Transport::Grpc => false,
+            Transport::Http2 | Transport::Grpc | Transport::Tcp => false,
         };
         for scenario in ALL.iter().filter(is_meant) {
             eprintln!("  {}", scenario.summary);

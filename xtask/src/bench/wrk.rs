@@ -46,7 +46,7 @@ pub(crate) fn run(
 /// Start what [`finish`] waits for.
 pub(crate) fn start(scenario: &Scenario, port: u16, seconds: u64, directory: &Path) -> Result<Running> {
     let scheme = match scenario.transport {
-        Transport::Clear => "http",
+        Transport::Clear | Transport::Tcp => "http",
         Transport::Tls => "https",
         Transport::TlsAnew => return full_handshakes::start(scenario, port, seconds, directory),
         Transport::Http2 | Transport::Grpc => return h2load::start(scenario, port, seconds, directory),
@@ -75,7 +75,7 @@ pub(crate) fn finish(
     let count = match scenario.transport {
         Transport::TlsAnew => full_handshakes::count(&output)?,
         Transport::Http2 | Transport::Grpc => h2load::count(&output, seconds)?,
-        Transport::Clear | Transport::Tls => {
+        Transport::Clear | Transport::Tls | Transport::Tcp => {
             let line = output.lines().find_map(|line| line.strip_prefix("count "));
             serde_json::from_str::<Count>(line.context("wrk has not printed its count")?)?
         }
