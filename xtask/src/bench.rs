@@ -12,6 +12,7 @@ mod congestion;
 mod extra;
 pub(crate) mod faults;
 mod feature_cost;
+mod first_paint;
 mod full_handshakes;
 mod gentle;
 mod h2load;

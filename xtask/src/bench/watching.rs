@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::check;
 use super::extra::Outcome;
+use super::first_paint;
 use super::measure::Bench;
 use super::open_loop::{self, Aim, Sample};
 use super::peer::Proxy;
@@ -67,6 +68,8 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
         open_loop::sample(bench, aim(proxy.name, proxy), RATE).context("warming up")?;
     }
     let first_scrape_ms = scrape(gateway("plain")?.admin)?;
+    let dashboard = format!("http://127.0.0.1:{}/", gateway("plain")?.admin);
+    let paints = first_paint::measure(bench, ports, &dashboard)?;
     let mut looked: Vec<(&str, Looked)> = Vec::new();
     for round in 0..bench.rounds as usize {
         for row in ROWS.iter().cycle().skip(round % ROWS.len()).take(ROWS.len()) {
@@ -98,6 +101,13 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
         ),
         format!("{VIEWERS} dashboards are as many updates a second (goal < 5 % of a core)."),
     ];
+    notes.push(match paints.as_deref().map(|paints| Spread::of(paints.to_vec())) {
+        Some(Some(paint)) => format!(
+            "The dashboard is first painted {:.0} ms ({:.0}–{:.0}) after it was asked for, by a browser without load beside it (goal < 200).",
+            paint.median, paint.least, paint.most
+        ),
+        _ => "First paint was not measured: no `chromedriver` here (`apt-get install chromium-driver`).".to_owned(),
+    });
     notes.extend(dropped);
     let raw = looked.iter().map(|(row, one)| {
         json!({ "row": row, "sample": one.sample, "control": one.control, "scrapes_ms": one.scrapes_ms })
@@ -107,7 +117,7 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
         columns: vec!["beside requests", "p50", "p99", "spread", "p99.9", "% of a core", "spread"],
         rows: ROWS.iter().filter_map(|row| table_row(row.name, &looked)).collect(),
         notes,
-        raw: json!({ "first_scrape_ms": first_scrape_ms, "rounds": raw.collect::<Vec<_>>() }),
+        raw: json!({ "first_scrape_ms": first_scrape_ms, "first_paint_ms": paints, "rounds": raw.collect::<Vec<_>>() }),
     })
 }
 
