@@ -35,6 +35,18 @@ pub(crate) const ALL: &[ExtraInfo] = &[
         run: idle_memory::run,
     },
     ExtraInfo {
+        name: "idle-tls",
+        summary: "memory of an idle keep-alive connection by TLS 1.3",
+        usual: true,
+        run: idle_memory::run_tls,
+    },
+    ExtraInfo {
+        name: "idle-websockets",
+        summary: "memory of an idle WebSocket, both sides of it",
+        usual: true,
+        run: idle_memory::run_websockets,
+    },
+    ExtraInfo {
         name: "slow-readers",
         summary: "50 clients that read 16 MiB answers slowly: their memory, and the p99 of 8 quick clients, in µs",
         usual: true,

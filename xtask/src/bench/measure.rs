@@ -10,7 +10,7 @@ use super::origin::Origins;
 use super::peer::{CONTROL, NGINX, Peer, Proxy, Start};
 use super::ports::Ports;
 use super::process::Core;
-use super::scenario::{self, Scenario};
+use super::scenario::Scenario;
 use super::{check, instructions, stats, syscalls, wrk};
 
 /// What all scenarios of a run share.
@@ -135,12 +135,16 @@ impl Bench<'_> {
     }
 
     /// Start every proxy but the control for an extra measurement, warmed up; with what is to be said of those that failed.
-    pub(crate) fn start_all(&self, ports: &mut Ports) -> Result<(Vec<Proxy>, Vec<String>)> {
+    pub(crate) fn start_all(
+        &self,
+        scenario: &Scenario,
+        ports: &mut Ports,
+    ) -> Result<(Vec<Proxy>, Vec<String>)> {
         let mut proxies = Vec::new();
         let mut notes = Vec::new();
         for peer in self.peers.iter().filter(|peer| peer.info.name != CONTROL) {
             let name = peer.info.name;
-            match self.start(peer, &scenario::BASE, ports) {
+            match self.start(peer, scenario, ports) {
                 Ok((proxy, _)) => proxies.push(proxy),
                 Err(error) => notes.push(format!("Failed: {name}: {}.", self.forgive(name, error)?)),
             }

@@ -21,6 +21,7 @@ use super::measure::Bench;
 use super::peer::{NGINX, Proxy};
 use super::ports::Ports;
 use super::process::{Core, Running};
+use super::scenario::BASE;
 use super::stats::Spread;
 
 const CONNECTIONS: u32 = 256;
@@ -60,7 +61,7 @@ pub(crate) struct Aim<'a> {
 }
 
 pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
-    let (proxies, mut notes) = bench.start_all(ports)?;
+    let (proxies, mut notes) = bench.start_all(&BASE, ports)?;
     let first = bench.origins.nginx.run_first(OF_ORIGINS)
         && proxies.iter().all(|proxy| proxy.running.run_first(OF_LOAD));
     notes.push(if first {

@@ -14,7 +14,7 @@ use super::{scenario, wrk};
 const LOOKS: u32 = 20;
 
 pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
-    let (proxies, notes) = bench.start_all(ports)?;
+    let (proxies, notes) = bench.start_all(&scenario::BASE, ports)?;
     let mut rows = Vec::new();
     let mut raw = Vec::new();
     for proxy in &proxies {

@@ -24,7 +24,7 @@ const READ_BYTES: usize = 4096;
 const QUICK: Scenario = Scenario { name: "quick", connections: 8, ..scenario::BASE };
 
 pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
-    let (proxies, notes) = bench.start_all(ports)?;
+    let (proxies, notes) = bench.start_all(&scenario::BASE, ports)?;
     let mut rows = Vec::new();
     let mut raw = Vec::new();
     for proxy in &proxies {
