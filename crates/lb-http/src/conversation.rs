@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use lb_h1::{ParseState, RequestError, RequestHead, parse_request};
 
 use crate::client::Client;
+use crate::exchange::Switched;
 use crate::transport::Transport;
 use crate::watch::Phase;
 
@@ -30,7 +31,6 @@ pub(crate) struct Conversation {
 }
 
 /// What is to become of the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Another request may come.
     KeepAlive,
@@ -43,6 +43,8 @@ pub(crate) enum Next {
     Reset,
     /// The last word has been said to a client that may still be talking.
     Linger,
+    /// It speaks another protocol from here on.
+    Switched(Box<Switched>),
 }
 
 /// Why there is no next request.

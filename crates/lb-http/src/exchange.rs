@@ -32,7 +32,7 @@ use crate::target::{self, Asked, Matched, Target};
 use crate::ticket::Ticket;
 use crate::tunnel::{End, Tunnel};
 use crate::upload::Upload;
-use crate::upstream::ConnectError;
+use crate::upstream::{ConnectError, Connection};
 use crate::watch::{Expired, Phase, later, within_deadline};
 
 /// Who answers.
@@ -60,7 +60,7 @@ pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<Requ
     }
     match answer(&mut ticket, conversation, *request, &mut upload).await {
         Ok(Outcome::Backend(answer)) if answer.head.upgrade.is_some() => {
-            Box::pin(switch(&mut ticket, conversation, manner, answer)).await
+            Next::Switched(switch(ticket, conversation, manner, answer))
         }
         Ok(Outcome::Backend(answer))
             if conversation.transport.is_connect() && answer.head.status.is_success() =>
@@ -282,30 +282,43 @@ async fn pass_on(
     }
 }
 
-/// A backend's consent to speak another protocol: passed on, and then whatever the two have to say.
-async fn switch(
-    ticket: &mut Ticket,
+/// Passes a backend's consent to speak another protocol on.
+fn switch(
+    mut ticket: Ticket,
     conversation: &mut Conversation,
     manner: Manner,
-    mut answer: Answer,
-) -> Next {
-    let Answer { head, came_at, .. } = &mut answer;
+    answer: Answer,
+) -> Box<Switched> {
+    let Answer { mut head, came_at, connection, .. } = answer;
     head.headers.insert(&REQUEST_ID, ticket.request_id());
-    run_response_policies(ticket, head.status, &mut head.headers);
+    run_response_policies(&ticket, head.status, &mut head.headers);
     let plan = Plan::switched(head.upgrade.as_ref());
     let line = (head.status, &head.headers);
-    answer::write_head(conversation, line, head.reason(), &plan, manner, *came_at, ticket.dump());
+    answer::write_head(conversation, line, head.reason(), &plan, manner, came_at, ticket.dump());
     // The backend has done what health is judged by; what is said from now on is none of the gateway's business.
-    ticket.switched(*came_at);
-    let timeouts = ticket.timeouts();
-    let backend = &mut answer.connection.transport;
-    let mut tunnel = Tunnel::new(conversation, backend, (timeouts.tunnel, timeouts.idle));
-    let ended = std::future::poll_fn(|cx| tunnel.poll(cx, conversation, backend)).await;
-    ticket.carried(tunnel.bytes_in(), tunnel.bytes_out());
-    if ended == End::Over {
-        ticket.complete(Instant::now());
+    ticket.switched(came_at);
+    Box::new(Switched { ticket, connection })
+}
+
+/// What is left of an exchange whose two sides have switched to another protocol. It may last for hours, so nothing else is
+/// kept.
+pub(crate) struct Switched {
+    ticket: Ticket,
+    connection: Connection,
+}
+
+impl Switched {
+    /// Carries whatever the two have to say. Dropping it breaks that off.
+    pub(crate) async fn carry(mut self: Box<Self>, conversation: &mut Conversation) {
+        let Self { ticket, connection } = &mut *self;
+        let (timeouts, backend) = (ticket.timeouts(), &mut connection.transport);
+        let mut tunnel = Tunnel::new(conversation, backend, (timeouts.tunnel, timeouts.idle));
+        let ended = std::future::poll_fn(|cx| tunnel.poll(cx, conversation, backend)).await;
+        ticket.carried(tunnel.bytes_in(), tunnel.bytes_out());
+        if ended == End::Over {
+            ticket.complete(Instant::now());
+        }
     }
-    Next::Close
 }
 
 /// An answer of the gateway's own.

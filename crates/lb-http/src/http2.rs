@@ -27,7 +27,7 @@ use self::io::Io;
 use self::streams::{Streams, Tenant};
 use crate::client::Client;
 use crate::config::{Http2Limits, Timeouts};
-use crate::conversation::{Conversation, NoHead};
+use crate::conversation::{Conversation, Next, NoHead};
 use crate::exchange;
 use crate::reject::Reject;
 use crate::serve::keep_time;
@@ -217,7 +217,9 @@ async fn serve_stream(mut conversation: Conversation, tenant: Tenant) {
 async fn answer(conversation: &mut Conversation) {
     let rejected = match conversation.read_head().await {
         Ok(head) => {
-            exchange::serve(conversation, head).await;
+            if let Next::Switched(switched) = exchange::serve(conversation, head).await {
+                switched.carry(conversation).await;
+            }
             return;
         }
         Err(NoHead::Refused(error)) => Reject::Head(error),

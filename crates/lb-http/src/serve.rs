@@ -89,6 +89,10 @@ async fn converse(stream: TcpStream, client: Rc<Client>) {
         is_first = false;
         match next {
             Next::KeepAlive => {}
+            Next::Switched(switched) => {
+                Box::pin(switched.carry(&mut conversation)).await;
+                return end(&mut conversation, Next::Close).await;
+            }
             next => return end(&mut conversation, next).await,
         }
     }
@@ -96,7 +100,7 @@ async fn converse(stream: TcpStream, client: Rc<Client>) {
 
 async fn end(conversation: &mut Conversation, next: Next) {
     match next {
-        Next::Close | Next::KeepAlive => conversation.transport.say_goodbye(),
+        Next::Close | Next::KeepAlive | Next::Switched(_) => conversation.transport.say_goodbye(),
         Next::Break => {}
         Next::Reset => conversation.transport.reset_at_close(),
         Next::Linger => conversation.linger().await,
