@@ -252,6 +252,12 @@ fn figures_of_single_backends_can_be_left_out() {
     assert!(backend_status(&gateway, "app", &a.url())["total_requests"].is_null());
     let ping = gateway.get("/ping").json();
     assert!(ping["total_requests"].is_null() && ping["backends"][0]["total_requests"].is_null(), "{ping}");
+    let report = gateway.get("/metrics?format=json").json();
+    assert!(report["aggregated"].is_null() && report["targets"].as_array().unwrap().is_empty(), "{report}");
+    assert_eq!(
+        (&report["backend_statistics"], &report["total_targets"]),
+        (&Value::Bool(false), &Value::from(1))
+    );
 }
 
 #[test]

@@ -119,17 +119,19 @@ function showPager({ page, pages, found }) {
   bar.replaceChildren(node("span", "muted", `Page ${page} of ${pages}: ${count(found)} upstreams`), ...pager(view, page, pages));
 }
 
-function overview({ totals: { states, requests_per_second: now }, draining }) {
+function overview({ totals: { states, requests_per_second: now }, draining, backend_statistics: kept }) {
   const all = Object.values(states).reduce((sum, number) => sum + number, 0);
   const away = STATES.filter((state) => states[state] && !TAKING.includes(state));
   const good = all - away.reduce((sum, state) => sum + states[state], 0);
   const words = away.map((state) => `${count(states[state])} ${stateWord(state)}`).join(", ");
   document.title = `${away.length ? `${all - good} away · ` : ""}${rate(now)}/s · gatewayd`;
-  if (draining) summary("warn", "Draining: requests in flight are finished, new ones go elsewhere.");
-  else if (all === 0) summary("", "There are no backends.");
-  else if (good === 0) summary("bad", `No backend takes requests: ${words}.`);
-  else if (away.length) summary("warn", `${count(good)} of ${count(all)} backends take requests; ${words}.`);
-  else summary("good", all === 1 ? "The backend takes requests." : all === 2 ? "Both backends take requests." : `All ${count(all)} backends take requests.`);
+  const [mood, text] =
+    draining ? ["warn", "Draining: requests in flight are finished, new ones go elsewhere."]
+    : all === 0 ? ["", "There are no backends."]
+    : good === 0 ? ["bad", `No backend takes requests: ${words}.`]
+    : away.length ? ["warn", `${count(good)} of ${count(all)} backends take requests; ${words}.`]
+    : ["good", all === 1 ? "The backend takes requests." : all === 2 ? "Both backends take requests." : `All ${count(all)} backends take requests.`];
+  summary(mood, kept ? text : `${text} Figures of single backends are not kept (LB_STATS_ENABLED=false).`);
 }
 
 function summary(mood, text) {

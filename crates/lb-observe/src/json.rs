@@ -19,16 +19,19 @@ pub fn report(registry: &Registry, live: &Live<'_>) -> Report {
         .flat_map(|upstream| &upstream.backends)
         .map(|backend| (*backend, backend.stats.totals()))
         .collect();
+    let is_kept = registry.keeps_backends();
+    let told = if is_kept { backends.as_slice() } else { &[] };
     Report {
         version: live.version.to_owned(),
         timestamp: rfc3339(live.time),
         uptime_seconds: live.uptime.as_secs_f64(),
         total_targets: backends.len(),
         healthy_targets: backends.iter().filter(|(backend, _)| backend.healthy).count(),
-        aggregated: aggregated(&backends, live),
-        targets: backends.iter().map(|(backend, totals)| target(backend, totals, live)).collect(),
+        backend_statistics: is_kept,
+        aggregated: is_kept.then(|| aggregated(told, live)),
+        targets: told.iter().map(|(backend, totals)| target(backend, totals, live)).collect(),
         rules: registry.rules().iter().map(|stats| rule(stats, live)).collect(),
-        strategy_effectiveness: live.upstreams.iter().map(effectiveness).collect(),
+        strategy_effectiveness: live.upstreams.iter().filter(|_| is_kept).map(effectiveness).collect(),
     }
 }
 

@@ -46,6 +46,7 @@ impl<'a> Sources<'a> {
             time_ms: self.time_ms,
             uptime_seconds: round(frame.view.uptime.as_secs_f64()),
             draining: frame.view.draining,
+            backend_statistics: frame.backend_statistics,
             step_seconds: STEP.as_secs(),
             step: self.memory.last_step(),
             totals: Totals {

@@ -15,6 +15,8 @@ use crate::view::{GatewayView, UpstreamView};
 pub(super) struct Frame {
     pub(super) made: Instant,
     pub(super) view: GatewayView,
+    /// Whether figures of single backends are kept.
+    pub(super) backend_statistics: bool,
     /// Connections of clients.
     pub(super) connections: u64,
     /// As clients saw it: over all rules, and what no rule took.
@@ -43,7 +45,15 @@ impl Frame {
         });
         let upstreams = upstreams.collect();
         let connections = registry.listeners().iter().map(|listener| listener.totals().active).sum();
-        Self { made: now, connections, totals, rules, upstreams, view }
+        Self {
+            made: now,
+            backend_statistics: registry.keeps_backends(),
+            connections,
+            totals,
+            rules,
+            upstreams,
+            view,
+        }
     }
 
     /// Requests in flight at all backends.

@@ -15,6 +15,8 @@ pub(super) struct Event<'a> {
     pub(super) time_ms: u64,
     pub(super) uptime_seconds: f64,
     pub(super) draining: bool,
+    /// Whether figures of single backends are kept; theirs and those of upstreams are all 0 if not.
+    pub(super) backend_statistics: bool,
     /// From one point of a history to the next.
     pub(super) step_seconds: u64,
     pub(super) step: u64,

@@ -12,7 +12,9 @@ pub struct Report {
     pub(super) uptime_seconds: f64,
     pub(super) total_targets: usize,
     pub(super) healthy_targets: usize,
-    pub(super) aggregated: Target,
+    /// Whether figures of single backends are kept; if not, nothing that follows from them is told.
+    pub(super) backend_statistics: bool,
+    pub(super) aggregated: Option<Target>,
     pub(super) targets: Vec<Target>,
     pub(super) rules: Vec<Rule>,
     pub(super) strategy_effectiveness: Vec<Effectiveness>,
