@@ -18,6 +18,7 @@ mod dashboard;
 mod defects;
 mod demo;
 mod differential;
+mod discovery;
 mod dump;
 mod dump_reader;
 mod exam;

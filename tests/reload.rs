@@ -59,14 +59,14 @@ fn last_reload(gateway: &Gateway) -> Value {
 }
 
 /// Clients that ask without a pause until they are stopped, and how many answers each had.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<usize>>,
 }
 
 impl Load {
     /// Four on connections that stay, two on new ones for each request.
-    fn on(address: SocketAddr) -> Self {
+    pub(crate) fn on(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let client = |keeps: bool| {
             let stop = Arc::clone(&stop);
@@ -88,7 +88,7 @@ impl Load {
     }
 
     /// Every request was answered with 200; how many there were.
-    fn finish(self) -> usize {
+    pub(crate) fn finish(self) -> usize {
         self.stop.store(true, SeqCst);
         self.clients.into_iter().map(|client| client.join().expect("a request failed")).sum()
     }

@@ -23,6 +23,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("chromedriver", "chromium-driver"),
     ("chromium", "chromium"),
     ("curl", "curl"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("etcd", "etcd-server"),
     ("h2load", "nghttp2-client"),
     ("haproxy", "haproxy"),
     ("jq", "jq"),

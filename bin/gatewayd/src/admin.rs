@@ -16,7 +16,7 @@ use lb_http::control::{self, ControlBody, ControlRequest};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::api::Api;
+use crate::api::{Api, registrations};
 use crate::exit::Failure;
 use crate::inherit::Given;
 use crate::status::Pages;
@@ -64,6 +64,9 @@ impl Bound {
                 match request.head.uri.path() {
                     "/api/reload" => api.reload(&request).await.map(ControlBody::from),
                     "/api/upgrade" => api.upgrade(&request).await.map(ControlBody::from),
+                    path if registrations::has(path) => {
+                        api.registrations(&request).await.map(ControlBody::from)
+                    }
                     _ => answer(&pages, &api, &board, &request),
                 }
             }

@@ -4,11 +4,13 @@
 //! and then only under a name of this machine's, so that no web page can reach the address through a visitor's browser.
 
 mod log_level;
+pub(crate) mod registrations;
 mod upgrade;
 mod why;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -70,6 +72,25 @@ struct Change {
     upstream: Option<String>,
     /// For `weight` alone.
     weight: Option<f64>,
+}
+
+/// A span of time in JSON: `"10m"`, or seconds.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Lasts {
+    Seconds(u64),
+    Text(String),
+}
+
+impl Lasts {
+    /// The span, or what is wrong with what is written at this key.
+    fn of(&self, key: &str) -> Result<Duration, String> {
+        match self {
+            Self::Seconds(seconds) => Ok(Duration::from_secs(*seconds)),
+            Self::Text(text) => humantime::parse_duration(text)
+                .map_err(|error| format!("`{key}` must be a duration such as \"10m\": {error}")),
+        }
+    }
 }
 
 /// Why a change is not made.
@@ -250,7 +271,11 @@ impl Refused {
         let mut response = answer(self.status, "application/problem+json", &document);
         match self.status {
             StatusCode::METHOD_NOT_ALLOWED => {
-                let allow = if action == LOG_LEVEL { "GET, POST" } else { "POST" };
+                let allow = match action {
+                    LOG_LEVEL => "GET, POST",
+                    registrations::ACTION => "GET, PUT, DELETE",
+                    _ => "POST",
+                };
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
             }
             StatusCode::UNAUTHORIZED => {

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lb_config::{Loaded, MemberTemplate};
-use lb_http::config::{BackendConfig, GatewayConfig};
+use lb_discovery::{Discovery, Member, UpstreamSources};
+use lb_http::config::{BackendConfig, BackendProtocol, GatewayConfig, RuleConfig};
 
 /// Every layer. Cheap to clone.
 #[derive(Clone)]
@@ -24,24 +25,27 @@ pub(crate) struct Base {
     pub(crate) config: GatewayConfig,
     /// For each upstream, what backends are told that it does not list itself.
     pub(crate) members: Vec<MemberTemplate>,
+    /// Where backends are listed that come and go.
+    pub(crate) discover: Vec<UpstreamSources>,
     /// Where each rule stands.
     pub(crate) rule_places: Vec<String>,
     /// The admin address, which no backend can be.
     admin: Option<SocketAddr>,
 }
 
-/// A backend that an upstream does not list itself.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Member {
-    pub(crate) url: String,
-    pub(crate) weight: f64,
-    pub(crate) backup: bool,
-}
-
 /// The layers as one.
 pub(crate) struct Composed {
     pub(crate) config: GatewayConfig,
     pub(crate) left_out: Vec<LeftOut>,
+}
+
+impl Composed {
+    /// Says which members are no backends, and why.
+    pub(crate) fn say_left_out(&self) {
+        for LeftOut { upstream, url: backend, reason } in &self.left_out {
+            tracing::warn!(component = "discovery", upstream, backend, reason, "member left out");
+        }
+    }
 }
 
 /// A member that cannot be a backend.
@@ -56,6 +60,7 @@ impl Base {
         Self {
             config: loaded.config.clone(),
             members: loaded.members.clone(),
+            discover: loaded.discover.clone(),
             rule_places: loaded.rule_places.clone(),
             admin: loaded.admin.as_ref().map(|admin| admin.address),
         }
@@ -76,29 +81,28 @@ impl Effective {
         Self { base: Arc::new(base), ..self.clone() }
     }
 
-    /// Has these for everything that was discovered for an upstream; whether that is another set than before.
-    #[allow(dead_code, reason = "for the layers above the file, as they come")]
-    pub(crate) fn discover(&mut self, upstream: &str, members: Arc<Vec<Member>>) -> bool {
-        let is_known = self.discovered.get(upstream).is_some_and(|before| *before == members);
-        self.discovered.insert(upstream.to_owned(), members);
-        !is_known
-    }
-
-    /// Nothing is discovered any more for upstreams that are not `wanted`.
-    #[allow(dead_code, reason = "for the layers above the file, as they come")]
-    pub(crate) fn retain_discovered(&mut self, wanted: impl Fn(&str) -> bool) {
-        self.discovered.retain(|upstream, _| wanted(upstream));
+    /// Takes up what is discovered now.
+    pub(crate) fn rediscover(&mut self, discovery: &Discovery) {
+        let members = |of: &UpstreamSources| (of.upstream.clone(), Arc::new(discovery.members(of)));
+        self.discovered = self.base.discover.iter().map(members).collect();
     }
 
     /// What the engine is told.
     pub(crate) fn compose(&self) -> Composed {
         let mut config = self.base.config.clone();
         let mut left_out = Vec::new();
-        for (upstream, template) in config.upstreams.iter_mut().zip(&self.base.members) {
+        let by_rules: HashSet<usize> = config.rules.iter().flat_map(upstreams_of).collect();
+        for (index, (upstream, template)) in config.upstreams.iter_mut().zip(&self.base.members).enumerate() {
             let Some(members) = self.discovered.get(&template.upstream) else { continue };
             let mut taken: HashSet<_> = upstream.backends.iter().map(place).collect();
             for member in &**members {
-                match self.backend(template, member) {
+                let backend = self.backend(template, member).and_then(|backend| match backend.protocol {
+                    BackendProtocol::Tcp if by_rules.contains(&index) => {
+                        Err("it takes connections, and a rule's upstream takes requests".to_owned())
+                    }
+                    _ => Ok(backend),
+                });
+                match backend {
                     // What the file says of a backend beats what was discovered of it.
                     Ok(backend) => {
                         if taken.insert(place(&backend)) {
@@ -116,9 +120,17 @@ impl Effective {
         Composed { config, left_out }
     }
 
+    /// Why this member cannot be a backend of that upstream; `None` where it can.
+    pub(crate) fn refuses(&self, upstream: &str, member: &Member) -> Option<String> {
+        let template = self.base.members.iter().find(|template| template.upstream == upstream)?;
+        self.backend(template, member).err()
+    }
+
     /// A member as a backend, or why it cannot be one.
     fn backend(&self, template: &MemberTemplate, member: &Member) -> Result<BackendConfig, String> {
-        let backend = template.backend(&member.url).map_err(|error| error.to_string())?;
+        let backend = template
+            .backend(&member.url, member.server_name.as_deref())
+            .map_err(|error| error.to_string())?;
         let listeners = self.base.config.listeners.iter().map(|listener| listener.address);
         let mut own = listeners.chain(self.base.admin);
         if own.any(|address| lb_config::is_own(address, &backend.host, backend.port)) {
@@ -126,6 +138,13 @@ impl Effective {
         }
         Ok(BackendConfig { weight: member.weight, backup: member.backup, ..backend })
     }
+}
+
+/// The upstreams that a rule leads to.
+fn upstreams_of(rule: &RuleConfig) -> impl Iterator<Item = usize> {
+    let arms = rule.split.iter().flat_map(|split| &split.arms).map(|arm| arm.upstream);
+    // What redirects names one, and leads nowhere.
+    arms.chain(rule.redirect.is_none().then_some(rule.upstream))
 }
 
 /// Where a backend is, however its URL is written.
@@ -143,9 +162,9 @@ mod tests {
         Effective::new(Base::of(&lb_config::load_str("x.toml", Format::Toml, text).unwrap()))
     }
 
-    fn members(urls: &[&str]) -> Arc<Vec<Member>> {
-        let member = |url: &&str| Member { url: (*url).to_owned(), weight: 2.0, backup: true };
-        Arc::new(urls.iter().map(member).collect())
+    fn discover(effective: &mut Effective, urls: &[&str]) {
+        let member = |url: &&str| Member { weight: 2.0, backup: true, ..Member::at(*url) };
+        effective.discovered.insert("app".to_owned(), Arc::new(urls.iter().map(member).collect()));
     }
 
     fn urls(config: &GatewayConfig, upstream: usize) -> Vec<&str> {
@@ -171,9 +190,7 @@ mod tests {
     fn what_is_discovered_stands_behind_what_the_file_lists_and_is_treated_the_same() {
         let file = FILE.replace("tls =", "# tls =");
         let mut effective = effective(&file);
-        let found = members(&["10.0.0.2:81", "10.0.0.1", "http://10.0.0.2:81", "not a url"]);
-        assert!(effective.discover("app", Arc::clone(&found)));
-        assert!(!effective.discover("app", found), "the same again is no change");
+        discover(&mut effective, &["10.0.0.2:81", "10.0.0.1", "http://10.0.0.2:81", "not a url"]);
         let Composed { config, left_out } = effective.compose();
         assert_eq!(config.upstreams[2].name, "app@rule-1");
         for upstream in [0, 2] {
@@ -191,19 +208,19 @@ mod tests {
     #[test]
     fn a_file_that_is_read_again_keeps_what_was_discovered() {
         let mut first = effective(&FILE.replace("tls =", "# tls ="));
-        first.discover("app", members(&["10.0.0.2:81"]));
+        discover(&mut first, &["10.0.0.2:81"]);
         let second = FILE.replace("tls =", "# tls =").replace("10.0.0.1", "10.0.0.3");
         let loaded = lb_config::load_str("x.toml", Format::Toml, &second).unwrap();
         let mut second = first.with_base(Base::of(&loaded));
         assert_eq!(urls(&second.compose().config, 0), ["http://10.0.0.3:80", "10.0.0.2:81"]);
-        second.retain_discovered(|upstream| upstream != "app");
+        second.rediscover(&Discovery::new(lb_config::read_document));
         assert_eq!(urls(&second.compose().config, 0), ["http://10.0.0.3:80"]);
     }
 
     #[test]
     fn a_member_by_https_is_believed_as_the_upstream_says() {
         let mut effective = effective(&FILE.replace("http://10.0.0.1:80", "https://10.0.0.1:443"));
-        effective.discover("app", members(&["https://10.0.0.2", "http://10.0.0.2"]));
+        discover(&mut effective, &["https://10.0.0.2", "http://10.0.0.2"]);
         let config = effective.compose().config;
         let [listed, secure, clear] = &config.upstreams[0].backends[..] else { panic!() };
         assert_eq!(listed.tls, secure.tls);
@@ -215,7 +232,7 @@ mod tests {
     fn no_member_is_an_address_of_this_gateway() {
         let admin = "[admin]\naddress = \"127.0.0.1:8081\"\n";
         let mut effective = effective(&format!("{admin}{}", FILE.replace("tls =", "# tls =")));
-        effective.discover("app", members(&["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"]));
+        discover(&mut effective, &["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"]);
         let Composed { config, left_out } = effective.compose();
         assert_eq!(urls(&config, 0), ["http://10.0.0.1:80", "127.0.0.1:8082"]);
         assert_eq!(left_out.len(), 4, "two, in each of two upstreams");

@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod config;
 mod demo;
+mod discovery;
 mod dump;
 mod effective;
 mod exit;

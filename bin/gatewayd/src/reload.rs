@@ -13,11 +13,13 @@ use std::time::SystemTime;
 
 use lb_admin::{ConfigurationView, ReloadView};
 use lb_config::{AccessLogConfig, AdminConfig, AlertsConfig, Diagnostic, Loaded, TracingConfig};
+use lb_discovery::{Discovery, Member};
 use lb_http::{Plan, Reloader};
 use lb_observe::control::{self, Reload};
 use serde_json::{Value, json};
 
 use crate::api::Token;
+use crate::discovery;
 use crate::effective::{Base, Composed, Effective};
 use crate::exit::{self, Failure};
 use crate::run;
@@ -51,7 +53,6 @@ pub(crate) enum Cause {
     Signal,
     Command,
     File,
-    #[allow(dead_code, reason = "for the layers above the file, as they come")]
     Discovery,
 }
 
@@ -60,6 +61,7 @@ pub(crate) struct Reloading {
     /// Nothing where there is no file.
     source: Option<Source>,
     reloader: Reloader,
+    discovery: Arc<Discovery>,
     live: Arc<LiveStatus>,
     token: Token,
     started_with: Beside,
@@ -88,6 +90,7 @@ pub(crate) struct Parts {
     pub(crate) source: Option<Source>,
     pub(crate) effective: Effective,
     pub(crate) reloader: Reloader,
+    pub(crate) discovery: Arc<Discovery>,
     pub(crate) live: Arc<LiveStatus>,
     pub(crate) token: Token,
     pub(crate) beside: Beside,
@@ -96,10 +99,11 @@ pub(crate) struct Parts {
 
 impl Reloading {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { source, effective, reloader, live, token, beside, shutdown } = parts;
+        let Parts { source, effective, reloader, discovery, live, token, beside, shutdown } = parts;
         Arc::new(Self {
             source,
             reloader,
+            discovery,
             live,
             token,
             started_with: beside,
@@ -133,7 +137,6 @@ impl Reloading {
 
     /// Changes a layer above the file and puts what comes of it in force; `None` where nothing does. Goes on to its end if
     /// whoever asked does not wait for it. What is refused leaves the layers as they were.
-    #[allow(dead_code, reason = "for the layers above the file, as they come")]
     pub(crate) async fn change(
         self: &Arc<Self>,
         cause: Cause,
@@ -168,12 +171,23 @@ impl Reloading {
     /// What the file as it is now would change.
     pub(crate) async fn plan(&self) -> Result<Done, Failure> {
         let loaded = self.load().await?;
-        let next = self.effective.lock().await.with_base(Base::of(&loaded));
+        let mut next = self.effective.lock().await.with_base(Base::of(&loaded));
+        // Places that are new are not asked.
+        next.rediscover(&self.discovery);
         let plan = self.reloader.plan(next.compose().config).await?;
         Ok(Done { plan: self.with_rest(plan, &loaded), warnings: loaded.warnings })
     }
 
-    #[allow(dead_code, reason = "for the layers above the file, as they come")]
+    /// Why this member cannot be a backend of that upstream; `None` where it can.
+    pub(crate) async fn refuses(&self, upstream: &str, member: &Member) -> Option<String> {
+        self.effective.lock().await.refuses(upstream, member)
+    }
+
+    /// Who is discovered.
+    pub(crate) fn discovery(&self) -> &Arc<Discovery> {
+        &self.discovery
+    }
+
     async fn put_layer_in_force(
         &self,
         effective: &mut Effective,
@@ -190,10 +204,13 @@ impl Reloading {
 
     async fn put_file_in_force(&self, effective: &mut Effective) -> Result<Done, Failure> {
         let loaded = self.load().await?;
-        let next = effective.with_base(Base::of(&loaded));
+        let mut next = effective.with_base(Base::of(&loaded));
+        self.discovery.prepare(&loaded.discover, discovery::PATIENCE).await;
+        next.rediscover(&self.discovery);
         let composed = next.compose();
-        let plan = self.put_in_force(effective, next, composed).await?;
-        let plan = self.with_rest(plan, &loaded);
+        let result = self.put_in_force(effective, next, composed).await;
+        self.discovery.settle(&effective.base().discover);
+        let plan = self.with_rest(result?, &loaded);
         *self.shutdown.lock().unwrap_or_else(PoisonError::into_inner) = Shutdown::of(&loaded.config);
         // Without the table there is nobody to ask for it, and a token that was there is not lifted.
         if let Some(admin) = loaded.admin {
@@ -208,14 +225,10 @@ impl Reloading {
         next: Effective,
         composed: Composed,
     ) -> Result<Plan, Failure> {
-        let Composed { config, left_out } = composed;
-        let plan = self.reloader.reload(config.clone()).await?;
-        for it in left_out {
-            let (upstream, backend, reason) = (it.upstream, it.url, it.reason);
-            tracing::warn!(component = "reload", upstream, backend, reason, "backend left out");
-        }
+        let plan = self.reloader.reload(composed.config.clone()).await?;
+        composed.say_left_out();
         self.has_reloaded.store(true, Relaxed);
-        self.live.describe(&config, next.base().rule_places.clone());
+        self.live.describe(&composed.config, next.base().rule_places.clone());
         *effective = next;
         Ok(plan)
     }

@@ -6,10 +6,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{Method, Response};
 use lb_admin::{
-    BackendState, BackendView, Circuit, Features, GatewayView, ListenerView, RuleView, StatusPages,
-    StatusSource, StrategyView, Tally, UpstreamView,
+    BackendState, BackendView, Circuit, Features, GatewayView, ListenerView, RuleView, SourceView,
+    StatusPages, StatusSource, StrategyView, Tally, UpstreamView,
 };
 use lb_core::strategy;
+use lb_discovery::{Discovery, SourceState};
 use lb_health::HealthState;
 use lb_http::config::{GatewayConfig, ListenerConfig, RuleConfig, TcpConfig};
 use lb_http::{Explained, LocalPages, Question};
@@ -29,6 +30,7 @@ pub(crate) struct LiveStatus {
     described: Mutex<Arc<Described>>,
     history: Mutex<History>,
     gateway: OnceLock<lb_http::GatewayView>,
+    discovery: Arc<Discovery>,
 }
 
 struct Described {
@@ -42,12 +44,18 @@ struct Described {
 
 impl LiveStatus {
     /// Knows the configuration; the engine is connected once it runs.
-    pub(crate) fn new(config: &GatewayConfig, places: Vec<String>, file: Option<String>) -> Self {
+    pub(crate) fn new(
+        config: &GatewayConfig,
+        places: Vec<String>,
+        file: Option<String>,
+        discovery: Arc<Discovery>,
+    ) -> Self {
         Self {
             started: Instant::now(),
             described: Mutex::new(Arc::new(Described::of(config, places))),
             history: Mutex::new(History::new(file)),
             gateway: OnceLock::new(),
+            discovery,
         }
     }
 
@@ -126,6 +134,7 @@ impl StatusSource for LiveStatus {
             upstreams: upstreams.collect(),
             features: described.features,
             configuration: Some(lock(&self.history).view()),
+            discovery: self.discovery.states().into_iter().map(source_view).collect(),
         }
     }
 
@@ -142,6 +151,19 @@ impl StatusSource for LiveStatus {
             healthy: tally.healthy,
             eligible: tally.eligible,
         }
+    }
+}
+
+fn source_view(state: SourceState) -> SourceView {
+    SourceView {
+        upstream: state.upstream,
+        kind: state.kind,
+        place: state.place,
+        members: state.members,
+        updated: state.updated,
+        changed: state.changed,
+        error: state.error,
+        notice: state.notice,
     }
 }
 

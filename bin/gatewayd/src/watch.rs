@@ -5,10 +5,11 @@
 //! system, also over networks and through mounts that tell nobody, and cost no thread and none of the user's inotify
 //! watches. A change is taken up when it has been the same for two looks, so that a file which is being written is left alone.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use lb_discovery::{Mark, mark};
 
 use crate::reload::{Cause, Reloading, Source};
 
@@ -18,9 +19,6 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const QUIET: Duration = Duration::from_millis(100);
 /// The same for a file that is not there: who replaces it may be about to put it back.
 const GONE: Duration = Duration::from_secs(1);
-
-/// What tells one content from another without reading it; `None` where there is no file to be read.
-pub(crate) type Mark = Option<[i64; 6]>;
 
 /// A configuration's file and those that it names for values, as they were at one look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,45 +74,5 @@ pub(crate) async fn watch(reloading: Arc<Reloading>, source: Source, mut known: 
             // What is wrong with it has been said.
             drop(reloading.reload(Cause::File).await);
         }
-    }
-}
-
-/// Follows links. A file without the permission to read it has another mark than before, as its change time has changed.
-pub(crate) fn mark(path: &Path) -> Mark {
-    let file = std::fs::metadata(path).ok()?;
-    let size = i64::try_from(file.size()).unwrap_or(i64::MAX);
-    let (device, inode) = (file.dev().cast_signed(), file.ino().cast_signed());
-    Some([device, inode, size, file.mtime(), file.mtime_nsec(), file.ctime() ^ file.ctime_nsec()])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_is_written_renamed_over_or_switched_has_another_mark() {
-        let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name);
-        std::fs::write(at("a"), "1").unwrap();
-        let mut marks = vec![mark(&at("a"))];
-        std::fs::write(at("a"), "22").unwrap();
-        marks.push(mark(&at("a")));
-        std::fs::write(at("b"), "22").unwrap();
-        std::fs::rename(at("b"), at("a")).unwrap();
-        marks.push(mark(&at("a")));
-        assert!(marks.iter().all(Option::is_some) && marks[0] != marks[1] && marks[1] != marks[2]);
-
-        for (name, text) in [("1", "x"), ("2", "x")] {
-            std::fs::create_dir(at(name)).unwrap();
-            std::fs::write(at(name).join("f"), text).unwrap();
-        }
-        std::os::unix::fs::symlink("1", at("data")).unwrap();
-        std::os::unix::fs::symlink("data/f", at("f")).unwrap();
-        let before = mark(&at("f"));
-        std::os::unix::fs::symlink("2", at("new")).unwrap();
-        std::fs::rename(at("new"), at("data")).unwrap();
-        assert_ne!(mark(&at("f")), before);
-        std::fs::remove_file(at("data")).unwrap();
-        assert_eq!(mark(&at("f")), None);
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use lb_admin::StatusPages;
 use lb_admin::live::{Board, RecentChanges, STEP};
 use lb_config::{Diagnostic, Loaded};
+use lb_discovery::Discovery;
 use lb_dump::Dumps;
 use lb_health::EventSink;
 use lb_http::config::GatewayConfig;
@@ -23,7 +24,7 @@ use crate::inherit::Given;
 use crate::reload::{Beside, Parts, Reloading, Source};
 use crate::status::{LiveStatus, Pages};
 use crate::upgrade::Upgrader;
-use crate::{access, status, traces};
+use crate::{access, discovery, status, traces};
 
 /// What stands at `/` of listeners with status endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +61,13 @@ impl Running {
     pub(crate) async fn start(loaded: Loaded, home: Home, source: Option<Source>) -> Result<Self, Failure> {
         let started = Instant::now();
         warn(&loaded.warnings);
-        let effective = Effective::new(Base::of(&loaded));
-        let config = effective.compose().config;
+        let mut effective = Effective::new(Base::of(&loaded));
+        let discovery = Arc::new(Discovery::new(lb_config::read_document));
+        discovery.prepare(&loaded.discover, discovery::PATIENCE).await;
+        effective.rediscover(&discovery);
+        let composed = effective.compose();
+        composed.say_left_out();
+        let config = composed.config;
         let Loaded { admin, access_log, alerts, tracing, rule_places, statistics, .. } = loaded;
         let registry = Arc::new(if statistics { Registry::default() } else { Registry::without_backends() });
         let control = ControlMetrics::install().ok().map(Arc::new);
@@ -70,7 +76,7 @@ impl Running {
         let traces = traces::start(tracing.clone())?;
 
         let file = source.as_ref().map(|source| source.path.display().to_string());
-        let live = Arc::new(LiveStatus::new(&config, rule_places, file));
+        let live = Arc::new(LiveStatus::new(&config, rule_places, file, Arc::clone(&discovery)));
         let pages = |with_home: fn(StatusPages) -> StatusPages| {
             let pages = StatusPages::new(Arc::clone(&live) as Arc<_>, Arc::clone(&registry));
             let pages = match &control {
@@ -126,12 +132,15 @@ impl Running {
             source,
             effective,
             reloader: gateway.reloader(),
+            discovery,
             live: Arc::clone(&live),
             token: token.clone(),
             beside,
             shutdown: Arc::clone(&shutdown),
         });
         tokio::spawn(forget_what_is_gone(Arc::clone(&reloading), Arc::clone(&registry), Arc::clone(&dumps)));
+        tokio::spawn(discovery::follow(Arc::clone(&reloading)));
+        tokio::spawn(discovery::keep_figures(Arc::clone(reloading.discovery())));
         let duplicate = admin.as_ref().map(|(bound, _)| bound.duplicate()).transpose()?;
         let upgrader = Upgrader::new(gateway.reloader(), Arc::clone(&reloading), duplicate);
         let dashboard = || pages(StatusPages::with_dashboard);

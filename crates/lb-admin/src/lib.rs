@@ -33,7 +33,7 @@ pub use lb_observe::live::Circuit;
 pub use pages::StatusPages;
 pub use view::{
     BackendState, BackendView, ConfigurationView, Features, GatewayView, ListenerView, ReloadView, RuleView,
-    StatusSource, StrategyView, Tally, UpstreamView,
+    SourceView, StatusSource, StrategyView, Tally, UpstreamView,
 };
 
 #[cfg(test)]

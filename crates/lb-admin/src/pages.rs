@@ -38,6 +38,7 @@ pub(crate) const STATUS_PATHS: [&str; 7] =
 ///             upstreams: Vec::new(),
 ///             features: Features { traffic_dump: false, health_check: false, sample_rate: 0.0 },
 ///             configuration: None,
+///             discovery: Vec::new(),
 ///         }
 ///     }
 /// }

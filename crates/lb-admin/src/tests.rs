@@ -71,6 +71,7 @@ impl Gateway {
             }],
             features: Features { traffic_dump: true, health_check: true, sample_rate: 0.3 },
             configuration: None,
+            discovery: Vec::new(),
         };
         Self { registry, view }
     }

@@ -17,6 +17,7 @@
 mod availability;
 mod de;
 mod diagnostic;
+mod document;
 mod effective;
 mod environment;
 mod expand;
@@ -42,6 +43,7 @@ mod tree;
 mod written;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use document::read_document;
 pub use effective::effective;
 pub use loaded::{
     AccessLogConfig, AdminConfig, AlertsConfig, Called, Loaded, Provenance, Secret, TracingConfig,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use lb_discovery::UpstreamSources;
 use lb_http::config::GatewayConfig;
 
 use crate::diagnostic::Diagnostic;
@@ -15,6 +16,8 @@ pub struct Loaded {
     pub config: GatewayConfig,
     /// For each upstream of it, what backends are told that come while the gateway runs.
     pub members: Vec<MemberTemplate>,
+    /// Where backends are listed that come and go while the gateway runs, for upstreams that have any.
+    pub discover: Vec<UpstreamSources>,
     /// The address for operators; none where no `[admin]` table is written.
     pub admin: Option<AdminConfig>,
     /// Who is told of changes of health.

@@ -142,6 +142,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
         Some(lowered) if problems.errors() == 0 => Ok(Loaded {
             config: lowered.config,
             members: lowered.members,
+            discover: lowered.discover,
             admin: lowered.admin,
             alerts: lowered.alerts,
             tracing: lowered.tracing,

@@ -4,6 +4,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use lb_discovery::UpstreamSources;
 use lb_http::config::{GatewayConfig, PoolConfig};
 
 use crate::loaded::{AccessLogConfig, AdminConfig, AlertsConfig, TracingConfig};
@@ -15,6 +16,7 @@ mod balance;
 mod balancer;
 mod clash;
 mod context;
+mod discover;
 mod dump;
 mod health;
 mod http2;
@@ -41,6 +43,7 @@ pub(crate) use context::Context;
 pub(crate) struct Lowered {
     pub(crate) config: GatewayConfig,
     pub(crate) members: Vec<MemberTemplate>,
+    pub(crate) discover: Vec<UpstreamSources>,
     pub(crate) admin: Option<AdminConfig>,
     pub(crate) alerts: Option<AlertsConfig>,
     pub(crate) tracing: Option<TracingConfig>,
@@ -56,6 +59,7 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
     let mut upstreams = upstream::Upstreams::named(context, root);
     let (listeners, listener_places) = listener::listeners(context, root, &trusted_proxies, &upstreams);
     let admin = root.admin.as_ref().map(|admin| listener::admin(context, admin));
+    let discover = discover::sources(context, root);
     let rules = rule::rules(context, root, &mut upstreams);
     let access_log = observe::access_log(context, root.access_log.as_ref());
     let alerts = observe::alerts(context, root.alerts.as_ref());
@@ -114,6 +118,7 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
     Some(Lowered {
         config,
         members,
+        discover,
         admin: admin.map(|(config, _)| config),
         alerts,
         tracing: tracing.map(|(tracing, _)| tracing),

@@ -50,11 +50,12 @@ pub enum MemberError {
 }
 
 impl MemberTemplate {
-    /// A backend at this URL, of weight 1.
+    /// A backend at this URL, of weight 1. Its certificate must be for its URL's host, or where there is one for this name,
+    /// unless the upstream says otherwise.
     ///
     /// # Errors
     /// [`MemberError`].
-    pub fn backend(&self, url: &str) -> Result<BackendConfig, MemberError> {
+    pub fn backend(&self, url: &str, server_name: Option<&str>) -> Result<BackendConfig, MemberError> {
         let BackendUrl { secure, raw, host, port, base_path } =
             url::parse(url).map_err(|error| MemberError::Url { message: error.message, help: error.help })?;
         let scheme = match (raw, secure) {
@@ -77,7 +78,7 @@ impl MemberTemplate {
         let tls = secure.then(|| {
             let mut options = options.clone();
             if *by_host {
-                options.server_name.clone_from(&host);
+                options.server_name = server_name.map_or_else(|| host.clone(), str::to_owned);
             }
             if raw {
                 options.alpn.clear();

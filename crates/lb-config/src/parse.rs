@@ -36,17 +36,22 @@ impl Format {
     }
 }
 
+/// Reads a whole text.
+pub(crate) fn value(format: Format, source: SourceId, sources: &SourceMap) -> Result<Node, Vec<Diagnostic>> {
+    match format {
+        Format::Toml => toml::document(source, sources),
+        Format::Yaml => yaml::document(source, sources),
+        Format::Json => json::document(source, sources),
+    }
+}
+
 /// Reads a whole text; its root is a table.
 pub(crate) fn document(
     format: Format,
     source: SourceId,
     sources: &SourceMap,
 ) -> Result<Node, Vec<Diagnostic>> {
-    let node = match format {
-        Format::Toml => toml::document(source, sources)?,
-        Format::Yaml => yaml::document(source, sources)?,
-        Format::Json => json::document(source, sources)?,
-    };
+    let node = value(format, source, sources)?;
     match node.value {
         Value::Table(_) => Ok(node),
         // An empty YAML file; what it lacks is said later.

@@ -21,6 +21,7 @@ pub(crate) fn owner(key: &str) -> Option<&'static str> {
         (keys::<rule::Rule>(), "a rule (`[[rules]]`)"),
         (keys::<upstream::Upstream>(), "an upstream (`[upstreams.NAME]`)"),
         (keys::<upstream::Backend>(), "a backend"),
+        (keys::<upstream::Discover>(), "`discover` of an upstream"),
         (keys::<listener::Listener>(), "a listener (`[[listeners]]`)"),
         (keys::<root::Server>(), "`[server]`"),
         (keys::<health::HealthCheck>(), "`health_check`"),

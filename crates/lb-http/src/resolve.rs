@@ -2,8 +2,8 @@
 //! last good one and never holds up the start.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
@@ -11,6 +11,8 @@ use arc_swap::ArcSwap;
 const REFRESH: Duration = Duration::from_secs(30);
 /// The same, while some name has never had an answer.
 const REFRESH_UNRESOLVED: Duration = Duration::from_secs(2);
+/// The shortest time between two rounds.
+const BREATH: Duration = Duration::from_millis(100);
 /// How long one look-up may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most addresses that are kept of one name.
@@ -23,6 +25,7 @@ pub(crate) struct Endpoint {
     port: u16,
     is_name: bool,
     addresses: ArcSwap<Vec<SocketAddr>>,
+    looked_up: Mutex<Option<Instant>>,
 }
 
 impl Endpoint {
@@ -34,6 +37,7 @@ impl Endpoint {
             port,
             is_name: literal.is_none(),
             addresses: ArcSwap::from_pointee(addresses),
+            looked_up: Mutex::new(None),
         }
     }
 
@@ -57,6 +61,14 @@ impl Endpoint {
             Ok(Err(error)) => tracing::warn!(host = %self.host, %error, "name cannot be resolved"),
             Err(_) => tracing::warn!(host = %self.host, "name could not be resolved in time"),
         }
+        *self.looked_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// When it is to be looked up next.
+    fn due(&self, now: Instant) -> Instant {
+        let pause = if self.is_unresolved() { REFRESH_UNRESOLVED } else { REFRESH };
+        let last = *self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
+        last.map_or(now, |last| last + pause)
     }
 
     pub(crate) fn is_unresolved(&self) -> bool {
@@ -74,16 +86,20 @@ pub(crate) async fn resolve_all(endpoints: &[Arc<Endpoint>]) {
     while lookups.join_next().await.is_some() {}
 }
 
-/// Keeps looking for as long as it is polled.
+/// Keeps looking for as long as it is polled. Each name has its own time, so that who begins anew with each configuration does not
+/// put it off.
 pub(crate) async fn keep_resolving(endpoints: Vec<Arc<Endpoint>>) {
     let names: Vec<Arc<Endpoint>> = endpoints.into_iter().filter(|endpoint| endpoint.is_name).collect();
     if names.is_empty() {
         return;
     }
     loop {
-        let unresolved = names.iter().any(|name| name.is_unresolved());
-        tokio::time::sleep(if unresolved { REFRESH_UNRESOLVED } else { REFRESH }).await;
-        resolve_all(&names).await;
+        let now = Instant::now();
+        let Some(first) = names.iter().map(|name| name.due(now)).min() else { return };
+        tokio::time::sleep_until(first.max(now + BREATH).into()).await;
+        let now = Instant::now();
+        let due: Vec<_> = names.iter().filter(|name| name.due(now) <= now).cloned().collect();
+        resolve_all(&due).await;
     }
 }
 

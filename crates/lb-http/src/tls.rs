@@ -1,8 +1,8 @@
 //! TLS as the configuration has it: a listener's, and a backend's with what was last wrong with it. Nothing here is on a
 //! request's way.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use lb_health::{ProbeProtocol, ProbeStream, Secure};
@@ -149,7 +149,7 @@ async fn keep_looking(listeners: Vec<Served>, backends: Vec<Arc<BackendTls>>) {
         return;
     }
     loop {
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(until_next_look()).await;
         for (name, tls, stats) in &listeners {
             if tell("listener", name, tls.look()) {
                 note_end(tls, stats);
@@ -159,6 +159,14 @@ async fn keep_looking(listeners: Vec<Served>, backends: Vec<Arc<BackendTls>>) {
             tell("backend", &backend.url, backend.tls.look());
         }
     }
+}
+
+/// Looks come at the same times whoever makes them, so that who begins anew with each configuration does not put them off.
+fn until_next_look() -> Duration {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let interval = LOOK_INTERVAL.as_millis();
+    let past = FIRST.elapsed().as_millis() % interval;
+    Duration::from_millis(u64::try_from(interval - past).unwrap_or_default())
 }
 
 /// Tells the figures when the listener's first certificate ends.

@@ -1,8 +1,9 @@
 //! Counters of the control side, through the `metrics` facade: what happens seldom and anywhere.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
-use metrics::{SetRecorderError, counter, describe_counter};
+use metrics::{SetRecorderError, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 const RELOADS: &str = "gatewayd_config_reloads_total";
@@ -11,6 +12,10 @@ const ALERTS: &str = "gatewayd_alerts_total";
 const DUMP_DROPPED: &str = "gatewayd_dump_dropped_total";
 const SPANS_SENT: &str = "gatewayd_spans_sent_total";
 const SPANS_DROPPED: &str = "gatewayd_spans_dropped_total";
+const DISCOVERY_MEMBERS: &str = "gatewayd_discovery_members";
+const DISCOVERY_UP: &str = "gatewayd_discovery_up";
+const DISCOVERY_LAST: &str = "gatewayd_discovery_last_success_timestamp_seconds";
+const DISCOVERY_ANSWERS: &str = "gatewayd_discovery_answers_total";
 pub(crate) const ACCESS_LOG_DROPPED: &str = "gatewayd_access_log_dropped_total";
 
 /// How an attempt to put a new configuration in force ended.
@@ -56,6 +61,39 @@ pub fn alerted(alert: Alert) {
         Alert::Dropped => "dropped",
     };
     counter!(ALERTS, "result" => result).increment(1);
+}
+
+/// How one source of discovery does.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DiscoveryFigures<'a> {
+    /// Whose backends it lists.
+    pub upstream: &'a str,
+    /// Its kind.
+    pub source: &'a str,
+    /// How many it lists.
+    pub members: usize,
+    /// Whether its last answer was a good one.
+    pub is_up: bool,
+    /// Good answers so far.
+    pub answers: u64,
+    /// Others so far.
+    pub failures: u64,
+    /// When the last good one came.
+    pub updated: Option<SystemTime>,
+}
+
+/// Shows how a source of discovery does.
+pub fn discovered(figures: &DiscoveryFigures<'_>) {
+    let labels = [("upstream", figures.upstream.to_owned()), ("source", figures.source.to_owned())];
+    #[expect(clippy::cast_precision_loss, reason = "members have a bound far below 2^53")]
+    gauge!(DISCOVERY_MEMBERS, &labels).set(figures.members as f64);
+    gauge!(DISCOVERY_UP, &labels).set(f64::from(u8::from(figures.is_up)));
+    let since = figures.updated.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    gauge!(DISCOVERY_LAST, &labels).set(since.unwrap_or_default().as_secs_f64());
+    for (result, count) in [("ok", figures.answers), ("failed", figures.failures)] {
+        let [upstream, source] = labels.clone();
+        counter!(DISCOVERY_ANSWERS, &[upstream, source, ("result", result.to_owned())]).absolute(count);
+    }
 }
 
 /// Counts dump entries that were dropped rather than delay their exchanges; the handle is found once.
@@ -157,6 +195,10 @@ fn describe() {
     counter!(SPANS_SENT).increment(0);
     describe_counter!(SPANS_DROPPED, "Spans of traces dropped rather than delay their exchanges.");
     counter!(SPANS_DROPPED).increment(0);
+    describe_gauge!(DISCOVERY_MEMBERS, "Backends that a source of discovery lists.");
+    describe_gauge!(DISCOVERY_UP, "Whether the last answer of a source of discovery was a good one.");
+    describe_gauge!(DISCOVERY_LAST, "When a source of discovery last answered well, in seconds since 1970.");
+    describe_counter!(DISCOVERY_ANSWERS, "Answers of sources of discovery.");
     describe_counter!(ACCESS_LOG_DROPPED, "Access log lines dropped rather than delay their exchanges.");
     counter!(ACCESS_LOG_DROPPED).increment(0);
 }

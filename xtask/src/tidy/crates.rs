@@ -40,7 +40,17 @@ const OURS: &[(&str, &[&str])] = &[
     ),
     (
         "lb-config",
-        &["lb-core", "lb-dump", "lb-health", "lb-http", "lb-observe", "lb-policy", "lb-router", "lb-tls"],
+        &[
+            "lb-core",
+            "lb-discovery",
+            "lb-dump",
+            "lb-health",
+            "lb-http",
+            "lb-observe",
+            "lb-policy",
+            "lb-router",
+            "lb-tls",
+        ],
     ),
     (
         "gatewayd",

@@ -7,7 +7,7 @@ use lb_http::control::ControlRequest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Refused, refused};
+use super::{Api, Lasts, Refused, refused};
 use crate::logging::{self, Directives, InForce};
 
 /// The longest that a passing level lasts.
@@ -21,13 +21,6 @@ struct Asked {
     /// Until it is as before: `"10m"`, or seconds.
     #[serde(rename = "for")]
     lasts: Option<Lasts>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Lasts {
-    Seconds(u64),
-    Text(String),
 }
 
 impl Api {
@@ -77,11 +70,7 @@ fn document(in_force: &InForce) -> Value {
 }
 
 fn duration(lasts: &Lasts) -> Result<Duration, String> {
-    let lasts = match lasts {
-        Lasts::Seconds(seconds) => Duration::from_secs(*seconds),
-        Lasts::Text(text) => humantime::parse_duration(text)
-            .map_err(|error| format!("`for` must be a duration such as \"10m\": {error}"))?,
-    };
+    let lasts = lasts.of("for")?;
     match lasts > Duration::ZERO && lasts <= LONGEST {
         true => Ok(lasts),
         false => Err("`for` must be more than nothing and at most 7 days; leave it out for good".to_owned()),

@@ -16,6 +16,7 @@ const OURS: &[&str] = &[
     "lb_admin",
     "lb_config",
     "lb_core",
+    "lb_discovery",
     "lb_dump",
     "lb_faults",
     "lb_h1",

@@ -60,6 +60,7 @@ impl Scene {
             upstreams: upstreams.collect(),
             features: Features { traffic_dump: false, health_check: false, sample_rate: 0.0 },
             configuration: None,
+            discovery: Vec::new(),
         }));
         let (errors, changes) = (Arc::new(RecentErrors::new(1)), Arc::new(RecentChanges::default()));
         let source = Arc::new(Shared(Arc::clone(&view)));

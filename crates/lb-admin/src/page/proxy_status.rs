@@ -10,7 +10,7 @@ use crate::pages::{STATUS_PATHS, Scene};
 use crate::response;
 use crate::time::rfc3339;
 use crate::title;
-use crate::view::{BackendView, ConfigurationView, Features, ListenerView, UpstreamView};
+use crate::view::{BackendView, ConfigurationView, Features, ListenerView, SourceView, UpstreamView};
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -31,6 +31,8 @@ struct Status<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     configuration: Option<Value>,
     listeners: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    discovery: Vec<Value>,
     rules: Vec<Value>,
     upstreams: Vec<Upstream<'a>>,
 }
@@ -96,6 +98,7 @@ pub(crate) fn proxy_status(scene: &Scene<'_>) -> Response<Bytes> {
         draining: view.draining,
         configuration: view.configuration.as_ref().map(configuration),
         listeners: listeners(scene),
+        discovery: view.discovery.iter().map(source).collect(),
         rules: rules(scene),
         upstreams: view.upstreams.iter().map(|upstream| upstream_status(scene, upstream)).collect(),
     };
@@ -127,6 +130,19 @@ fn listeners(scene: &Scene<'_>) -> Vec<Value> {
         })
     };
     scene.view.listeners.iter().map(listener).collect()
+}
+
+fn source(view: &SourceView) -> Value {
+    json!({
+        "upstream": view.upstream,
+        "source": view.kind,
+        "place": view.place,
+        "members": view.members,
+        "last_success": view.updated.map(rfc3339),
+        "last_change": view.changed.map(rfc3339),
+        "error": view.error,
+        "notice": view.notice,
+    })
 }
 
 fn rules(scene: &Scene<'_>) -> Vec<Value> {

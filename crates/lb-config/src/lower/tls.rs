@@ -178,12 +178,14 @@ pub(super) struct Belief<'a> {
     upstream: Option<&'a At<BackendTls>>,
     protocol: Option<&'a At<Protocol>>,
     proxy_protocol: Option<&'a At<ProxyVersion>>,
+    /// Whether there may be others than those that are listed.
+    discovers: bool,
 }
 
 impl<'a> Belief<'a> {
     pub(super) fn of(root: &Root, upstream: Option<&'a At<BackendTls>>) -> Self {
         let skips_verification = root.insecure_skip_verify.as_ref().is_some_and(|skip| skip.value);
-        Self { skips_verification, upstream, protocol: None, proxy_protocol: None }
+        Self { skips_verification, upstream, ..Self::default() }
     }
 
     /// With what is said of the protocol of all of them.
@@ -194,6 +196,11 @@ impl<'a> Belief<'a> {
     /// With what is said of how connections to all of them begin.
     pub(super) fn beginning(self, proxy_protocol: Option<&'a At<ProxyVersion>>) -> Self {
         Self { proxy_protocol, ..self }
+    }
+
+    /// With others that come while the gateway runs.
+    pub(super) fn discovering(self, discovers: bool) -> Self {
+        Self { discovers, ..self }
     }
 
     /// What is said of how connections begin.
@@ -232,7 +239,7 @@ pub(super) fn check_upstream(context: &mut Context<'_>, tls: Option<&At<BackendT
 
 /// TLS that is written for backends of which none speaks it: whoever wrote it takes them to be reached by it.
 pub(super) fn check_of_use(context: &mut Context<'_>, upstream: &str, belief: Belief<'_>) {
-    let Some(tls) = belief.upstream else { return };
+    let Some(tls) = belief.upstream.filter(|_| !belief.discovers) else { return };
     let message =
         format!("`tls` is written for the backends of `{upstream}`, and all of them are reached by `http`");
     context

@@ -40,7 +40,10 @@ impl Entry {
         if let Some(template) = &mut self.template {
             template.health = watch.of(None, None);
         }
-        let mut probes = self.members.iter().filter_map(|member| member.config.health.probe.as_ref());
+        let listed = self.members.iter().map(|member| &member.config.health);
+        let others =
+            self.template.iter().filter(|_| self.members.is_empty()).map(|template| &template.health);
+        let mut probes = listed.chain(others).filter_map(|health| health.probe.as_ref());
         // To say it once is enough.
         let _ = probes.all(|probe| watch.check(context, probe));
         self.options = watch.options();
@@ -76,15 +79,17 @@ impl Upstreams {
             context.check_name("an upstream", name, written.id);
             let Upstream { load_balancing, backends, .. } = &written.value;
             health::check_upstream(context, &written.value);
-            if backends.is_none() && !context.tree.has(written.id, "backends") {
+            let is_listed = ["backends", "discover"].iter().any(|key| context.tree.has(written.id, key));
+            if !is_listed {
                 context
                     .error_at_key(written.id, format!("upstream `{name}` has no backends"), "no `backends`")
-                    .help("add `backends = [\"http://10.0.0.1:8080\"]`");
+                    .help("add `backends = [\"http://10.0.0.1:8080\"]`, or `discover`");
             }
             let retries = retries::Meant::of(context, written.value.retries.as_ref());
             let tls = written.value.tls.as_ref();
             tls::check_upstream(context, tls);
             let belief = Belief::of(root, tls)
+                .discovering(written.value.discover.is_some())
                 .speaking(written.value.protocol.as_ref())
                 .beginning(written.value.proxy_protocol.as_ref());
             let index = upstreams.add(context, name, backends.as_ref(), load_balancing.as_ref(), belief);

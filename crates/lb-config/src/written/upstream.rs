@@ -14,6 +14,7 @@ use super::values::{At, List, Names, Shorthand, SwitchOr, Time, WordOr, Words};
 pub(crate) struct Upstream {
     pub(crate) load_balancing: Option<At<WordOr<Balancing>>>,
     pub(crate) backends: Option<At<List<WordOr<Backend>>>>,
+    pub(crate) discover: Option<At<Discover>>,
     pub(crate) health_check: Option<At<SwitchOr<HealthCheck>>>,
     pub(crate) passive: Option<At<SwitchOr<Passive>>>,
     pub(crate) circuit_breaker: Option<At<SwitchOr<CircuitBreaker>>>,
@@ -29,6 +30,40 @@ pub(crate) struct Upstream {
     pub(crate) protocol: Option<At<Protocol>>,
     /// The same.
     pub(crate) proxy_protocol: Option<At<ProxyVersion>>,
+}
+
+/// Where backends are listed that come and go while the gateway runs. Each place that is named is followed.
+#[derive(Debug, Default, Derive)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Discover {
+    /// A file that lists backends, looked at twice a second.
+    pub(crate) file: Option<At<String>>,
+    /// `name:port`: every address of the name is a backend.
+    pub(crate) dns: Option<At<String>>,
+    /// The name of a service, whose SRV records are backends.
+    pub(crate) dns_srv: Option<At<String>>,
+    /// Whether backends register themselves at the admin API.
+    pub(crate) api: Option<At<bool>>,
+    /// How those of DNS are reached.
+    pub(crate) scheme: Option<At<Scheme>>,
+    /// Who is asked in place of the system's resolvers.
+    pub(crate) resolver: Option<At<String>>,
+    pub(crate) min_ttl: Option<At<Time>>,
+    pub(crate) max_ttl: Option<At<Time>>,
+    /// How long the last good answer stays while the answer is that there is nobody.
+    pub(crate) keep: Option<At<Time>>,
+    /// Backends of one place at most.
+    pub(crate) max_members: Option<At<u32>>,
+}
+
+/// How a backend is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Derive)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+    Tcp,
+    Tls,
 }
 
 /// Which version of the PROXY protocol connections to a backend begin with.

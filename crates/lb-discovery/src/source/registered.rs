@@ -1,0 +1,146 @@
+//! Members that come and tell: each registers under an id for a time, and again before that is over.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::feed::Feed;
+use crate::member::Member;
+use crate::source::{Source, SourceError};
+
+/// The registrations of one upstream.
+#[derive(Debug)]
+pub struct Registrations {
+    max: usize,
+    entries: Mutex<BTreeMap<String, Entry>>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Entry {
+    member: Member,
+    until: Instant,
+}
+
+/// One registration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registered {
+    /// Its id.
+    pub id: String,
+    /// Who it is for.
+    pub member: Member,
+    /// How long it holds if nothing is heard of it.
+    pub remaining: Duration,
+}
+
+/// There are as many registrations as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are {0} registrations already, and `max_members` allows no more")]
+pub struct RegistrationsFull(pub usize);
+
+impl Registrations {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max, entries: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// Takes a member up, or hears from it again; whether it is new.
+    ///
+    /// # Errors
+    /// [`RegistrationsFull`], for new ones.
+    pub fn register(&self, id: &str, member: Member, ttl: Duration) -> Result<bool, RegistrationsFull> {
+        let now = Instant::now();
+        let mut entries = self.entries();
+        entries.retain(|_, entry| entry.until > now);
+        if entries.len() >= self.max && !entries.contains_key(id) {
+            return Err(RegistrationsFull(self.max));
+        }
+        let before = entries.insert(id.to_owned(), Entry { member, until: now + ttl });
+        drop(entries);
+        self.changed.notify_one();
+        Ok(before.is_none())
+    }
+
+    /// Lets a member go; whether it was there.
+    pub fn remove(&self, id: &str) -> bool {
+        let removed = self.entries().remove(id);
+        self.changed.notify_one();
+        removed.is_some_and(|entry| entry.until > Instant::now())
+    }
+
+    /// Everyone, by id.
+    #[must_use]
+    pub fn list(&self) -> Vec<Registered> {
+        let now = Instant::now();
+        let entries = self.entries();
+        let live = entries.iter().filter(|(_, entry)| entry.until > now);
+        live.map(|(id, entry)| Registered {
+            id: id.clone(),
+            member: entry.member.clone(),
+            remaining: entry.until - now,
+        })
+        .collect()
+    }
+
+    /// Who is there, and when the first of them will not be if nothing is heard of it.
+    fn present(&self) -> (Vec<Member>, Option<Instant>) {
+        let now = Instant::now();
+        let mut entries = self.entries();
+        entries.retain(|_, entry| entry.until > now);
+        let first = entries.values().map(|entry| entry.until).min();
+        (entries.values().map(|entry| entry.member.clone()).collect(), first)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        // An entry is put in or taken out whole.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The source that is fed by registrations.
+pub(crate) struct Registering(pub(crate) Arc<Registrations>);
+
+#[async_trait]
+impl Source for Registering {
+    async fn follow(&self, feed: &Feed) -> SourceError {
+        loop {
+            let (members, first) = self.0.present();
+            feed.members(members, None);
+            match first {
+                None => self.0.changed.notified().await,
+                Some(first) => {
+                    tokio::select! {
+                        () = self.0.changed.notified() => {}
+                        () = tokio::time::sleep_until(first) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registration_holds_for_its_time_and_is_renewed_by_a_heartbeat() {
+        let registrations = Registrations::new(2);
+        assert_eq!(registrations.register("a", Member::at("a:1"), TTL), Ok(true));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(registrations.register("a", Member::at("a:1"), TTL), Ok(false));
+        assert_eq!(registrations.register("b", Member::at("b:1"), TTL), Ok(true));
+        assert_eq!(registrations.register("c", Member::at("c:1"), TTL), Err(RegistrationsFull(2)));
+        assert!(registrations.remove("b") && !registrations.remove("b"));
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(registrations.list().len(), 1);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(registrations.list(), []);
+        assert_eq!(registrations.register("c", Member::at("c:1"), TTL), Ok(true));
+    }
+}

@@ -1,0 +1,99 @@
+//! Backends that register themselves at the admin API.
+
+use std::net::SocketAddr;
+
+use lb_testkit::{Backend, Client, Gateway, PATIENCE, Response, eventually};
+use serde_json::json;
+
+use super::{discovering, eventually_present, eventually_serves, present, source};
+use crate::reload::Load;
+use crate::support::backend_status;
+
+const PATH: &str = "/api/upstreams/app/registrations";
+
+fn ask(address: SocketAddr, method: &str, path: &str, fields: &str, body: &str) -> Response {
+    let mut client = Client::connect(address);
+    let length = body.len();
+    client.send(format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    ));
+    client.response()
+}
+
+fn register(gateway: &Gateway, id: &str, body: &serde_json::Value) -> Response {
+    ask(gateway.address_of("admin"), "PUT", &format!("{PATH}/{id}"), "", &body.to_string())
+}
+
+#[test]
+fn a_backend_registers_is_heard_of_and_goes() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let gateway = discovering("api = true", "");
+    assert_eq!(gateway.get("/").status, 503);
+    let answer = register(&gateway, "a", &json!({ "url": a.url(), "ttl": "1h" }));
+    assert_eq!(
+        (answer.status, answer.json()["ttl_seconds"].clone()),
+        (201, json!(3600.0)),
+        "{}",
+        answer.text()
+    );
+    eventually_present(&gateway, &[a.url()]);
+    let load = Load::on(gateway.address());
+    assert_eq!(register(&gateway, "b", &json!({ "url": b.url(), "weight": 2, "ttl": 2 })).status, 201);
+    eventually_present(&gateway, &[a.url(), b.url()]);
+    eventually_serves(&gateway, &[&a, &b]);
+    assert_eq!(backend_status(&gateway, "app", &b.url())["weight"], 2.0);
+    // A heartbeat, with another weight.
+    assert_eq!(register(&gateway, "b", &json!({ "url": b.url(), "weight": 3, "ttl": 2 })).status, 200);
+    eventually("its weight follows", PATIENCE, || backend_status(&gateway, "app", &b.url())["weight"] == 3.0);
+    let list = ask(gateway.address_of("admin"), "GET", PATH, "", "").json();
+    assert_eq!(list["registrations"][1]["id"], "b", "{list}");
+    // Nothing more is heard of it.
+    eventually_present(&gateway, &[a.url()]);
+    assert_eq!(register(&gateway, "b", &json!({ "url": b.url() })).status, 201);
+    eventually_serves(&gateway, &[&a, &b]);
+    assert_eq!(ask(gateway.address_of("admin"), "DELETE", &format!("{PATH}/a"), "", "").status, 200);
+    eventually_present(&gateway, &[b.url()]);
+    assert!(load.finish() > 100);
+    assert_eq!(ask(gateway.address_of("admin"), "DELETE", &format!("{PATH}/a"), "", "").status, 404);
+    assert_eq!(source(&gateway)["source"], "api");
+}
+
+#[test]
+fn what_is_no_registration_is_refused_and_there_is_a_bound() {
+    let gateway = discovering("api = true, max_members = 2", "");
+    let url = json!({ "url": "http://127.0.0.1:9" });
+    for (id, body, said) in [
+        ("a", json!({}), "missing field `url`"),
+        ("a", json!({ "url": "http://127.0.0.1:9", "wieght": 2 }), "unknown field `wieght`"),
+        ("a", json!({ "url": "ftp://x" }), "cannot be reached by this scheme"),
+        ("a", json!({ "url": "http://127.0.0.1:9", "weight": -1 }), "`weight` is a number"),
+        ("a", json!({ "url": "http://127.0.0.1:9", "ttl": 0 }), "`ttl` is from 1s"),
+        ("a", json!({ "url": "http://127.0.0.1:9", "ttl": "soon" }), "`ttl` must be a duration"),
+        ("a", json!({ "url": gateway.address().to_string() }), "an address of this gateway"),
+        ("a/b", url.clone(), "an id is visible ASCII"),
+    ] {
+        let answer = register(&gateway, id, &body);
+        assert_eq!(answer.status, 400, "{body}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(said), "{}", answer.text());
+    }
+    assert!(present(&gateway).is_empty());
+    let statuses: Vec<u16> = ["a", "b", "c", "a"].map(|id| register(&gateway, id, &url).status).into();
+    assert_eq!(statuses, [201, 201, 429, 200]);
+    let admin = gateway.address_of("admin");
+    let elsewhere = ask(admin, "PUT", "/api/upstreams/other/registrations/a", "", &url.to_string());
+    assert_eq!((elsewhere.status, elsewhere.json()["code"].clone()), (404, json!("no_registrations")));
+    let post = ask(admin, "POST", PATH, "", "{}");
+    assert_eq!((post.status, post.header("allow")), (405, Some("GET, PUT, DELETE")));
+}
+
+#[test]
+fn registrations_need_what_other_changes_need() {
+    let launch = crate::support::launch();
+    let config = super::config("api = true", "").replace("[admin]\n", "[admin]\ntoken = \"s3cret\"\n");
+    let gateway = launch.config(&config).start();
+    let body = json!({ "url": "http://127.0.0.1:9" }).to_string();
+    let put =
+        |fields: &str| ask(gateway.address_of("admin"), "PUT", &format!("{PATH}/a"), fields, &body).status;
+    assert_eq!([put(""), put("Authorization: Bearer wrong\r\n")], [401, 401]);
+    assert_eq!(put("Authorization: Bearer s3cret\r\n"), 201);
+}
