@@ -21,6 +21,7 @@ mod differential;
 mod discovery;
 mod dump;
 mod dump_reader;
+mod edits;
 mod exam;
 mod explain;
 mod failure;

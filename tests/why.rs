@@ -90,7 +90,7 @@ fn the_clients_own_id_is_found_however_it_is_spelt() {
     let said: Value = serde_json::from_str(&said).unwrap();
     let paths: Vec<_> = said["exchanges"].as_array().unwrap().iter().map(|it| &it["path"]).collect();
     assert_eq!(paths, ["/second", "/first"]);
-    assert_eq!(said["exchanges"][0]["attempts"][0]["connection"], "new");
+    assert_eq!(said["exchanges"][1]["attempts"][0]["connection"], "new");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use lb_http::control::{self, ControlBody, ControlRequest};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::api::{Api, registrations};
+use crate::api::{Api, edits, registrations};
 use crate::exit::Failure;
 use crate::inherit::Given;
 use crate::status::Pages;
@@ -61,8 +61,12 @@ impl Bound {
         let task = tokio::spawn(control::serve(self.listener, move |request| {
             let (pages, api, board) = (Arc::clone(&pages), Arc::clone(&api), Arc::clone(&board));
             async move {
+                if let Some(stray) = api.stray(&request) {
+                    return stray.map(ControlBody::from);
+                }
                 match request.head.uri.path() {
                     "/api/reload" => api.reload(&request).await.map(ControlBody::from),
+                    path if edits::has(path) => api.edit(&request).await.map(ControlBody::from),
                     "/api/upgrade" => api.upgrade(&request).await.map(ControlBody::from),
                     path if registrations::has(path) => {
                         api.registrations(&request).await.map(ControlBody::from)

@@ -3,8 +3,10 @@
 //! Every change is one line in the log, with who made it. Without a token changes are taken from this machine alone,
 //! and then only under a name of this machine's, so that no web page can reach the address through a visitor's browser.
 
+pub(crate) mod edits;
 mod log_level;
 pub(crate) mod registrations;
+pub(crate) mod routes;
 mod upgrade;
 mod why;
 
@@ -16,13 +18,12 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use lb_config::Secret;
-use lb_core::Weight;
-use lb_http::BackendChange;
 use lb_http::control::ControlRequest;
 use lb_observe::DecisionLog;
 use serde::Deserialize;
 use serde_json::json;
 
+use self::routes::{Found, OPENAPI};
 use crate::exit::Failure;
 use crate::explain::{self, Asked};
 use crate::reload::{Cause, NO_FILE, Reloading};
@@ -62,18 +63,6 @@ impl Token {
     }
 }
 
-/// What a change of a backend is asked for with.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Change {
-    /// Its URL as configured.
-    backend: String,
-    /// Where several have one of this URL: only this one's.
-    upstream: Option<String>,
-    /// For `weight` alone.
-    weight: Option<f64>,
-}
-
 /// A span of time in JSON: `"10m"`, or seconds.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -98,6 +87,9 @@ struct Refused {
     status: StatusCode,
     code: &'static str,
     detail: String,
+    /// What is in force, where whoever asked has seen another one.
+    version: Option<u64>,
+    allow: Option<HeaderValue>,
 }
 
 impl Api {
@@ -135,15 +127,41 @@ impl Api {
         }
     }
 
+    /// What is wrong with a path or method that the API does not have.
+    pub(crate) fn stray(&self, request: &ControlRequest) -> Option<Response<Bytes>> {
+        let path = request.head.uri.path();
+        let action = path.strip_prefix(PREFIX)?;
+        let refused = match routes::find(&request.head.method, path) {
+            Found::Route => return None,
+            Found::Nothing => refused(
+                StatusCode::NOT_FOUND,
+                "no_page",
+                "the admin API has no such path; see /api/openapi.json",
+            ),
+            Found::Allows(methods) => Refused {
+                allow: HeaderValue::try_from(&methods).ok(),
+                ..refused(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    format!("this path takes {methods}"),
+                )
+            },
+        };
+        Some(refused.response(action, request.peer))
+    }
+
     /// The answer, where the path is one of these.
     pub(crate) fn respond(&self, request: &ControlRequest) -> Option<Response<Bytes>> {
         let action = request.head.uri.path().strip_prefix(PREFIX)?;
+        if action == "openapi.json" {
+            return Some(document(OPENAPI.into()));
+        }
         let outcome = match action {
             LOG_LEVEL => self.log_level(request),
             "explain" => self.explain(request),
             _ => match action.strip_prefix("why/") {
                 Some(id) => self.why(id, request),
-                None => self.change(action, request),
+                None => Err(refused(StatusCode::NOT_FOUND, "no_page", "the admin API has no such path")),
             },
         };
         Some(match outcome {
@@ -176,53 +194,17 @@ impl Api {
         Ok(document)
     }
 
-    fn change(&self, action: &str, request: &ControlRequest) -> Result<serde_json::Value, Refused> {
-        let unknown = || refused(StatusCode::NOT_FOUND, "no_page", "the admin API has no such path");
-        let action = action.strip_prefix("backends/").ok_or_else(unknown)?;
-        if !["drain", "undrain", "weight"].contains(&action) {
-            return Err(unknown());
-        }
-        self.must_post(request)?;
-        self.authorise(&request.head.headers, request.peer)?;
-        let bad = |detail: String| refused(StatusCode::BAD_REQUEST, "bad_request", detail);
-        let asked: Change = serde_json::from_slice(&request.body).map_err(|error| {
-            bad(format!("the body must be JSON such as {{\"backend\": \"http://10.0.0.1:8080\"}}: {error}"))
-        })?;
-        let change = match (action, asked.weight) {
-            ("drain", None) => BackendChange::Drain,
-            ("undrain", None) => BackendChange::Undrain,
-            ("weight", Some(weight)) => {
-                BackendChange::Weight(Weight::try_from(weight).map_err(|error| bad(error.to_string()))?)
-            }
-            ("weight", None) => return Err(bad("`weight` is missing".to_owned())),
-            _ => return Err(bad("`weight` is changed at /api/backends/weight".to_owned())),
-        };
-        let gateway = self.live.gateway().ok_or_else(unknown)?;
-        let changed = gateway.change_backend(asked.upstream.as_deref(), &asked.backend, change);
-        if changed == 0 {
-            let detail =
-                "no backend has this URL; it is written as in the configuration, and shown by /proxy-status";
-            return Err(refused(StatusCode::NOT_FOUND, "unknown_backend", detail));
-        }
-        tracing::info!(
-            component = "admin",
-            action,
-            backend = asked.backend,
-            upstream = asked.upstream,
-            weight = asked.weight,
-            changed,
-            peer = %request.peer,
-            "backend changed"
-        );
-        Ok(json!({ "action": action, "backend": asked.backend, "changed": changed }))
-    }
-
     fn must_post(&self, request: &ControlRequest) -> Result<(), Refused> {
         let detail = "changes are made by POST";
         match request.head.method == Method::POST {
             true => Ok(()),
             false => Err(refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)),
         }
+    }
+
+    /// Whether changes need a token.
+    fn has_token(&self) -> bool {
+        self.token.secret().is_some()
     }
 
     /// Whether this peer may make changes.
@@ -268,15 +250,16 @@ impl Refused {
             "detail": self.detail,
             "code": self.code,
         });
+        let mut document = document;
+        if let (Some(version), Some(document)) = (self.version, document.as_object_mut()) {
+            document.insert("version".to_owned(), json!(version));
+        }
         let mut response = answer(self.status, "application/problem+json", &document);
         match self.status {
             StatusCode::METHOD_NOT_ALLOWED => {
-                let allow = match action {
-                    LOG_LEVEL => "GET, POST",
-                    registrations::ACTION => "GET, PUT, DELETE",
-                    _ => "POST",
-                };
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+                if let Some(allow) = &self.allow {
+                    response.headers_mut().insert(header::ALLOW, allow.clone());
+                }
             }
             StatusCode::UNAUTHORIZED => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -309,13 +292,19 @@ fn rejected(failure: &Failure, dry_run: bool) -> Response<Bytes> {
 }
 
 fn refused(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Refused {
-    Refused { status, code, detail: detail.into() }
+    Refused { status, code, detail: detail.into(), version: None, allow: None }
 }
 
-fn answer(status: StatusCode, kind: &'static str, document: &serde_json::Value) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(document.to_string()));
+fn answer(status: StatusCode, kind: &'static str, content: &serde_json::Value) -> Response<Bytes> {
+    let mut response = document(content.to_string().into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn document(content: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(content);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -1,5 +1,6 @@
 //! The command line: what may be typed, and its help.
 
+mod edit;
 mod log_level;
 mod look;
 mod upgrade;
@@ -8,6 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use edit::{Add, Edits, Remove, Split, Switch, Terms};
+use edit::{SPLIT_HELP, SWITCH_HELP};
 use lb_dump::{Since, Statuses};
 use log_level::LOG_LEVEL_HELP;
 pub(crate) use log_level::LogLevel;
@@ -82,6 +85,18 @@ pub(crate) enum Command {
     Undrain(Change),
     /// Change a backend's share of requests until the next start, or until the file changes it
     Weight(SetWeight),
+    /// Have a rule lead to another upstream, at once
+    #[command(after_help = SWITCH_HELP)]
+    Switch(Switch),
+    /// Share a rule's requests out between upstreams
+    #[command(after_help = SPLIT_HELP)]
+    Split(Split),
+    /// Add a backend to an upstream
+    Add(Add),
+    /// Remove a backend from an upstream
+    Remove(Remove),
+    /// Show what was changed of a running gateway's configuration, or take one of it back
+    Edits(Edits),
     /// Show or change which lines a running gateway logs
     #[command(after_help = LOG_LEVEL_HELP)]
     LogLevel(LogLevel),
@@ -279,11 +294,7 @@ pub(crate) struct Change {
     pub(crate) upstream: Option<String>,
 
     #[command(flatten)]
-    pub(crate) admin: AdminAt,
-
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) terms: Terms,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,5 @@
-//! The configuration in force, put together in one place: what the file says, and over it what was discovered.
+//! The configuration in force, put together in one place: what the file says, over it what was discovered,
+//! and over both what operators edited.
 //!
 //! Layers are kept apart, so that each can change without the others: a file that is read again keeps what was discovered,
 //! and what was discovered changes without the file. [`Reloading`](crate::reload::Reloading) has the one that is in force and
@@ -12,12 +13,15 @@ use lb_config::{Loaded, MemberTemplate};
 use lb_discovery::{Discovery, Member, UpstreamSources};
 use lb_http::config::{BackendConfig, BackendProtocol, GatewayConfig, RuleConfig};
 
+use crate::edits::{Edit, Edits};
+
 /// Every layer. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Effective {
     base: Arc<Base>,
     /// By the name of the upstream that they belong to.
     discovered: BTreeMap<String, Arc<Vec<Member>>>,
+    edits: Edits,
 }
 
 /// The lowest layer: the file, or what stands for it.
@@ -69,11 +73,38 @@ impl Base {
 
 impl Effective {
     pub(crate) fn new(base: Base) -> Self {
-        Self { base: Arc::new(base), discovered: BTreeMap::new() }
+        Self { base: Arc::new(base), discovered: BTreeMap::new(), edits: Edits::default() }
     }
 
     pub(crate) fn base(&self) -> &Base {
         &self.base
+    }
+
+    pub(crate) fn edits(&self) -> &Edits {
+        &self.edits
+    }
+
+    pub(crate) fn edits_mut(&mut self) -> &mut Edits {
+        &mut self.edits
+    }
+
+    /// Takes out what operators edited and makes no sense any more, with why. `before` is what stood in the place of this.
+    pub(crate) fn prune_edits(&mut self, before: Option<&Self>) -> Vec<(Edit, String)> {
+        let (before, composed) = (before.map(|before| before.compose().config), self.compose().config);
+        self.edits.touch();
+        self.edits.prune(before.as_ref(), &self.base.config, &composed)
+    }
+
+    /// That an upstream can have a backend at this URL.
+    pub(crate) fn check_backend(&self, upstream: &str, url: &str) -> Result<(), String> {
+        self.edited(upstream, url).map(drop)
+    }
+
+    /// A backend that an operator adds.
+    fn edited(&self, upstream: &str, url: &str) -> Result<BackendConfig, String> {
+        let template = self.base.members.iter().find(|template| template.upstream == upstream);
+        let template = template.ok_or_else(|| format!("there is no upstream {upstream:?}"))?;
+        self.backend(template, &Member::at(url))
     }
 
     /// The same over another file.
@@ -117,6 +148,7 @@ impl Effective {
                 }
             }
         }
+        self.edits.apply(&mut config, &|upstream, url| self.edited(upstream, url));
         Composed { config, left_out }
     }
 

@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod discovery;
 mod dump;
+mod edits;
 mod effective;
 mod exit;
 mod explain;
@@ -70,6 +71,11 @@ fn main() -> ExitCode {
         Some(Command::Drain(change)) => operate::drain(&change, "drain"),
         Some(Command::Undrain(change)) => operate::drain(&change, "undrain"),
         Some(Command::Weight(weight)) => operate::weight(&weight),
+        Some(Command::Switch(args)) => operate::edit::switch(&args),
+        Some(Command::Split(args)) => operate::edit::split(&args),
+        Some(Command::Add(args)) => operate::edit::add(&args),
+        Some(Command::Remove(args)) => operate::edit::remove(&args),
+        Some(Command::Edits(args)) => operate::edit::edits(&args),
         Some(Command::LogLevel(args)) => operate::log_level(&args),
         Some(Command::Top(args)) => top::top(&args),
     };

@@ -1,6 +1,8 @@
 //! `gatewayd status`, `reload`, `upgrade`, `drain`, `undrain`, `weight`, `log-level`: a running gateway's admin address, from the
 //! command line.
 
+pub(crate) mod edit;
+
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -107,9 +109,10 @@ fn change(args: &cli::Change, action: &str, weight: Option<f64>) -> Outcome {
     let mut body = json!({ "backend": args.backend, "upstream": args.upstream, "weight": weight });
     if let Some(body) = body.as_object_mut() {
         body.retain(|_, value| !value.is_null());
+        edit::put_terms(&args.terms, body);
     }
-    let document = ask(&args.admin, Method::POST, &format!("/api/backends/{action}"), Some(&body))?;
-    match args.json {
+    let document = ask(&args.terms.admin, Method::POST, &format!("/api/backends/{action}"), Some(&body))?;
+    match args.terms.json {
         true => print(&document.to_string()),
         false => print(&format!("{action} {}: done, {} changed", args.backend, field(&document, "changed"))),
     }
@@ -161,7 +164,7 @@ fn send(
 
 /// The upstreams and backends, for people.
 fn table(document: &Value) -> String {
-    let mut lines = configuration(document);
+    let mut lines = configuration(document) + &edits(document) + &splits(document);
     for upstream in document.get("upstreams").and_then(Value::as_array).into_iter().flatten() {
         lines.push_str(&format!("{}\n", field(upstream, "name")));
         for backend in upstream.get("backends").and_then(Value::as_array).into_iter().flatten() {
@@ -175,6 +178,24 @@ fn table(document: &Value) -> String {
                 field(backend, "failed_requests"),
             ));
         }
+    }
+    lines
+}
+
+/// What was changed of it while it ran.
+fn edits(document: &Value) -> String {
+    let edits = document.get("configuration").and_then(|it| it.get("edits")).and_then(Value::as_array);
+    edits.into_iter().flatten().map(|it| format!("{}\n", edit::line(it))).collect()
+}
+
+/// Rules whose requests are shared out.
+fn splits(document: &Value) -> String {
+    let mut lines = String::new();
+    for rule in document.get("rules").and_then(Value::as_array).into_iter().flatten() {
+        let Some(split) = rule.get("split").and_then(Value::as_array) else { continue };
+        let part = |it: &Value| format!("{}={}", field(it, "upstream"), field(it, "weight"));
+        let parts: Vec<String> = split.iter().map(part).collect();
+        lines.push_str(&format!("rule {} is split {}\n", field(rule, "name"), parts.join(" ")));
     }
     lines
 }

@@ -4,6 +4,8 @@
 //! A file is read and checked on the very code of `run` and `check`, off the path of requests. What is refused changes
 //! nothing and is said in the log and to whoever asked; of a file also in `gatewayd_config_reloads_total` and `/proxy-status`.
 
+mod edit;
+
 use std::fmt;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -11,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use lb_admin::{ConfigurationView, ReloadView};
+use lb_admin::{ConfigurationView, EditView, ReloadView};
 use lb_config::{AccessLogConfig, AdminConfig, AlertsConfig, Diagnostic, Loaded, TracingConfig};
 use lb_discovery::{Discovery, Member};
 use lb_http::{Plan, Reloader};
@@ -20,11 +22,14 @@ use serde_json::{Value, json};
 
 use crate::api::Token;
 use crate::discovery;
+use crate::edits::Edit;
 use crate::effective::{Base, Composed, Effective};
 use crate::exit::{self, Failure};
 use crate::run;
 use crate::status::LiveStatus;
 use crate::wire::Shutdown;
+
+pub(crate) use self::edit::Made;
 
 /// Where a configuration is read from, again and again.
 #[derive(Debug, Clone)]
@@ -171,11 +176,14 @@ impl Reloading {
     /// What the file as it is now would change.
     pub(crate) async fn plan(&self) -> Result<Done, Failure> {
         let loaded = self.load().await?;
-        let mut next = self.effective.lock().await.with_base(Base::of(&loaded));
+        let effective = self.effective.lock().await.clone();
+        let mut next = effective.with_base(Base::of(&loaded));
         // Places that are new are not asked.
         next.rediscover(&self.discovery);
+        let dropped = next.prune_edits(Some(&effective));
         let plan = self.reloader.plan(next.compose().config).await?;
-        Ok(Done { plan: self.with_rest(plan, &loaded), warnings: loaded.warnings })
+        let warnings = with_dropped(loaded.warnings.clone(), &dropped);
+        Ok(Done { plan: self.with_rest(plan, &loaded), warnings })
     }
 
     /// Why this member cannot be a backend of that upstream; `None` where it can.
@@ -204,19 +212,25 @@ impl Reloading {
 
     async fn put_file_in_force(&self, effective: &mut Effective) -> Result<Done, Failure> {
         let loaded = self.load().await?;
+        let before = effective.clone();
         let mut next = effective.with_base(Base::of(&loaded));
         self.discovery.prepare(&loaded.discover, discovery::PATIENCE).await;
         next.rediscover(&self.discovery);
+        let dropped = next.prune_edits(Some(&before));
         let composed = next.compose();
         let result = self.put_in_force(effective, next, composed).await;
         self.discovery.settle(&effective.base().discover);
-        let plan = self.with_rest(result?, &loaded);
+        let plan = result?;
+        self.save_edits(&before, effective).await;
+        self.show_edits(effective);
+        let plan = self.with_rest(plan, &loaded);
         *self.shutdown.lock().unwrap_or_else(PoisonError::into_inner) = Shutdown::of(&loaded.config);
         // Without the table there is nobody to ask for it, and a token that was there is not lifted.
         if let Some(admin) = loaded.admin {
             self.token.set(admin.token);
         }
-        Ok(Done { plan, warnings: loaded.warnings })
+        let warnings = with_dropped(loaded.warnings, &dropped);
+        Ok(Done { plan, warnings })
     }
 
     async fn put_in_force(
@@ -362,17 +376,28 @@ impl Done {
     }
 }
 
+/// The warnings of a file, and the edits that make no sense over it.
+fn with_dropped(mut warnings: Vec<Diagnostic>, dropped: &[(Edit, String)]) -> Vec<Diagnostic> {
+    let dropped = dropped.iter().map(|(edit, why)| {
+        Diagnostic::warning(format!("an edit is dropped: {} (by {}): {why}", edit.what, edit.by))
+    });
+    warnings.extend(dropped);
+    warnings
+}
+
 /// How the last reload ended, for pages.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     file: Option<String>,
     loaded_at: SystemTime,
     last: Option<ReloadView>,
+    version: u64,
+    edits: Vec<EditView>,
 }
 
 impl History {
     pub(crate) fn new(file: Option<String>) -> Self {
-        Self { file, loaded_at: SystemTime::now(), last: None }
+        Self { file, loaded_at: SystemTime::now(), last: None, version: 0, edits: Vec::new() }
     }
 
     pub(crate) fn reloaded(&mut self, result: Result<String, String>) {
@@ -383,7 +408,18 @@ impl History {
         self.last = Some(ReloadView { time, result });
     }
 
+    pub(crate) fn edited(&mut self, version: u64, edits: Vec<EditView>) {
+        self.version = version;
+        self.edits = edits;
+    }
+
     pub(crate) fn view(&self) -> ConfigurationView {
-        ConfigurationView { file: self.file.clone(), loaded_at: self.loaded_at, reload: self.last.clone() }
+        ConfigurationView {
+            file: self.file.clone(),
+            loaded_at: self.loaded_at,
+            reload: self.last.clone(),
+            version: self.version,
+            edits: self.edits.clone(),
+        }
     }
 }

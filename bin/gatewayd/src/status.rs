@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{Method, Response};
 use lb_admin::{
-    BackendState, BackendView, Circuit, Features, GatewayView, ListenerView, RuleView, SourceView,
+    BackendState, BackendView, Circuit, EditView, Features, GatewayView, ListenerView, RuleView, SourceView,
     StatusPages, StatusSource, StrategyView, Tally, UpstreamView,
 };
 use lb_core::strategy;
@@ -80,6 +80,23 @@ impl LiveStatus {
     /// How a reload ended: what changed, or why it was refused, in a line.
     pub(crate) fn reloaded(&self, result: Result<String, String>) {
         lock(&self.history).reloaded(result);
+    }
+
+    /// Operators' edits are these now.
+    pub(crate) fn edited(&self, version: u64, edits: Vec<EditView>) {
+        lock(&self.history).edited(version, edits);
+    }
+
+    /// What the backends of a URL are offered, in words.
+    pub(crate) fn offered(&self, upstream: Option<&str>, url: &str) -> String {
+        let upstreams = self.gateway.get().map(lb_http::GatewayView::upstreams).unwrap_or_default();
+        let meant = upstreams.iter().filter(|it| upstream.is_none_or(|name| it.name == name));
+        let mut backends = meant.flat_map(|it| &it.backends).map(|it| &it.backend);
+        match backends.find(|backend| backend.name() == url) {
+            Some(backend) if backend.is_draining() => format!("draining, weight {}", backend.weight().get()),
+            Some(backend) => format!("weight {}", backend.weight().get()),
+            None => "not there".to_owned(),
+        }
     }
 
     /// The engine is running.
@@ -215,6 +232,12 @@ fn rule_view(rule: &RuleConfig, config: &GatewayConfig) -> RuleView {
         methods: route.methods.iter().map(ToString::to_string).collect(),
         upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),
         strategy: upstream.map(|upstream| canonical(&upstream.strategy.name)).unwrap_or_default(),
+        split: rule
+            .split
+            .iter()
+            .flat_map(|split| &split.arms)
+            .map(|arm| (arm.name.clone(), arm.weight))
+            .collect(),
     }
 }
 

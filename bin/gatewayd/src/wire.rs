@@ -1,7 +1,7 @@
 //! Puts the pieces together: figures, log, pages, engine, admin address.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lb_admin::StatusPages;
 use lb_admin::live::{Board, RecentChanges, STEP};
@@ -24,7 +24,7 @@ use crate::inherit::Given;
 use crate::reload::{Beside, Parts, Reloading, Source};
 use crate::status::{LiveStatus, Pages};
 use crate::upgrade::Upgrader;
-use crate::{access, discovery, status, traces};
+use crate::{access, discovery, edits, status, traces};
 
 /// What stands at `/` of listeners with status endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,9 @@ impl Running {
         let discovery = Arc::new(Discovery::new(lb_config::read_document));
         discovery.prepare(&loaded.discover, discovery::PATIENCE).await;
         effective.rediscover(&discovery);
+        if loaded.admin.is_some() {
+            restore(&mut effective);
+        }
         let composed = effective.compose();
         composed.say_left_out();
         let config = composed.config;
@@ -138,6 +141,8 @@ impl Running {
             beside,
             shutdown: Arc::clone(&shutdown),
         });
+        reloading.resume_edits().await;
+        tokio::spawn(Arc::clone(&reloading).end_edits());
         tokio::spawn(forget_what_is_gone(Arc::clone(&reloading), Arc::clone(&registry), Arc::clone(&dumps)));
         tokio::spawn(discovery::follow(Arc::clone(&reloading)));
         tokio::spawn(discovery::keep_figures(Arc::clone(reloading.discovery())));
@@ -224,6 +229,21 @@ pub(crate) struct Shutdown {
 impl Shutdown {
     pub(crate) fn of(config: &GatewayConfig) -> Self {
         Self { timeout: config.shutdown_timeout, delay: config.drain_delay }
+    }
+}
+
+/// Takes up edits that an earlier run was asked to keep.
+fn restore(effective: &mut Effective) {
+    let Some(file) = effective.base().config.state_file.as_deref().map(edits::file_of) else { return };
+    match edits::read(&file) {
+        Ok(saved) => effective.edits_mut().restore(saved, SystemTime::now()),
+        Err(reason) => {
+            let file = file.display();
+            tracing::warn!(component = "admin", %file, reason, "edits of an earlier run are not taken up");
+        }
+    }
+    for (edit, reason) in effective.prune_edits(None) {
+        tracing::warn!(component = "admin", what = %edit.what, reason, "an edit of an earlier run is dropped");
     }
 }
 

@@ -32,8 +32,8 @@ mod view;
 pub use lb_observe::live::Circuit;
 pub use pages::StatusPages;
 pub use view::{
-    BackendState, BackendView, ConfigurationView, Features, GatewayView, ListenerView, ReloadView, RuleView,
-    SourceView, StatusSource, StrategyView, Tally, UpstreamView,
+    BackendState, BackendView, ConfigurationView, EditView, Features, GatewayView, ListenerView, ReloadView,
+    RuleView, SourceView, StatusSource, StrategyView, Tally, UpstreamView,
 };
 
 #[cfg(test)]

@@ -97,6 +97,7 @@ fn rule(name: &str, path: &str, upstream: &str, strategy: &str) -> RuleView {
         path: path.to_owned(),
         methods: Vec::new(),
         upstream: upstream.to_owned(),
+        split: Vec::new(),
         strategy: strategy.to_owned(),
     }
 }

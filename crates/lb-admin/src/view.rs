@@ -112,6 +112,27 @@ pub struct ConfigurationView {
     pub loaded_at: SystemTime,
     /// The last attempt to put another one in force.
     pub reload: Option<ReloadView>,
+    /// Goes up with every change, by whomever.
+    pub version: u64,
+    /// What operators edited, oldest first.
+    pub edits: Vec<EditView>,
+}
+
+/// Something that an operator edited while the gateway ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EditView {
+    /// Its number.
+    pub id: u64,
+    /// What it does, in a sentence.
+    pub what: String,
+    /// The address it came from.
+    pub by: String,
+    /// When it was made.
+    pub made_at: SystemTime,
+    /// When it ends by itself.
+    pub expires_at: Option<SystemTime>,
+    /// Whether it outlives the process.
+    pub persists: bool,
 }
 
 /// An attempt to put another configuration in force.
@@ -158,8 +179,10 @@ pub struct RuleView {
     pub path: String,
     /// The methods it takes; none for all.
     pub methods: Vec<String>,
-    /// The upstream it leads to.
+    /// The upstream it leads to; of a split the first.
     pub upstream: String,
+    /// Upstreams and weights, where its requests are shared out.
+    pub split: Vec<(String, f64)>,
     /// The strategy in force.
     pub strategy: String,
 }

@@ -62,7 +62,9 @@ impl Diagnostic {
         Self::new(Severity::Error, message)
     }
 
-    pub(crate) fn warning(message: impl Into<String>) -> Self {
+    /// One that belongs to no place in a file.
+    #[must_use]
+    pub fn warning(message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, message)
     }
 

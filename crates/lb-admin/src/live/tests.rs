@@ -47,6 +47,7 @@ impl Scene {
             path: format!("/{place}/*"),
             methods: Vec::new(),
             upstream: format!("up-{place}"),
+            split: Vec::new(),
             strategy: "round_robin".to_owned(),
         });
         let view = Arc::new(Mutex::new(GatewayView {

@@ -10,7 +10,9 @@ use crate::pages::{STATUS_PATHS, Scene};
 use crate::response;
 use crate::time::rfc3339;
 use crate::title;
-use crate::view::{BackendView, ConfigurationView, Features, ListenerView, SourceView, UpstreamView};
+use crate::view::{
+    BackendView, ConfigurationView, EditView, Features, ListenerView, SourceView, UpstreamView,
+};
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -113,7 +115,25 @@ fn configuration(view: &ConfigurationView) -> Value {
         };
         json!({ "time": rfc3339(reload.time), "result": result, "detail": detail })
     });
-    json!({ "file": view.file, "loaded_at": rfc3339(view.loaded_at), "last_reload": reload })
+    let edits: Vec<Value> = view.edits.iter().map(edit).collect();
+    json!({
+        "file": view.file,
+        "loaded_at": rfc3339(view.loaded_at),
+        "last_reload": reload,
+        "version": view.version,
+        "edits": edits,
+    })
+}
+
+fn edit(view: &EditView) -> Value {
+    json!({
+        "id": view.id,
+        "text": view.what,
+        "by": view.by,
+        "made_at": rfc3339(view.made_at),
+        "expires_at": view.expires_at.map(rfc3339),
+        "persist": view.persists,
+    })
 }
 
 fn listeners(scene: &Scene<'_>) -> Vec<Value> {
@@ -153,11 +173,21 @@ fn rules(scene: &Scene<'_>) -> Vec<Value> {
             "path": rule.path,
             "methods": rule.methods,
             "upstream": rule.upstream,
+            "split": split(rule),
             "strategy": rule.strategy,
             "strategy_title": scene.view.title_of(rule),
         })
     };
     scene.view.rules.iter().map(rule).collect()
+}
+
+/// The parts of a split; null where there is none.
+fn split(rule: &crate::RuleView) -> Value {
+    let part = |(upstream, weight): &(String, f64)| json!({ "upstream": upstream, "weight": weight });
+    match rule.split.is_empty() {
+        true => Value::Null,
+        false => rule.split.iter().map(part).collect(),
+    }
 }
 
 fn upstream_status<'a>(scene: &Scene<'_>, upstream: &'a UpstreamView) -> Upstream<'a> {
