@@ -30,7 +30,7 @@ use crate::config::{Http2Limits, Timeouts};
 use crate::conversation::{Conversation, Next, NoHead};
 use crate::exchange;
 use crate::reject::Reject;
-use crate::serve::keep_time;
+use crate::serve::in_time;
 use crate::transport::Transport;
 use crate::watch::{Phase, within_deadline};
 
@@ -208,7 +208,8 @@ impl Server {
 /// Serves one stream's one request.
 async fn serve_stream(mut conversation: Conversation, tenant: Tenant) {
     let client = Rc::clone(&conversation.client);
-    keep_time(&client, pin!(answer(&mut conversation))).await;
+    // That it drains is the business of its connection.
+    in_time(&client, pin!(answer(&mut conversation))).await;
     if conversation.transport.is_reset() {
         tenant.was_reset();
     }
@@ -217,7 +218,10 @@ async fn serve_stream(mut conversation: Conversation, tenant: Tenant) {
 async fn answer(conversation: &mut Conversation) {
     let rejected = match conversation.read_head().await {
         Ok(head) => {
-            if let Next::Switched(switched) = exchange::serve(conversation, head).await {
+            // Made in a box of its own: a task's future is moved into the task, and once more out of it at its end.
+            let room = Box::new_uninit();
+            let next = Box::into_pin(Box::write(room, exchange::serve(conversation, head))).await;
+            if let Next::Switched(switched) = next {
                 switched.carry(conversation).await;
             }
             return;

@@ -28,13 +28,22 @@ pub(crate) async fn connection(stream: TcpStream, client: Rc<Client>) {
 }
 
 /// Polls what a client does, and tells it when its phase's time is up and when its listener is closed.
-pub(crate) async fn keep_time(client: &Client, mut conversation: Pin<&mut impl Future<Output = ()>>) {
-    let mut timer = Timer::new(&client.watch);
+async fn keep_time(client: &Client, conversation: Pin<&mut impl Future<Output = ()>>) {
     let mut drain = pin!(client.listener.gate.closing());
     let mut is_draining = false;
+    let mut in_time = pin!(in_time(client, conversation));
     std::future::poll_fn(|cx| {
         // Registers for the wake-up; an idle conversation sees the gate when it is polled.
         is_draining = is_draining || drain.as_mut().poll(cx).is_ready();
+        in_time.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// The same where draining is another's business.
+pub(crate) async fn in_time(client: &Client, mut conversation: Pin<&mut impl Future<Output = ()>>) {
+    let mut timer = Timer::new(&client.watch);
+    std::future::poll_fn(|cx| {
         loop {
             if conversation.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
