@@ -94,6 +94,11 @@ fn draining_a_backend_under_load_fails_nothing() {
 }
 
 #[test]
+fn replacing_the_gateway_under_load_fails_nothing() {
+    play("upgrade");
+}
+
+#[test]
 fn clients_that_abort_crawl_and_hang_up_harm_nobody() {
     play("clients");
 }

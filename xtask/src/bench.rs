@@ -5,6 +5,7 @@
 //! noisy and requests a second do not. `benches/README.md` has the method and its reasons.
 
 mod certificate;
+mod changing;
 mod chart;
 mod check;
 mod compare;

@@ -1,5 +1,6 @@
 //! The scenarios, one row each; a new one is a row here and a function in one of the files below.
 
+mod change;
 mod chaos;
 mod clients;
 mod drain;
@@ -175,6 +176,12 @@ pub const ALL: &[Scenario] = &[
         summary: "one of three is drained through the API, killed, started again and put back",
         setup: USUAL,
         play: drain::drain,
+    },
+    Scenario {
+        name: "upgrade",
+        summary: "the gateway is replaced three times by another process of its program",
+        setup: USUAL,
+        play: change::upgrade,
     },
     Scenario {
         name: "clients",

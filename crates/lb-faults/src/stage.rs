@@ -1,8 +1,9 @@
 //! A gateway, its backends and the load, in the hands of a scenario.
 
+use std::process::Command;
 use std::time::Duration;
 
-use lb_testkit::{Gateway, Launch, fetch};
+use lb_testkit::{Gateway, Launch, Response, fetch};
 
 use crate::fleet::{BackendCommand, Fleet};
 use crate::ledger::Entry;
@@ -22,6 +23,17 @@ pub(crate) struct Stage {
     fault: Option<u64>,
     recovery: Option<(usize, u64)>,
     limit: Option<usize>,
+    /// Processes that took over from the gateway.
+    successors: Vec<Successor>,
+}
+
+/// A process that is none of ours to wait for; ended when dropped.
+struct Successor(u64);
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        Command::new("kill").args(["-KILL", &self.0.to_string()]).output().ok();
+    }
 }
 
 impl Stage {
@@ -47,6 +59,7 @@ impl Stage {
             fault: None,
             recovery: None,
             limit: setup.max_connections,
+            successors: Vec::new(),
         }
     }
 
@@ -114,13 +127,25 @@ impl Stage {
     /// Have the gateway's API do this with a backend.
     pub(crate) fn change(&self, action: &str, position: usize) {
         let body = format!("{{\"backend\": \"{}\"}}", self.fleet.urls()[position]);
+        self.post(&format!("/api/backends/{action}"), &body);
+    }
+
+    /// Have another process take the gateway's place.
+    pub(crate) fn upgrade(&mut self) {
+        let taken = self.post("/api/upgrade", "").json();
+        let pid = taken["pid"].as_u64().expect("the process that took over");
+        self.successors.push(Successor(pid));
+    }
+
+    fn post(&self, path: &str, body: &str) -> Response {
         let mut client = lb_testkit::Client::connect(self.gateway.address_of("admin"));
-        let (path, length) = (format!("/api/backends/{action}"), body.len());
+        let length = body.len();
         client.send(format!(
             "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
         ));
         let answer = client.response();
         assert_eq!(answer.status, 200, "{}", answer.text());
+        answer
     }
 
     /// Whether this backend receives requests (again) within a while; some are sent for it.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::measure::Bench;
 use super::ports::Ports;
-use super::{feature_cost, idle_memory, open_loop, resident, slow_readers, start_up, watching};
+use super::{changing, feature_cost, idle_memory, open_loop, resident, slow_readers, start_up, watching};
 
 /// One such measurement.
 pub(crate) struct ExtraInfo {
@@ -75,6 +75,12 @@ pub(crate) const ALL: &[ExtraInfo] = &[
         summary: "latency while gatewayd with 1000 backends is scraped, watched and dumped, and what looking costs",
         usual: false,
         run: watching::run,
+    },
+    ExtraInfo {
+        name: "changing",
+        summary: "latency while gatewayd with 10 000 backends and 10 000 rules is reloaded",
+        usual: false,
+        run: changing::run,
     },
 ];
 

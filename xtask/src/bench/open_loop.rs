@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::extra::Outcome;
 use super::measure::Bench;
-use super::peer::{NGINX, Proxy};
+use super::peer::NGINX;
 use super::ports::Ports;
 use super::process::{Core, Running};
 use super::scenario::BASE;
@@ -40,6 +40,8 @@ pub(crate) struct Sample {
     /// Requests a second that were answered.
     pub(crate) rate: f64,
     pub(crate) bad_status: usize,
+    /// Requests of the whole run that got no answer of 200.
+    pub(crate) lost: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,
@@ -73,7 +75,7 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
     });
     let mut capacity = f64::INFINITY;
     for proxy in proxies.iter().filter(|proxy| [NGINX, "haproxy"].contains(&proxy.name)) {
-        let measured = closed_loop(bench, proxy, first)?;
+        let measured = closed_loop(bench, proxy.port, first)?;
         notes.push(format!(
             "{} answers {measured:.0} requests/s to the same generator in a closed loop.",
             proxy.name
@@ -145,8 +147,8 @@ fn row(proxy: &str, asked: f64, samples: &[Sample]) -> Option<Vec<String>> {
 }
 
 /// Requests a second with 64 connections that each ask again at once.
-fn closed_loop(bench: &Bench<'_>, proxy: &Proxy, first: bool) -> Result<f64> {
-    let output = h2load(bench, proxy.port, first, &["-c64".to_owned(), format!("-D{}", bench.seconds)])?;
+pub(crate) fn closed_loop(bench: &Bench<'_>, port: u16, first: bool) -> Result<f64> {
+    let output = h2load(bench, port, first, &["-c64".to_owned(), format!("-D{}", bench.seconds)])?;
     let line = output.lines().find_map(|line| line.strip_prefix("finished in "));
     let rate = line.and_then(|line| line.split(", ").nth(1)?.strip_suffix(" req/s")?.parse().ok());
     rate.context("h2load has not printed its rate")
@@ -156,10 +158,11 @@ fn closed_loop(bench: &Bench<'_>, proxy: &Proxy, first: bool) -> Result<f64> {
 pub(crate) fn sample(bench: &Bench<'_>, aim: Aim<'_>, rate: f64) -> Result<Sample> {
     let log = bench.directory.join("latency.tsv");
     drop(fs::remove_file(&log));
+    let asked = (rate * bench.seconds as f64).round();
     let interval_ms = f64::from(CONNECTIONS) * 1000.0 / rate;
     let arguments = [
         format!("-c{CONNECTIONS}"),
-        format!("-n{:.0}", rate * bench.seconds as f64),
+        format!("-n{asked:.0}"),
         format!("--rps={}", rate / f64::from(CONNECTIONS)),
         format!("-r{:.0}", (f64::from(CONNECTIONS) / interval_ms).ceil()),
         "--rate-period=1ms".to_owned(),
@@ -171,7 +174,11 @@ pub(crate) fn sample(bench: &Bench<'_>, aim: Aim<'_>, rate: f64) -> Result<Sampl
     let (after, took) = (cpu_time(), began.elapsed());
     let share = |before: u64, after: u64| after.saturating_sub(before) as f64 / took.as_nanos() as f64;
     let core = (share(before.ran, after.ran), share(before.waited, after.waited));
-    read_log(aim.name, &fs::read_to_string(&log)?, core)
+    let log = fs::read_to_string(&log)?;
+    let good = log.lines().filter(|line| line.split('\t').nth(1) == Some("200")).count();
+    let mut sample = read_log(aim.name, &log, core)?;
+    sample.lost = asked - good as f64;
+    Ok(sample)
 }
 
 fn h2load(bench: &Bench<'_>, port: u16, first: bool, arguments: &[String]) -> Result<String> {
@@ -212,6 +219,7 @@ fn read_log(proxy: &'static str, log: &str, (core, waited): (f64, f64)) -> Resul
         proxy,
         rate: requests.len() as f64 / seconds,
         bad_status,
+        lost: 0.0,
         p50: at(500),
         p99: at(990),
         p999: at(999),
