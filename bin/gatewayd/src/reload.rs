@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use lb_admin::{ConfigurationView, EditView, ReloadView};
 use lb_config::{AccessLogConfig, AdminConfig, AlertsConfig, Diagnostic, Loaded, TracingConfig};
 use lb_discovery::{Discovery, Member};
-use lb_http::{Plan, Reloader};
+use lb_http::{Plan, Reloader, in_background};
 use lb_observe::control::{self, Reload};
 use serde_json::{Value, json};
 
@@ -251,7 +251,7 @@ impl Reloading {
     async fn load(&self) -> Result<Loaded, Failure> {
         let source = self.source.clone();
         let source = source.ok_or_else(|| Failure::Refused(NO_FILE.to_owned()))?;
-        let loaded = tokio::task::spawn_blocking(move || source.load());
+        let loaded = in_background(move || source.load());
         let mut loaded = loaded.await.unwrap_or_else(|error| Err(Failure::Other(error.into())))?;
         if self.started_with.tracing.is_none() {
             // Spans would go nowhere.

@@ -6,6 +6,7 @@
 mod admission;
 mod answer;
 mod attempt;
+mod background;
 mod body;
 mod budget;
 mod choice;
@@ -59,6 +60,7 @@ mod upstream;
 mod watch;
 mod worker;
 
+pub use background::in_background;
 pub use explain::{
     Candidate, ClientAnswer, Explained, Forwarded, PolicyAnswer, Question, RuleAnswer, UpstreamAnswer,
     explain,

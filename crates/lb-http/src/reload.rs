@@ -19,6 +19,7 @@ use lb_tls::ServerTls;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::background::in_background;
 use crate::config::{GatewayConfig, ListenerConfig};
 use crate::gateway::{StartError, max_connections};
 use crate::inherit::{Inherited, InheritedSocket, RuntimeState};
@@ -165,7 +166,7 @@ impl Reloader {
         for_good: bool,
     ) -> Result<(Snapshot, Plan), StartError> {
         let (engine, now) = (Arc::clone(&self.engine), Arc::clone(now));
-        let built = tokio::task::spawn_blocking(move || {
+        let built = in_background(move || {
             let snapshot = engine.shared.snapshot.load_full();
             let builder = Builder {
                 registry: &engine.registry,
@@ -176,7 +177,7 @@ impl Reloader {
             };
             Ok((Snapshot::build(&next, builder)?, Plan::between(&now, &next)))
         });
-        built.await.unwrap_or_else(|error| Err(StartError::Worker(io::Error::other(error))))
+        built.await.unwrap_or_else(|error| Err(StartError::Worker(error)))
     }
 
     /// Finds the open listener of each that is asked for, by its address, and opens what is missing. What is opened is closed
