@@ -35,6 +35,7 @@ mod hostile_probes;
 mod http1;
 mod http1_refused;
 mod http2;
+mod import;
 mod limits;
 mod live;
 mod log_level;

@@ -1,6 +1,7 @@
 //! The command line: what may be typed, and its help.
 
 mod edit;
+mod import;
 mod log_level;
 mod look;
 mod upgrade;
@@ -11,6 +12,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use edit::{Add, Edits, Remove, Split, Switch, Terms};
 use edit::{SPLIT_HELP, SWITCH_HELP};
+use import::IMPORT_HELP;
+pub(crate) use import::{Import, ImportSource};
 use lb_dump::{Since, Statuses};
 use log_level::LOG_LEVEL_HELP;
 pub(crate) use log_level::LogLevel;
@@ -100,6 +103,9 @@ pub(crate) enum Command {
     /// Show or change which lines a running gateway logs
     #[command(after_help = LOG_LEVEL_HELP)]
     LogLevel(LogLevel),
+    /// Translate a configuration of nginx, HAProxy, Backworks or Servex
+    #[command(after_help = IMPORT_HELP)]
+    Import(Import),
     /// Print the JSON schema of configurations, for editors
     Schema,
     /// Print a shell's completion script

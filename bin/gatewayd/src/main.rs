@@ -16,6 +16,7 @@ mod edits;
 mod effective;
 mod exit;
 mod explain;
+mod import;
 mod inherit;
 mod logging;
 mod operate;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::explain(&args),
         Some(Command::Why(args)) => why::why(&args),
         Some(Command::Config(cli::Config::Show(args))) => config::show(&args),
+        Some(Command::Import(args)) => import::import(&args),
         Some(Command::Schema) => config::schema(),
         Some(Command::Completions(args)) => shell::completions(&args),
         Some(Command::Man) => shell::man(),
