@@ -3,12 +3,16 @@
 
 mod dns;
 mod dns_server;
+mod docker;
+mod etcd;
 mod file;
 mod registered;
 
 use std::collections::BTreeSet;
 
-use lb_testkit::{Backend, Gateway, PATIENCE, eventually, fetch};
+use std::net::SocketAddr;
+
+use lb_testkit::{Backend, Client, Gateway, PATIENCE, Response, eventually, fetch};
 use serde_json::Value;
 
 use crate::support::{STATUS_LISTENER, launch};
@@ -24,6 +28,16 @@ fn config(discover: &str, more: &str) -> String {
     format!(
         "{STATUS_LISTENER}[admin]\naddress = \"{{admin}}\"\n[upstreams.app]\ndiscover = {{ {discover} }}\n{more}\n[[rules]]\nname = \"r\"\nupstream = \"app\"\n"
     )
+}
+
+/// A request with a body on a connection of its own.
+fn ask(address: SocketAddr, method: &str, path: &str, fields: &str, body: &str) -> Response {
+    let mut client = Client::connect(address);
+    let length = body.len();
+    client.send(format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    ));
+    client.response()
 }
 
 /// What `/proxy-status` says of the one source.

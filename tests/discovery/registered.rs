@@ -1,24 +1,13 @@
 //! Backends that register themselves at the admin API.
 
-use std::net::SocketAddr;
-
-use lb_testkit::{Backend, Client, Gateway, PATIENCE, Response, eventually};
+use lb_testkit::{Backend, Gateway, PATIENCE, Response, eventually};
 use serde_json::json;
 
-use super::{discovering, eventually_present, eventually_serves, present, source};
+use super::{ask, discovering, eventually_present, eventually_serves, present, source};
 use crate::reload::Load;
 use crate::support::backend_status;
 
 const PATH: &str = "/api/upstreams/app/registrations";
-
-fn ask(address: SocketAddr, method: &str, path: &str, fields: &str, body: &str) -> Response {
-    let mut client = Client::connect(address);
-    let length = body.len();
-    client.send(format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    ));
-    client.response()
-}
 
 fn register(gateway: &Gateway, id: &str, body: &serde_json::Value) -> Response {
     ask(gateway.address_of("admin"), "PUT", &format!("{PATH}/{id}"), "", &body.to_string())

@@ -6,6 +6,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::Peer;
+
 /// The sources of one upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamSources {
@@ -40,6 +42,10 @@ pub enum Place {
     File(FileConfig),
     /// Behind a name in DNS.
     Dns(DnsConfig),
+    /// In etcd.
+    Etcd(EtcdConfig),
+    /// By Docker.
+    Docker(DockerConfig),
     /// By themselves, at the admin API.
     Registration(RegistrationConfig),
 }
@@ -101,6 +107,24 @@ pub enum Scheme {
     Tls,
 }
 
+/// Keys of etcd, each of which holds a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EtcdConfig {
+    /// Members of etcd's cluster; where one fails the next is asked.
+    pub peers: Vec<Peer>,
+    /// What the keys begin with.
+    pub prefix: String,
+}
+
+/// Containers with labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DockerConfig {
+    /// Who has them.
+    pub peer: Peer,
+    /// What their label `gatewayd.upstream` is.
+    pub upstream: String,
+}
+
 /// Members that come and tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrationConfig {}
@@ -113,6 +137,8 @@ impl Place {
             Self::File(_) => "file",
             Self::Dns(DnsConfig { question: DnsQuestion::Addresses { .. }, .. }) => "dns",
             Self::Dns(DnsConfig { question: DnsQuestion::Service(_), .. }) => "dns_srv",
+            Self::Etcd(_) => "etcd",
+            Self::Docker(_) => "docker",
             Self::Registration(_) => "api",
         }
     }
@@ -127,6 +153,13 @@ impl fmt::Display for Place {
                 write!(f, "{host}:{port}")
             }
             Self::Dns(DnsConfig { question: DnsQuestion::Service(name), .. }) => f.write_str(name),
+            Self::Etcd(etcd) => {
+                for peer in &etcd.peers {
+                    write!(f, "{peer} ")?;
+                }
+                f.write_str(&etcd.prefix)
+            }
+            Self::Docker(docker) => write!(f, "{}", docker.peer),
             Self::Registration(_) => f.write_str("registrations"),
         }
     }

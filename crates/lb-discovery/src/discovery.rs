@@ -14,6 +14,8 @@ use crate::feed::{Feed, SourceState};
 use crate::member::Member;
 use crate::source::Source;
 use crate::source::dns::Dns;
+use crate::source::docker::Docker;
+use crate::source::etcd::Etcd;
 use crate::source::file::File;
 use crate::source::registered::{Registering, Registrations};
 
@@ -106,6 +108,8 @@ impl Discovery {
         let source: Box<dyn Source> = match &config.place {
             Place::File(file) => Box::new(File::new(file, self.read)),
             Place::Dns(dns) => Box::new(Dns::new(dns, max)),
+            Place::Etcd(etcd) => Box::new(Etcd::new(etcd, max)),
+            Place::Docker(docker) => Box::new(Docker::new(docker)),
             Place::Registration(_) => {
                 let new = Arc::new(Registrations::new(max));
                 registrations = Some(Arc::clone(&new));

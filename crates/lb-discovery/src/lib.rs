@@ -10,15 +10,18 @@ mod backoff;
 mod config;
 mod discovery;
 mod feed;
+mod http;
 mod look;
 mod member;
 mod source;
 
 pub use config::{
-    DnsConfig, DnsQuestion, FileConfig, Place, RegistrationConfig, Scheme, SourceConfig, UpstreamSources,
+    DnsConfig, DnsQuestion, DockerConfig, EtcdConfig, FileConfig, Place, RegistrationConfig, Scheme,
+    SourceConfig, UpstreamSources,
 };
 pub use discovery::{Discovery, ReadDocument};
 pub use feed::{Feed, SourceState};
+pub use http::Peer;
 pub use look::{Mark, mark};
 pub use member::{Member, MemberError};
 pub use source::registered::{Registered, Registrations, RegistrationsFull};

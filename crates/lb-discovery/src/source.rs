@@ -1,6 +1,8 @@
 //! Places where members are listed, one file each.
 
 pub(crate) mod dns;
+pub(crate) mod docker;
+pub(crate) mod etcd;
 pub(crate) mod file;
 pub(crate) mod registered;
 

@@ -20,7 +20,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("lb-faults", &["lb-testkit"]),
     ("lb-health", &["lb-core"]),
     ("lb-dump", &["lb-h1", "lb-observe"]),
-    ("lb-discovery", &["lb-core"]),
+    ("lb-discovery", &["lb-core", "lb-tls"]),
     ("lb-cache", &["lb-policy"]),
     ("lb-sim", &["lb-core"]),
     ("lb-trace", &["lb-h1", "lb-observe"]),
@@ -78,7 +78,11 @@ const OURS: &[(&str, &[&str])] = &[
 
 /// Crates of others that belong in few places, with those places and the reason.
 const OTHERS: &[(&[&str], &[&str], &str)] = &[
-    (&["hyper", "hyper-util"], &["lb-http", "lb-admin", "gatewayd"], "HTTP machinery has one seam"),
+    (
+        &["hyper", "hyper-util"],
+        &["lb-http", "lb-admin", "lb-discovery", "gatewayd"],
+        "HTTP machinery has one seam",
+    ),
     (&["figment"], &["lb-config"], "configuration is read in one place"),
     (
         &["rustls", "tokio-rustls", "rustls-pemfile", "hyper-rustls"],

@@ -4,15 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 
 use lb_discovery::{
-    DnsConfig, DnsQuestion, FileConfig, Place, RegistrationConfig, Scheme, SourceConfig, UpstreamSources,
+    DnsConfig, DnsQuestion, DockerConfig, EtcdConfig, FileConfig, Peer, Place, RegistrationConfig, Scheme,
+    SourceConfig, UpstreamSources,
 };
 
-use super::{Context, url};
+use super::{Context, tls, url};
 use crate::parse::Format;
 use crate::tree::NodeId;
 use crate::written::root::Root;
 use crate::written::upstream::{self as written, Discover};
-use crate::written::values::{At, Names};
+use crate::written::values::{At, Names, Words};
 
 /// The port of a resolver that names none.
 const DNS_PORT: u16 = 53;
@@ -22,13 +23,18 @@ pub(super) fn sources(context: &mut Context<'_>, root: &Root) -> Vec<UpstreamSou
     let mut all = Vec::new();
     for (name, upstream) in root.upstreams.iter().flat_map(|Names(named)| named) {
         let Some(discover) = &upstream.value.discover else { continue };
-        let sources = of_upstream(context, root, discover);
+        let sources = of_upstream(context, root, name, discover);
         all.push(UpstreamSources { upstream: name.clone(), sources });
     }
     all
 }
 
-fn of_upstream(context: &mut Context<'_>, root: &Root, written: &At<Discover>) -> Vec<SourceConfig> {
+fn of_upstream(
+    context: &mut Context<'_>,
+    root: &Root,
+    upstream: &str,
+    written: &At<Discover>,
+) -> Vec<SourceConfig> {
     let discover = &written.value;
     check_places(context, written);
     let mut places = Vec::new();
@@ -40,6 +46,8 @@ fn of_upstream(context: &mut Context<'_>, root: &Root, written: &At<Discover>) -
     for question in questions.into_iter().flatten() {
         places.extend(dns(context, discover, question).map(Place::Dns));
     }
+    places.extend(discover.etcd.as_ref().and_then(|urls| etcd(context, discover, urls)));
+    places.extend(discover.docker.as_ref().and_then(|socket| docker(context, socket, upstream)));
     if let Some(api) = discover.api.as_ref().filter(|api| api.value) {
         if root.admin.is_none() {
             context
@@ -61,16 +69,45 @@ fn of_upstream(context: &mut Context<'_>, root: &Root, written: &At<Discover>) -
 
 /// A place must be named, and what belongs to a kind of place needs one of that kind.
 fn check_places(context: &mut Context<'_>, written: &At<Discover>) {
-    let Discover { file, dns, dns_srv, api, scheme, resolver, min_ttl, max_ttl, .. } = &written.value;
-    let places = ["file", "dns", "dns_srv", "api"];
-    let is_named =
-        file.is_some() || dns.is_some() || dns_srv.is_some() || api.as_ref().is_some_and(|api| api.value);
+    let Discover {
+        file,
+        dns,
+        dns_srv,
+        etcd,
+        docker,
+        api,
+        scheme,
+        resolver,
+        min_ttl,
+        max_ttl,
+        prefix,
+        tls,
+        ..
+    } = &written.value;
+    let places = ["file", "dns", "dns_srv", "etcd", "docker"];
+    let is_named = file.is_some()
+        || dns.is_some()
+        || dns_srv.is_some()
+        || etcd.is_some()
+        || docker.is_some()
+        || api.as_ref().is_some_and(|api| api.value);
     // One that could not be read is not missing.
-    let is_written = places.iter().take(3).any(|key| context.tree.has(written.id, key));
+    let is_written = places.iter().any(|key| context.tree.has(written.id, key));
     if !is_named && !is_written {
         context
             .error_at_key(written.id, "`discover` names no place where backends are listed", "no place")
-            .help("add `file = \"backends.yaml\"`, `dns = \"app.internal:8080\"`, `dns_srv = \"_http._tcp.app.internal\"` or `api = true`");
+            .help("add `file = \"backends.yaml\"`, `dns = \"app.internal:8080\"`, `dns_srv = \"_http._tcp.app.internal\"`, `etcd = \"http://127.0.0.1:2379\"`, `docker = \"/var/run/docker.sock\"` or `api = true`");
+    }
+    let of_etcd = [("prefix", prefix.as_ref().map(|at| at.id)), ("tls", tls.as_ref().map(|at| at.id))];
+    if etcd.is_none() && !context.tree.has(written.id, "etcd") {
+        for (key, id) in of_etcd.into_iter().filter_map(|(key, id)| Some((key, id?))) {
+            context
+                .error_at_key(id, format!("`{key}` is for `etcd`, and there is none"), "for nothing")
+                .help(format!(
+                    "add `etcd`, or remove it{}",
+                    if key == "tls" { "; TLS to backends is the upstream's `tls`" } else { "" }
+                ));
+        }
     }
     let of_dns = [
         ("scheme", scheme.as_ref().map(|at| at.id)),
@@ -92,6 +129,56 @@ fn check_places(context: &mut Context<'_>, written: &At<Discover>) {
                 .help("add one of them, or remove it");
         }
     }
+}
+
+/// Members of etcd's cluster, and what the keys begin with.
+fn etcd(context: &mut Context<'_>, discover: &Discover, urls: &At<Words>) -> Option<Place> {
+    let mut peers = Vec::new();
+    for text in &urls.value.0 {
+        let parsed = url::parse(text).ok().filter(|url| !url.raw && url.base_path.is_empty());
+        let Some(url) = parsed else {
+            let message = format!("{} is not the URL of an etcd", context.quote(urls.id));
+            context
+                .error(urls.id, message, "not a URL")
+                .help("write `etcd = \"http://127.0.0.1:2379\"`, or a list of those");
+            return None;
+        };
+        let tls = tls::called(context, urls.id, (&url.host, url.secure), discover.tls.as_ref()).ok()?;
+        peers.push(Peer::Tcp { authority: authority(&url.host, url.port), tls });
+    }
+    let prefix = discover.prefix.as_ref().filter(|prefix| !prefix.value.is_empty());
+    if prefix.is_none() || peers.is_empty() {
+        let place = discover.prefix.as_ref().map_or(urls.id, |prefix| prefix.id);
+        context
+            .error(place, "every key of etcd would be taken for a backend", "no `prefix`")
+            .help("add `prefix = \"/services/app/\"`, which the keys of backends begin with");
+        return None;
+    }
+    Some(Place::Etcd(EtcdConfig { peers, prefix: prefix?.value.clone() }))
+}
+
+fn docker(context: &mut Context<'_>, written: &At<String>, upstream: &str) -> Option<Place> {
+    let text = written.value.as_str();
+    let path = text.strip_prefix("unix://").unwrap_or(text);
+    let peer = match url::parse(&text.replacen("tcp://", "http://", 1)) {
+        _ if path.starts_with('/') => Some(Peer::Unix(path.into())),
+        Ok(url) if text.contains("://") && !url.secure && !url.raw && url.base_path.is_empty() => {
+            Some(Peer::Tcp { authority: authority(&url.host, url.port), tls: None })
+        }
+        _ => None,
+    };
+    let Some(peer) = peer else {
+        let message = format!("{} is not where Docker listens", context.quote(written.id));
+        context
+            .error(written.id, message, "neither a socket nor a URL")
+            .help("write `docker = \"/var/run/docker.sock\"`, or a URL such as \"http://127.0.0.1:2375\"");
+        return None;
+    };
+    Some(Place::Docker(DockerConfig { peer, upstream: upstream.to_owned() }))
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn file(context: &mut Context<'_>, path: &At<String>) -> Option<Place> {

@@ -42,6 +42,13 @@ pub(crate) struct Discover {
     pub(crate) dns: Option<At<String>>,
     /// The name of a service, whose SRV records are backends.
     pub(crate) dns_srv: Option<At<String>>,
+    /// URLs of etcd, whose keys under `prefix` hold backends.
+    pub(crate) etcd: Option<At<Words>>,
+    pub(crate) prefix: Option<At<String>>,
+    /// How an `https` etcd is believed.
+    pub(crate) tls: Option<At<BackendTls>>,
+    /// The socket of Docker, whose containers are backends by their labels.
+    pub(crate) docker: Option<At<String>>,
     /// Whether backends register themselves at the admin API.
     pub(crate) api: Option<At<bool>>,
     /// How those of DNS are reached.

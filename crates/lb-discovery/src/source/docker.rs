@@ -1,0 +1,224 @@
+//! Containers that are labelled as members, by Docker's API: listed at the start, and again whenever a container has started or
+//! gone.
+//!
+//! Labels: `gatewayd.upstream` is the upstream's name; `gatewayd.port` is needed where a container exposes more than one or none;
+//! `gatewayd.network` where it is in several networks; `gatewayd.scheme`, `gatewayd.weight` and `gatewayd.backup` as wanted.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::config::{DockerConfig, Scheme};
+use crate::feed::Feed;
+use crate::http::ask;
+use crate::member::Member;
+use crate::source::{Source, SourceError};
+
+/// All containers are listed so often even if nothing is heard of them.
+const RESYNC: Duration = Duration::from_secs(60);
+/// Events within this time are one.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+pub(crate) struct Docker {
+    config: DockerConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    id: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    ports: Vec<Port>,
+    #[serde(default)]
+    network_settings: Networks,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Port {
+    private_port: u16,
+    #[serde(rename = "Type", default)]
+    kind: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct Networks {
+    #[serde(default)]
+    networks: BTreeMap<String, Network>,
+}
+
+#[derive(Deserialize)]
+struct Network {
+    #[serde(rename = "IPAddress", default)]
+    four: String,
+    #[serde(rename = "GlobalIPv6Address", default)]
+    six: String,
+}
+
+impl Docker {
+    pub(crate) fn new(config: &DockerConfig) -> Self {
+        Self { config: config.clone() }
+    }
+
+    async fn list(&self, feed: &Feed) -> Result<(), String> {
+        let label = format!("gatewayd.upstream={}", self.config.upstream);
+        let request = request("/containers/json", &json!({ "label": [label], "status": ["running"] }));
+        let answer = ask(&self.config.peer, request).await?.whole().await?;
+        let containers: Vec<Container> =
+            serde_json::from_slice(&answer).map_err(|error| format!("not an answer of Docker: {error}"))?;
+        let mut members = Vec::new();
+        let mut odd = Vec::new();
+        for container in &containers {
+            match member(container) {
+                Ok(member) => members.push(member),
+                Err(reason) => {
+                    odd.push(format!("{}: {reason}", container.id.get(..12).unwrap_or(&container.id)));
+                }
+            }
+        }
+        let notice = odd.first().map(|first| format!("{} containers are no backends; {first}", odd.len()));
+        feed.members(members, notice);
+        Ok(())
+    }
+
+    /// Lists whenever something happens, until nobody tells any more.
+    async fn round(&self, feed: &Feed) -> Result<(), String> {
+        // Before the list, so that nothing happens unheard.
+        let events = request("/events", &json!({ "type": ["container"] }));
+        let mut events = ask(&self.config.peer, events).await?;
+        if !events.status.is_success() {
+            events.whole().await?;
+            return Err("Docker tells of no events".to_owned());
+        }
+        loop {
+            self.list(feed).await?;
+            let line = tokio::time::timeout(RESYNC, events.next_line()).await;
+            if let Ok(line) = line {
+                line?.ok_or("the events ended")?;
+                let together = Instant::now() + TOGETHER;
+                while let Ok(line) = tokio::time::timeout_at(together, events.next_line()).await {
+                    line?.ok_or("the events ended")?;
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Docker {
+    async fn follow(&self, feed: &Feed) -> SourceError {
+        match self.round(feed).await {
+            Ok(()) => SourceError::Failed("the events ended".to_owned()),
+            Err(reason) => SourceError::Failed(format!("{}: {reason}", self.config.peer)),
+        }
+    }
+}
+
+fn request(path: &str, filters: &Value) -> Request<Full<Bytes>> {
+    let filters = filters.to_string();
+    let target = format!("{path}?filters={}", utf8_percent_encode(&filters, NON_ALPHANUMERIC));
+    let mut request = Request::new(Full::default());
+    *request.uri_mut() = target.parse().unwrap_or_default();
+    request
+}
+
+fn member(container: &Container) -> Result<Member, String> {
+    let label = |name: &str| container.labels.get(&format!("gatewayd.{name}")).map(|value| value.trim());
+    let port = match label("port") {
+        Some(port) => {
+            port.parse().ok().filter(|port| *port > 0).ok_or(format!("`gatewayd.port` is `{port}`"))?
+        }
+        None => only_port(&container.ports)?,
+    };
+    let networks = &container.network_settings.networks;
+    let address = |network: &Network| network.four.parse().or_else(|_| network.six.parse()).ok();
+    let address: IpAddr = match label("network") {
+        Some(name) => {
+            let network = networks.get(name).ok_or(format!("it is not in the network `{name}`"))?;
+            address(network).ok_or(format!("it has no address in the network `{name}`"))?
+        }
+        None => networks.values().find_map(address).ok_or("it has no address in any network")?,
+    };
+    let scheme = match label("scheme") {
+        None | Some("http") => Scheme::Http,
+        Some("https") => Scheme::Https,
+        Some(other) => return Err(format!("`gatewayd.scheme` is `{other}`")),
+    };
+    let weight = match label("weight") {
+        None => 1.0,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|weight: &f64| weight.is_finite() && *weight >= 0.0)
+            .ok_or(format!("`gatewayd.weight` is `{text}`"))?,
+    };
+    let backup = match label("backup") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(format!("`gatewayd.backup` is `{other}`")),
+    };
+    Ok(Member { weight, backup, ..Member::at_address(scheme, SocketAddr::new(address, port)) })
+}
+
+/// The one that a container exposes, by whatever address of the host.
+fn only_port(ports: &[Port]) -> Result<u16, String> {
+    let mut tcp: Vec<u16> =
+        ports.iter().filter(|port| matches!(&*port.kind, "tcp" | "")).map(|port| port.private_port).collect();
+    tcp.sort_unstable();
+    tcp.dedup();
+    match tcp[..] {
+        [port] => Ok(port),
+        _ => Err(format!("it exposes {} ports, and `gatewayd.port` does not say which", tcp.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(labels: &Value, ports: &Value, networks: &Value) -> Result<Member, String> {
+        let container = json!({
+            "Id": "0123456789abcdef", "Labels": labels, "Ports": ports,
+            "NetworkSettings": { "Networks": networks },
+        });
+        member(&serde_json::from_value(container).unwrap())
+    }
+
+    #[test]
+    fn a_container_says_how_it_is_reached() {
+        let bridge = json!({ "bridge": { "IPAddress": "172.17.0.2" } });
+        let one_port = json!([
+            { "PrivatePort": 8080, "Type": "tcp", "PublicPort": 80, "IP": "0.0.0.0" },
+            { "PrivatePort": 8080, "Type": "tcp", "PublicPort": 80, "IP": "::" },
+            { "PrivatePort": 53, "Type": "udp" },
+        ]);
+        assert_eq!(read(&json!({}), &one_port, &bridge), Ok(Member::at("http://172.17.0.2:8080")));
+        let labels = json!({ "gatewayd.port": "81", "gatewayd.weight": "2", "gatewayd.scheme": "https",
+            "gatewayd.backup": "true", "gatewayd.network": "b" });
+        let networks = json!({ "a": { "IPAddress": "10.0.0.1" }, "b": { "IPAddress": "", "GlobalIPv6Address": "fd00::2" } });
+        let member = read(&labels, &json!([]), &networks).unwrap();
+        assert_eq!((member.url.as_str(), member.weight, member.backup), ("https://[fd00::2]:81", 2.0, true));
+        for (labels, ports, networks, said) in [
+            (json!({}), json!([]), bridge.clone(), "exposes 0 ports"),
+            (json!({ "gatewayd.port": "x" }), one_port.clone(), bridge.clone(), "`gatewayd.port` is `x`"),
+            (json!({ "gatewayd.network": "c" }), one_port.clone(), bridge.clone(), "not in the network `c`"),
+            (json!({ "gatewayd.weight": "-1" }), one_port.clone(), bridge, "`gatewayd.weight` is `-1`"),
+            (json!({}), one_port, json!({ "host": { "IPAddress": "" } }), "no address in any network"),
+        ] {
+            let reason = read(&labels, &ports, &networks).unwrap_err();
+            assert!(reason.contains(said), "{reason}");
+        }
+    }
+}

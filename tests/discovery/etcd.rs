@@ -1,0 +1,166 @@
+//! Backends under a prefix in etcd.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use lb_testkit::{Backend, PATIENCE, Port, Process, eventually};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{ask, discovering, eventually_present, eventually_serves, present, source};
+use crate::reload::Load;
+use crate::support::backend_status;
+
+/// A real etcd, alone.
+struct Etcd {
+    process: Option<Process>,
+    client: Port,
+    peer: Port,
+    directory: TempDir,
+}
+
+impl Etcd {
+    fn start() -> Self {
+        let mut etcd = Self {
+            process: None,
+            client: Port::free(),
+            peer: Port::free(),
+            directory: TempDir::new().unwrap(),
+        };
+        etcd.run();
+        etcd
+    }
+
+    /// Runs (again), with what it has stored.
+    fn run(&mut self) {
+        let (client, peer) =
+            (format!("http://{}", self.client.address()), format!("http://{}", self.peer.address()));
+        let mut command = Command::new("etcd");
+        command.arg("--data-dir").arg(self.directory.path());
+        command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+        command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+        command.args(["--initial-cluster", &format!("default={peer}")]);
+        self.process = Some(Process::spawn(&mut command));
+        eventually("etcd is healthy", PATIENCE, || {
+            std::net::TcpStream::connect(self.address()).is_ok()
+                && ask(self.address(), "GET", "/health", "", "").text().contains("true")
+        });
+    }
+
+    fn stop(&mut self) {
+        self.process = None;
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.client.address()
+    }
+
+    fn call(&self, path: &str, body: &Value) -> Value {
+        let answer = ask(self.address(), "POST", path, "", &body.to_string());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    fn put(&self, key: &str, value: &str) -> Value {
+        self.call("/v3/kv/put", &json!({ "key": BASE64.encode(key), "value": BASE64.encode(value) }))
+    }
+
+    fn delete(&self, key: &str) {
+        self.call("/v3/kv/deleterange", &json!({ "key": BASE64.encode(key) }));
+    }
+}
+
+#[test]
+fn backends_in_etcd_are_followed_and_outlive_it() {
+    let [a, b, c] = ["a", "b", "c"].map(Backend::echo);
+    let mut etcd = Etcd::start();
+    etcd.put("/services/app/a", &a.url());
+    etcd.put("/services/apple", "http://127.0.0.1:9");
+    let discover = format!("etcd = \"http://{}\", prefix = \"/services/app/\"", etcd.address());
+    let gateway = discovering(&discover, "");
+    eventually_present(&gateway, &[a.url()]);
+    let load = Load::on(gateway.address());
+    etcd.put("/services/app/b", &json!({ "url": b.url(), "weight": 2 }).to_string());
+    eventually_present(&gateway, &[a.url(), b.url()]);
+    eventually_serves(&gateway, &[&a, &b]);
+    assert_eq!(backend_status(&gateway, "app", &b.url())["weight"], 2.0);
+    // Nonsense leaves what there was of its key, and is said.
+    etcd.put("/services/app/b", "{\"url\": 7}");
+    etcd.put("/services/app/x", "{");
+    eventually("it is said", PATIENCE, || {
+        source(&gateway)["notice"].as_str().is_some_and(|notice| notice.starts_with("2 keys hold no backend"))
+    });
+    assert_eq!(present(&gateway), [a.url(), b.url()].into());
+    etcd.delete("/services/app/x");
+    etcd.put("/services/app/b", &json!({ "Op": 0, "Addr": b.address().to_string() }).to_string());
+    eventually_present(&gateway, &[a.url(), b.address().to_string()]);
+    eventually("all is well", PATIENCE, || source(&gateway)["notice"].is_null());
+    etcd.delete("/services/app/a");
+    eventually_present(&gateway, &[b.address().to_string()]);
+
+    // It goes, and comes back with a history that has been compacted.
+    etcd.stop();
+    eventually("that nobody answers is said", PATIENCE, || source(&gateway)["error"].is_string());
+    assert_eq!(present(&gateway).len(), 1);
+    eventually_serves(&gateway, &[&b]);
+    etcd.run();
+    let revision = etcd.put("/services/app/c", &c.url())["header"]["revision"].clone();
+    etcd.call("/v3/kv/compaction", &json!({ "revision": revision, "physical": true }));
+    eventually_present(&gateway, &[b.address().to_string(), c.url()]);
+    eventually_serves(&gateway, &[&b, &c]);
+    assert!(load.finish() > 100);
+    assert!(source(&gateway)["error"].is_null());
+}
+
+/// Only a scripted etcd compacts between a list and the watch after it.
+#[test]
+fn a_watch_that_is_cancelled_begins_again_with_a_list_and_a_cluster_is_asked_in_turn() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let urls = [a.url(), b.url()];
+    let lists = Arc::new(AtomicUsize::new(0));
+    let watches: Arc<Mutex<Vec<String>>> = Arc::default();
+    let etcd = {
+        let (lists, watches) = (Arc::clone(&lists), Arc::clone(&watches));
+        Backend::scripted(move |conn| {
+            let Some(request) = conn.request() else { return };
+            if request.target == "/v3/kv/range" {
+                let round = lists.fetch_add(1, SeqCst);
+                let value = BASE64.encode(&urls[round.min(1)]);
+                let body = json!({
+                    "header": { "revision": (10 * (round + 1)).to_string() },
+                    "kvs": [{ "key": BASE64.encode("/a/1"), "value": value }], "count": "1",
+                })
+                .to_string();
+                conn.reply(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+                return;
+            }
+            watches.lock().unwrap().push(String::from_utf8_lossy(&request.body).into_owned());
+            conn.reply("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let line = match lists.load(SeqCst) {
+                1 => {
+                    "{\"result\":{\"header\":{\"revision\":\"15\"},\"canceled\":true,\"compact_revision\":\"15\"}}\n"
+                }
+                _ => "{\"result\":{\"header\":{\"revision\":\"20\"},\"created\":true}}\n",
+            };
+            conn.reply(format!("{:x}\r\n{line}\r\n", line.len()));
+            // Held open until the other side goes.
+            let _ = conn.request();
+        })
+    };
+    let silent = Port::free();
+    let discover = format!("etcd = [\"http://{}\", \"{}\"], prefix = \"/a/\"", silent.address(), etcd.url());
+    let gateway = discovering(&discover, "");
+    eventually_present(&gateway, &[b.url()]);
+    eventually_serves(&gateway, &[&b]);
+    eventually("it watches from the second list on", PATIENCE, || watches.lock().unwrap().len() == 2);
+    let asked = watches.lock().unwrap().clone();
+    assert!(
+        asked[0].contains("\"start_revision\":\"11\"") && asked[1].contains("\"start_revision\":\"21\""),
+        "{asked:?}"
+    );
+    assert!(source(&gateway)["error"].is_null());
+}
