@@ -69,9 +69,17 @@ pub(crate) async fn serve(conversation: Conversation) {
     let Ok(shaken) = shaken else { return };
     if let Ok(connection) = shaken {
         let mut server = Server::new(connection, Rc::clone(&client), http2);
-        std::future::poll_fn(|cx| match server.poll(cx) {
-            Poll::Pending if matches!(io.poll_send(cx), Poll::Ready(Err(_))) => Poll::Ready(()),
-            polled => polled,
+        std::future::poll_fn(|cx| {
+            if server.poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            match io.poll_send(cx) {
+                Poll::Ready(Err(_)) => Poll::Ready(()),
+                sent => {
+                    server.keep_stage(sent.is_pending());
+                    Poll::Pending
+                }
+            }
         })
         .await;
     }
@@ -133,7 +141,6 @@ impl Server {
             self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             cx.waker().wake_by_ref();
         }
-        self.keep_stage();
         Poll::Pending
     }
 
@@ -160,10 +167,11 @@ impl Server {
         }
     }
 
-    fn keep_stage(&mut self) {
+    /// To be looked at once all that can be has been sent; `is_behind` where something is left.
+    fn keep_stage(&mut self, is_behind: bool) {
         let stage = if self.streams.are_open() {
             Stage::Busy
-        } else if self.connection.has_streams() {
+        } else if is_behind || self.connection.has_streams() {
             Stage::Sending
         } else if self.is_leaving {
             Stage::Leaving

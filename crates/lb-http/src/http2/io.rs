@@ -24,12 +24,13 @@ impl Io {
 
     /// Sends what has been written.
     pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Conversation { transport, outbox, client, .. } = &mut *self.0.borrow_mut();
-        let before = outbox.len();
+        let mut conversation = self.0.borrow_mut();
+        let before = conversation.pending();
+        let Conversation { transport, outbox, .. } = &mut *conversation;
         let sent = frames::poll_send(cx, outbox, transport);
         // While the connection sends what is left, a slow client that takes some of it has earned more time.
-        if outbox.len() < before && client.watch.phase() == Phase::Relay {
-            client.watch.progressed();
+        if conversation.pending() < before && conversation.client.watch.phase() == Phase::Relay {
+            conversation.client.watch.progressed();
         }
         sent
     }
