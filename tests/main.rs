@@ -26,6 +26,7 @@ mod exam;
 mod explain;
 mod failure;
 mod faults;
+mod forward_proxy;
 mod forwarding;
 mod health;
 mod hedging;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use lb_config::AccessLogConfig;
+use lb_http::config::ListenerConfig;
 use lb_observe::AccessLog;
 use lb_observe::access_log::Field;
 
@@ -11,7 +12,7 @@ use lb_observe::access_log::Field;
 pub(crate) fn start(
     config: &AccessLogConfig,
     has_traces: bool,
-    has_tcp: bool,
+    listeners: &[ListenerConfig],
 ) -> anyhow::Result<Option<Arc<AccessLog>>> {
     if !config.enabled {
         return Ok(None);
@@ -21,7 +22,11 @@ pub(crate) fn start(
         // The names that every line has are not chosen.
         Some(names) => names.iter().filter_map(|name| name.parse::<Field>().ok()).collect(),
         None => {
+            let has_tcp = listeners.iter().any(|listener| listener.tcp.is_some());
             let of_tcp = [Field::Listener, Field::Protocol].into_iter().filter(|_| has_tcp);
+            // Nothing else tells which server was asked for.
+            let forwards = listeners.iter().any(|listener| listener.forward_proxy.is_some());
+            let of_tcp = of_tcp.chain(forwards.then_some(Field::Host));
             default.fields.iter().copied().chain(has_traces.then_some(Field::TraceId)).chain(of_tcp).collect()
         }
     };

@@ -74,8 +74,7 @@ impl Running {
         let Loaded { admin, access_log, alerts, tracing, rule_places, statistics, .. } = loaded;
         let registry = Arc::new(if statistics { Registry::default() } else { Registry::without_backends() });
         let control = ControlMetrics::install().ok().map(Arc::new);
-        let has_tcp = config.listeners.iter().any(|listener| listener.tcp.is_some());
-        let log = access::start(&access_log, tracing.is_some(), has_tcp)?;
+        let log = access::start(&access_log, tracing.is_some(), &config.listeners)?;
         let traces = traces::start(tracing.clone())?;
 
         let file = source.as_ref().map(|source| source.path.display().to_string());

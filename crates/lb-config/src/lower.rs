@@ -18,6 +18,7 @@ mod clash;
 mod context;
 mod discover;
 mod dump;
+mod forward_proxy;
 mod health;
 mod http2;
 mod listener;

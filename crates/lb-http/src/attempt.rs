@@ -60,7 +60,8 @@ pub(crate) struct Answer {
     /// When it was here.
     pub(crate) came_at: Instant,
     pub(crate) connection: Connection,
-    pub(crate) slot: Slot,
+    /// Where the connection may be kept; nowhere if none.
+    pub(crate) slot: Option<Slot>,
 }
 
 /// Why an attempt brought no answer.
@@ -97,8 +98,15 @@ impl Answer {
     pub(crate) fn discard(mut self, client: &Client, upload: &Upload) {
         let ended = crate::body::discard(self.head.framing, &mut self.connection.transport.inbox);
         if ended && self.head.keep_alive && upload.is_sent() {
-            client.worker.pool.put(self.slot, self.connection, Instant::now());
+            keep(client, self.slot, self.connection, Instant::now());
         }
+    }
+}
+
+/// Keeps a connection for another request.
+pub(crate) fn keep(client: &Client, slot: Option<Slot>, connection: Connection, now: Instant) {
+    if let Some(slot) = slot {
+        client.worker.pool.put(slot, connection, now);
     }
 }
 
@@ -214,7 +222,7 @@ pub(crate) async fn attempt(
             Sent::Answered(head) => {
                 let came_at = Instant::now();
                 ticket.answered(head.status, sent_at, came_at);
-                return Ok(Answer { head, came_at, connection, slot: target.slot });
+                return Ok(Answer { head, came_at, connection, slot: Some(target.slot) });
             }
             Sent::Rejected(Reject::UpstreamTimeout)
                 if limits.is_own_and_repeatable() && outgoing.can_repeat() =>

@@ -44,6 +44,9 @@ impl Listener {
         if config.tcp.is_some() {
             stats.carries_connections();
         }
+        if config.forward_proxy.is_some() {
+            stats.forwards();
+        }
         if config.proxy_protocol.is_some() {
             stats.expects_preambles();
         }

@@ -1,5 +1,7 @@
 //! What the engine is told: plain, already valid data. Written by hand or lowered from files by `lb-config`.
 
+mod forward_proxy;
+
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -14,6 +16,8 @@ use lb_health::{HealthConfig, UpstreamOptions};
 use lb_policy::PolicyConfig;
 use lb_router::{HostPattern, RouteConfig};
 use lb_tls::{ClientOptions, ServerOptions};
+
+pub use self::forward_proxy::{ForwardProxyConfig, ForwardProxyUser};
 
 /// Everything one running gateway is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +68,8 @@ pub struct ListenerConfig {
     pub proxy_protocol: Option<ProxiedListener>,
     /// Connections are passed on as they are; `None` is HTTP.
     pub tcp: Option<TcpConfig>,
+    /// Requests for other servers are taken, too.
+    pub forward_proxy: Option<ForwardProxyConfig>,
 }
 
 /// Where the connections of a TCP listener go, and how long they may take.

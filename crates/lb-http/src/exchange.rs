@@ -16,13 +16,14 @@ use lb_policy::{BodyFilter, ClientInfo, RequestParts, ResponseParts, Verdict};
 use lb_router::{RequestView, Routed};
 
 use crate::answer::{self, Manner, Plan};
-use crate::attempt::{Answer, Outgoing};
+use crate::attempt::{self, Answer, Outgoing};
 use crate::body::Passage;
 use crate::config::{Redirect, Timeouts};
 use crate::conversation::{Conversation, Next};
 use crate::decisions;
 use crate::fields::REQUEST_ID;
 use crate::forward::forward;
+use crate::forward_proxy;
 use crate::forwarded::{self, Hop};
 use crate::grpc;
 use crate::reject::Reject;
@@ -57,6 +58,10 @@ pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<Requ
         && let Some(deadline) = grpc::deadline(&request.headers)
     {
         client.watch.end_by(Some(later(ticket.started(), deadline)));
+    }
+    if forward_proxy::takes(&client, ticket.asked()) {
+        return Box::pin(forward_proxy::serve(&mut ticket, conversation, manner, *request, &mut upload))
+            .await;
     }
     match answer(&mut ticket, conversation, *request, &mut upload).await {
         Ok(Outcome::Backend(answer)) if answer.head.upgrade.is_some() => {
@@ -234,7 +239,7 @@ fn run_response_policies(
 }
 
 /// A backend's answer: through the policies, and on to the client, piece by piece.
-async fn pass_on(
+pub(crate) async fn pass_on(
     ticket: &mut Ticket,
     conversation: &mut Conversation,
     manner: Manner,
@@ -261,7 +266,7 @@ async fn pass_on(
             ticket.complete(now);
             ticket.release_backend();
             if answer.head.keep_alive && upload.is_sent() {
-                client.worker.pool.put(answer.slot, answer.connection, now);
+                attempt::keep(&client, answer.slot, answer.connection, now);
             }
             plan.next(conversation, upload)
         }
@@ -348,7 +353,7 @@ async fn own(
 }
 
 /// An answer that says why there is none.
-async fn refuse(
+pub(crate) async fn refuse(
     ticket: &mut Ticket,
     conversation: &mut Conversation,
     manner: Manner,

@@ -28,7 +28,7 @@ use crate::resolve;
 use crate::slots::Slots;
 use crate::snapshot::{BuildError, Builder, Earlier, Rule, Snapshot};
 use crate::tls::{self, secure};
-use crate::worker::{self, HANDOVER_QUEUE, ORDER_QUEUE, Shared, Stage, WorkerParts};
+use crate::worker::{self, Control, HANDOVER_QUEUE, ORDER_QUEUE, Shared, Stage, WorkerParts};
 
 /// How often the time that answers take is looked at.
 const PERCENTILE_INTERVAL: Duration = Duration::from_secs(1);
@@ -157,6 +157,7 @@ impl Gateway {
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             draining: AtomicBool::new(false),
             admission: Admission::new(connections),
+            control: Control::here(),
         });
         let hedging = tokio::spawn(keep_percentiles(Arc::clone(&shared)));
         if let Some(connect) = attachments.connect {

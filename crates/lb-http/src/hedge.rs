@@ -156,7 +156,7 @@ pub(crate) async fn race<'a>(
                 }
                 let came_at = Instant::now();
                 ticket.answered(head.status, sent_at, came_at);
-                return Ok(Answer { head, came_at, connection, slot: winner.target.slot });
+                return Ok(Answer { head, came_at, connection, slot: Some(winner.target.slot) });
             }
             Event::Lost => {
                 for leg in legs.drain(1..) {

@@ -20,6 +20,7 @@ mod exchange;
 mod explain;
 mod fields;
 mod forward;
+mod forward_proxy;
 mod forwarded;
 mod frames;
 mod gateway;

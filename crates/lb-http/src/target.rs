@@ -20,6 +20,8 @@ pub(crate) struct Asked {
     pub(crate) uri: Uri,
     /// The authority, as the target or Host has it.
     pub(crate) host: Option<Host>,
+    /// What of it the client has written in the request line.
+    pub(crate) form: TargetForm,
 }
 
 /// Most hosts need no allocation.
@@ -28,7 +30,7 @@ type Host = smallvec::SmallVec<[u8; 40]>;
 impl Asked {
     /// For bytes that never became a request.
     pub(crate) fn nothing() -> Self {
-        Self { method: Method::GET, uri: Uri::from_static("/"), host: None }
+        Self { method: Method::GET, uri: Uri::from_static("/"), host: None, form: TargetForm::Origin }
     }
 
     /// Reads a head. What its target says of the host stands in Host from then on.
@@ -41,14 +43,15 @@ impl Asked {
                 .map_err(|_| Reject::bad_request("the request target's host is not valid"))?;
             head.headers.insert(&header::HOST, &host);
         }
-        let uri = match head.target.form() {
+        let form = head.target.form();
+        let uri = match form {
             // CONNECT has neither path nor query, and is refused before either is asked for.
             TargetForm::Authority => Uri::from_static("/"),
             _ => origin_form(std::mem::take(&mut head.target).into_path_and_query())
                 .map_err(|error| Reject::bad_request(format!("the request target is not valid: {error}")))?,
         };
         let host = head.headers.get(&header::HOST).map(Host::from);
-        Ok(Self { method: head.method.clone(), uri, host })
+        Ok(Self { method: head.method.clone(), uri, host, form })
     }
 }
 

@@ -22,6 +22,7 @@ use crate::client::Client;
 use crate::config::Timeouts;
 use crate::decisions;
 use crate::fields::REQUEST_ID;
+use crate::forward_proxy;
 use crate::forwarded;
 use crate::reject::{Reject, client_closed_request};
 use crate::request_id;
@@ -394,9 +395,10 @@ impl Ticket {
         Some((&self.snapshot, upstream, upstream.targets.get(position)?))
     }
 
-    /// The deadlines of the rule that takes the request.
+    /// The deadlines of the rule that takes the request, or of the listener that takes it for another server.
     pub(crate) fn timeouts(&self) -> Timeouts {
-        self.rule().map(|rule| rule.timeouts).unwrap_or_default()
+        let of_proxy = || self.client.listener.config.forward_proxy.as_ref().map(|proxy| proxy.timeouts);
+        self.rule().map(|rule| rule.timeouts).or_else(of_proxy).unwrap_or_default()
     }
 
     fn rule(&self) -> Option<&Rule> {
@@ -422,7 +424,7 @@ impl Drop for Ticket {
             protocol: if client.listener.config.tcp.is_some() { Protocol::Tcp } else { Protocol::Http },
             scheme: client.scheme(),
             method: if self.is_read { self.asked.method.as_str() } else { "" },
-            path: if self.is_read { self.asked.uri.path() } else { "" },
+            path: if self.is_read { forward_proxy::shown(&self.asked) } else { "" },
             host: self.asked.host.as_deref().and_then(|host| str::from_utf8(host).ok()).unwrap_or_default(),
             status: self.status,
             code: self.code,

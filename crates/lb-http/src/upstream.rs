@@ -158,6 +158,12 @@ impl Connection {
         }
     }
 
+    /// One that has just been opened.
+    pub(crate) fn begun(transport: Transport) -> Self {
+        let created = Instant::now();
+        Self { transport, reused: false, requests: 0, created, is_personal: false, _place: None }
+    }
+
     /// Whether HTTP/2 has been agreed on by TLS.
     fn speaks_http2(&self) -> bool {
         self.transport.session().is_some_and(|session| session.alpn_protocol() == Some(b"h2"))
@@ -211,14 +217,7 @@ impl Connection {
                         // Boxed, so that a request in the clear needs no room for it.
                         Box::pin(secure(&mut transport, tls, backend, only)).await?;
                     }
-                    return Ok(Self {
-                        transport,
-                        reused: false,
-                        requests: 0,
-                        created: Instant::now(),
-                        is_personal: false,
-                        _place: None,
-                    });
+                    return Ok(Self::begun(transport));
                 }
                 Err(error) => last = Some(error),
             }

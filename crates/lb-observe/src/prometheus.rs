@@ -188,9 +188,24 @@ fn listeners(text: &mut Text, registry: &Registry) {
     let help = "Client connections closed unserved, since their address had max_connections_per_address.";
     let mut family = text.family("gatewayd_connections_refused_total", Kind::Counter, help);
     listeners.iter().for_each(|(labels, totals)| family.sample(labels, totals.refused));
+    forwarding(text, registry);
     failures(text, registry);
     preambles(text, registry);
     handshakes(text, registry);
+}
+
+fn forwarding(text: &mut Text, registry: &Registry) {
+    let listeners = registry.listeners();
+    let forwarding: Vec<_> =
+        listeners.iter().filter_map(|listener| Some((listener.name(), listener.forwarding()?))).collect();
+    if forwarding.is_empty() {
+        return;
+    }
+    let help = "Connections to other servers that a forward proxy has open now.";
+    let mut family = text.family("gatewayd_forward_connections_active", Kind::Gauge, help);
+    for (listener, open) in forwarding {
+        family.sample(&Labels::new(&[("listener", listener)]), u64::from(open));
+    }
 }
 
 fn failures(text: &mut Text, registry: &Registry) {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use lb_http::config::{AddressLimit, ClientLimits, ListenerConfig};
 
 use super::upstream::Upstreams;
-use super::{Context, http2, proxied, tcp, tls};
+use super::{Context, forward_proxy, http2, proxied, tcp, tls};
 use crate::loaded::{AdminConfig, Secret};
 use crate::tree::NodeId;
 use crate::written::listener::Listener;
@@ -46,6 +46,7 @@ pub(super) fn listeners(
             tls: None,
             proxy_protocol: None,
             tcp: None,
+            forward_proxy: None,
         };
         listeners.push(listener);
         return (listeners, places);
@@ -69,7 +70,11 @@ pub(super) fn listeners(
             None if context.tree.has(listener.id, "address") => continue,
             None => (Some(DEFAULT_ADDRESS), Some(listener.id)),
         };
-        let limits = limits(context, table);
+        let mut limits = limits(context, table);
+        let forward_proxy = forward_proxy::lower(context, root, listener);
+        if forward_proxy.is_some() {
+            limits.http2 = None;
+        }
         let tls = tls.map(|tls| match is_tcp {
             true => tcp::secured(context, listener, tls),
             false => http2::offered(tls, limits.http2.is_some()),
@@ -79,7 +84,16 @@ pub(super) fn listeners(
         let status_endpoints = table.status_endpoints.unwrap_or(false);
         let proxy_protocol =
             table.proxy_protocol.as_ref().and_then(|written| proxied::lower(context, written, trusted));
-        listeners.push(ListenerConfig { name, address, status_endpoints, limits, tls, proxy_protocol, tcp });
+        listeners.push(ListenerConfig {
+            name,
+            address,
+            status_endpoints,
+            limits,
+            tls,
+            proxy_protocol,
+            tcp,
+            forward_proxy,
+        });
     }
     context.unique("listener", names.iter().map(|(name, place)| (name.as_str(), *place)));
     (listeners, places)

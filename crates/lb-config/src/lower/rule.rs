@@ -8,9 +8,12 @@ use lb_router::RouteConfig;
 use super::matching::{self, Route};
 use super::tls::Belief;
 use super::upstream::{self, Upstreams};
-use super::{Context, balance, dump, health, policy, redirect, retries, route, split, tcp, tls};
+use super::{
+    Context, balance, dump, forward_proxy, health, policy, redirect, retries, route, split, tcp, tls,
+};
 use crate::suggest;
 use crate::tree::{NodeId, Tree};
+use crate::written::listener::Listener;
 use crate::written::root::Root;
 use crate::written::rule::Rule;
 use crate::written::values::{At, List};
@@ -233,14 +236,15 @@ fn host_header(context: &mut Context<'_>, written: Option<&At<String>>) -> HostH
 
 /// A configuration that would serve nothing is refused: an empty file under `--watch` must not empty a gateway.
 pub(super) fn check_any(context: &mut Context<'_>, root: &Root) {
-    let has_tcp = root.listeners.iter().flat_map(List::iter).any(|listener| tcp::is_tcp(&listener.value));
+    let needs_no_rule = |listener: &Listener| tcp::is_tcp(listener) || forward_proxy::is_on(listener);
+    let is_served = root.listeners.iter().flat_map(List::iter).any(|listener| needs_no_rule(&listener.value));
     let written = context.tree.child(Tree::ROOT, "rules");
     let has_rule = match &root.rules {
         Some(rules) => !rules.is_empty(),
         // Rules that could not be read, or whose key is misspelt, are not missing.
         None => written.map_or(context.tree.has(Tree::ROOT, "rules"), |rules| !context.tree.is_whole(rules)),
     };
-    if !has_tcp && !has_rule {
+    if !is_served && !has_rule {
         let message = "there is no rule, so nothing would be served";
         let id = written.unwrap_or(Tree::ROOT);
         context.error_at_key(id, message, "no rule").help(

@@ -11,8 +11,15 @@ use crate::written::root::Root;
 use crate::written::values::{At, List, Time};
 
 /// Keys of listeners that speak HTTP.
-const OF_HTTP: &[&str] =
-    &["status_endpoints", "max_header_size", "max_headers", "header_timeout", "keep_alive_timeout", "http2"];
+const OF_HTTP: &[&str] = &[
+    "status_endpoints",
+    "max_header_size",
+    "max_headers",
+    "header_timeout",
+    "keep_alive_timeout",
+    "http2",
+    "forward_proxy",
+];
 /// Keys of listeners that do not.
 const OF_TCP: &[&str] = &["upstream", "sni", "idle_timeout", "connect_timeout", "hello_timeout"];
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::values::{At, List, Shorthand, Size, SwitchOr, Time, WordOr};
+use super::values::{At, List, Ports, Shorthand, Size, SwitchOr, Time, WordOr};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,8 +28,37 @@ pub(crate) struct Listener {
     pub(crate) keep_alive_timeout: Option<Time>,
     pub(crate) max_connections_per_address: Option<At<u32>>,
     pub(crate) http2: Option<At<SwitchOr<Http2>>>,
+    /// Whether clients may ask for other servers, and for which.
+    pub(crate) forward_proxy: Option<At<ForwardProxy>>,
     /// Whether connections begin with a PROXY header.
     pub(crate) proxy_protocol: Option<At<SwitchOr<Proxied>>>,
+}
+
+/// Where clients are connected to that ask for other servers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ForwardProxy {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) allow_hosts: Option<List<String>>,
+    pub(crate) deny_hosts: Option<List<String>>,
+    pub(crate) allow_ports: Option<List<Ports>>,
+    pub(crate) deny_ports: Option<List<Ports>>,
+    pub(crate) allow_networks: Option<List<String>>,
+    pub(crate) deny_networks: Option<List<String>>,
+    /// Who has to say who they are.
+    pub(crate) users: Option<List<ProxyUser>>,
+    pub(crate) max_connections: Option<At<u32>>,
+    pub(crate) connect_timeout: Option<Time>,
+    /// Of what was asked for by CONNECT.
+    pub(crate) tunnel_timeout: Option<Time>,
+}
+
+/// Someone who may use a forward proxy.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProxyUser {
+    pub(crate) name: Option<At<String>>,
+    pub(crate) password: Option<At<String>>,
 }
 
 /// Names, and where they lead.

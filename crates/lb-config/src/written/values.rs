@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -329,6 +330,43 @@ impl<'de> Deserialize<'de> for Size {
         }
 
         deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+/// A port, or all from one to another.
+#[derive(Debug, Clone)]
+pub(crate) struct Ports(pub(crate) RangeInclusive<u16>);
+
+const PORTS_HELP: &str = "write a port such as 443, or \"8000-8999\"";
+
+impl<'de> Deserialize<'de> for Ports {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PortsVisitor;
+
+        impl Visitor<'_> for PortsVisitor {
+            type Value = Ports;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a port such as 443, or \"8000-8999\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, port: i64) -> Result<Ports, E> {
+                let port = u16::try_from(port).ok().filter(|port| *port > 0);
+                let port = port.ok_or_else(|| E::custom("ports go from 1 to 65535"))?;
+                Ok(Ports(port..=port))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Ports, E> {
+                let (first, last) = text.split_once('-').unwrap_or((text, text));
+                let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+                match (port(first), port(last)) {
+                    (Some(first), Some(last)) if first <= last => Ok(Ports(first..=last)),
+                    _ => Err(E::custom(format_args!("these are no ports\n{PORTS_HELP}"))),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(PortsVisitor)
     }
 }
 

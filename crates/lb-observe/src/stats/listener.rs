@@ -1,6 +1,6 @@
 //! Connections of one listener.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::Shards;
 
@@ -13,6 +13,9 @@ pub struct ListenerStats {
     certificate_end: AtomicU64,
     expects_preambles: AtomicBool,
     carries_connections: AtomicBool,
+    forwards: AtomicBool,
+    /// Connections to other servers that are open now.
+    forwarding: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -162,6 +165,8 @@ impl ListenerStats {
             certificate_end: AtomicU64::new(0),
             expects_preambles: AtomicBool::new(false),
             carries_connections: AtomicBool::new(false),
+            forwards: AtomicBool::new(false),
+            forwarding: AtomicU32::new(0),
         }
     }
 
@@ -201,6 +206,27 @@ impl ListenerStats {
                 (failure, self.shards.iter().map(of).sum())
             })
         })
+    }
+
+    /// It connects clients to other servers.
+    pub fn forwards(&self) {
+        self.forwards.store(true, Relaxed);
+    }
+
+    /// Counts one more connection to another server, unless there are as many as may be. Over all workers.
+    pub fn begin_forwarding(&self, most: u32) -> bool {
+        let one_more = |open: u32| (open < most).then(|| open + 1);
+        self.forwarding.fetch_update(Relaxed, Relaxed, one_more).is_ok()
+    }
+
+    /// Counts its end.
+    pub fn end_forwarding(&self) {
+        self.forwarding.fetch_sub(1, Relaxed);
+    }
+
+    /// How many there are; `None` where there are none to be.
+    pub fn forwarding(&self) -> Option<u32> {
+        self.forwards.load(Relaxed).then(|| self.forwarding.load(Relaxed))
     }
 
     /// Its connections are passed on to backends.

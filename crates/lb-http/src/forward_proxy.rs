@@ -1,0 +1,326 @@
+//! A listener that connects its clients to other servers than its upstreams' (RFC 9110 §3.7, §9.3.6): by CONNECT to whatever they
+//! then speak, and for requests in absolute form by HTTP. Off unless the listener says who may have what.
+//!
+//! The host is looked up once, and what is connected to is the very address that has been looked at. Connections are made for one
+//! request, and bounded in number. Requests in origin form go to the rules, as on any listener.
+//!
+//! Cost to other listeners: one comparison a request. Dropping the future closes both connections.
+
+mod access;
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode, Version, uri::PathAndQuery};
+use lb_h1::{Authority, ConnectionHeader, Fields, RequestHead, RequestLine, TargetForm, encode_request_head};
+use lb_observe::ListenerStats;
+use lb_policy::Refusal;
+use tokio::net::TcpStream;
+
+use self::access::Denied;
+use crate::answer::Manner;
+use crate::attempt::Answer;
+use crate::client::Client;
+use crate::config::ForwardProxyConfig;
+use crate::conversation::{Conversation, Next};
+use crate::exchange;
+use crate::reject::{Reject, client_closed_request};
+use crate::send::{Sending, Sent};
+use crate::target::Asked;
+use crate::ticket::Ticket;
+use crate::transport::Transport;
+use crate::tunnel::{End, Side, Tunnel};
+use crate::upload::Upload;
+use crate::upstream::{ConnectError, Connection};
+use crate::watch::{Expired, Phase, within_deadline};
+
+/// Not a field of any standard, but sent by clients of old.
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// Addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// Whether a request is for another server, at a listener that connects to such.
+pub(crate) fn takes(client: &Client, asked: &Asked) -> bool {
+    client.listener.config.forward_proxy.is_some()
+        && matches!(asked.form, TargetForm::Authority | TargetForm::Absolute { .. })
+}
+
+/// Serves one request that is for another server.
+pub(crate) async fn serve(
+    ticket: &mut Ticket,
+    conversation: &mut Conversation,
+    manner: Manner,
+    request: RequestHead,
+    upload: &mut Upload,
+) -> Next {
+    let client = Rc::clone(&conversation.client);
+    let Some(proxy) = &client.listener.config.forward_proxy else { return Next::Close };
+    let asked = Rc::clone(ticket.asked());
+    let served = match asked.form {
+        TargetForm::Authority => match join(&client, proxy, &asked, &request.headers, upload).await {
+            Ok(joined) => return Box::pin(tunnel(ticket, conversation, proxy, joined)).await,
+            Err(rejected) => Err(rejected),
+        },
+        _ => ask(ticket, conversation, proxy, &asked, request, upload).await,
+    };
+    match served {
+        Ok((answer, _place)) => exchange::pass_on(ticket, conversation, manner, answer, upload).await,
+        Err(Reject::ClientGone) => {
+            ticket.carried(upload.bytes(), 0);
+            Next::Break
+        }
+        Err(rejected) => exchange::refuse(ticket, conversation, manner, rejected, upload).await,
+    }
+}
+
+/// A place among the connections to other servers, given back by dropping it.
+struct Place(Arc<ListenerStats>);
+
+impl Place {
+    fn take(client: &Client, proxy: &ForwardProxyConfig) -> Result<Self, Reject> {
+        let stats = &client.listener.stats;
+        let is_there_room = stats.begin_forwarding(proxy.max_connections.get());
+        is_there_room.then(|| Self(Arc::clone(stats))).ok_or(Reject::Overloaded)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.end_forwarding();
+    }
+}
+
+/// A connection to another server.
+struct Joined {
+    connection: Connection,
+    _place: Place,
+}
+
+/// Connects to the server that is asked for by CONNECT.
+async fn join(
+    client: &Client,
+    proxy: &ForwardProxyConfig,
+    asked: &Asked,
+    headers: &Fields,
+    upload: &Upload,
+) -> Result<Joined, Reject> {
+    authenticate(proxy, headers)?;
+    if !upload.is_empty() {
+        return Err(Reject::bad_request("CONNECT has no body"));
+    }
+    connect(client, proxy, asked, 443).await
+}
+
+/// Asks the server that stands in a request's target.
+async fn ask(
+    ticket: &mut Ticket,
+    conversation: &mut Conversation,
+    proxy: &ForwardProxyConfig,
+    asked: &Asked,
+    request: RequestHead,
+    upload: &mut Upload,
+) -> Result<(Answer, Place), Reject> {
+    let client = Rc::clone(&conversation.client);
+    let mut headers = request.headers;
+    authenticate(proxy, &headers)?;
+    if asked.form == (TargetForm::Absolute { https: true }) {
+        return Err(Reject::bad_request("https is asked for by CONNECT"));
+    }
+    client.tell_identity(&ticket.snapshot().identity_headers, &mut headers);
+    // What is said to this proxy is for nobody else.
+    headers.remove(&header::PROXY_AUTHORIZATION);
+    headers.remove(&PROXY_CONNECTION);
+    let Joined { mut connection, _place } = connect(&client, proxy, asked, 80).await?;
+    let url: Arc<str> = Arc::from("the server that was asked for");
+    let head = encode(asked, &headers, upload)?;
+    let timeouts = proxy.timeouts;
+    let sent_at = Instant::now();
+    match upload.is_complete() {
+        true => client.watch.begin(Phase::Wait, sent_at, timeouts.response_head),
+        false => client.watch.begin(Phase::Upload, sent_at, timeouts.idle),
+    }
+    let mut sending = Sending {
+        conversation,
+        backend: &mut connection.transport,
+        upload,
+        head,
+        url: &url,
+        method: &asked.method,
+        upgrade: None,
+        takes_interim: request.version >= Version::HTTP_11,
+        idle: timeouts.idle,
+        pace: None,
+        response_head: timeouts.response_head,
+    };
+    match sending.run().await {
+        Sent::Answered(head) => {
+            let came_at = Instant::now();
+            ticket.answered(head.status, sent_at, came_at);
+            Ok((Answer { head, came_at, connection, slot: None }, _place))
+        }
+        Sent::Rejected(rejected) => Err(rejected),
+        Sent::Broken { error, .. } => Err(Reject::Send(error)),
+    }
+}
+
+/// The head as the other server gets it: in origin form, for this request alone.
+fn encode(asked: &Asked, headers: &Fields, upload: &Upload) -> Result<BytesMut, Reject> {
+    let target = asked.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let line = RequestLine { method: &asked.method, target: target.as_bytes(), version: Version::HTTP_11 };
+    let mut out = BytesMut::new();
+    encode_request_head(&mut out, line, headers, upload.framing(), ConnectionHeader::Close)
+        .map_err(|error| Reject::bad_request(format!("the request cannot be forwarded: {error}")))?;
+    Ok(out)
+}
+
+fn authenticate(proxy: &ForwardProxyConfig, headers: &Fields) -> Result<(), Reject> {
+    if proxy.knows(headers.get(&header::PROXY_AUTHORIZATION)) {
+        return Ok(());
+    }
+    let mut fields = HeaderMap::new();
+    let challenge = HeaderValue::from_static("Basic realm=\"proxy\", charset=\"UTF-8\"");
+    fields.insert(header::PROXY_AUTHENTICATE, challenge);
+    Err(Reject::Refused(Box::new(Refusal {
+        status: StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        code: "unauthorized",
+        detail: "this proxy wants to know who asks".to_owned(),
+        headers: fields,
+    })))
+}
+
+fn forbidden(denied: Denied) -> Reject {
+    Reject::Refused(Box::new(Refusal {
+        status: StatusCode::FORBIDDEN,
+        code: "forbidden",
+        detail: denied.detail().to_owned(),
+        headers: HeaderMap::new(),
+    }))
+}
+
+/// Looks at what is asked for, looks it up, looks at where it leads, and connects to just that.
+async fn connect(
+    client: &Client,
+    proxy: &ForwardProxyConfig,
+    asked: &Asked,
+    usual_port: u16,
+) -> Result<Joined, Reject> {
+    let authority = asked.host.as_deref().map(Authority::parse).and_then(Result::ok);
+    let host = authority.and_then(|authority| str::from_utf8(authority.host()).ok());
+    let (Some(authority), Some(host)) = (authority, host) else {
+        return Err(Reject::bad_request("the request names no host"));
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = authority.port().unwrap_or(usual_port);
+    if access::is_doubtful(host) {
+        return Err(Reject::bad_request("an address is four numbers, without zeros ahead of them"));
+    }
+    proxy.check(host, port).map_err(forbidden)?;
+    let place = Place::take(client, proxy)?;
+    client.watch.begin(Phase::Connect, Instant::now(), proxy.timeouts.connect);
+    let name = || Arc::from(format!("{host}:{port}"));
+    let opened = within_deadline(&client.watch, open(client, proxy, host, port)).await;
+    let connection = match opened {
+        Ok(opened) => opened?,
+        Err(Expired) => return Err(Reject::Connect(ConnectError::Timeout { backend: name() })),
+    };
+    Ok(Joined { connection, _place: place })
+}
+
+async fn open(
+    client: &Client,
+    proxy: &ForwardProxyConfig,
+    host: &str,
+    port: u16,
+) -> Result<Connection, Reject> {
+    let backend = || Arc::from(format!("{host}:{port}"));
+    let addresses = look_up(client, host, port).await;
+    if addresses.is_empty() {
+        return Err(Reject::Connect(ConnectError::Unresolved { backend: backend() }));
+    }
+    let mut last = forbidden(Denied::Address);
+    for address in addresses.into_iter().take(MAX_ADDRESSES) {
+        if proxy.check_address(address.ip()).is_err() {
+            continue;
+        }
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                let _ = stream.set_nodelay(true);
+                return Ok(Connection::begun(Transport::new(stream)));
+            }
+            Err(source) => last = Reject::Connect(ConnectError::Io { backend: backend(), source }),
+        }
+    }
+    Err(last)
+}
+
+/// Where a host is at present. Names are looked up on the control side, whose threads may wait.
+async fn look_up(client: &Client, host: &str, port: u16) -> Vec<SocketAddr> {
+    if let Ok(address) = host.strip_suffix('.').unwrap_or(host).parse::<IpAddr>() {
+        return vec![SocketAddr::new(address.to_canonical(), port)];
+    }
+    let host = host.to_owned();
+    let control = client.worker.control();
+    // Held by the look-up, which goes on where nobody waits for it any more.
+    let Ok(permit) = Arc::clone(&control.lookups).acquire_owned().await else { return Vec::new() };
+    let found = control.runtime.spawn(async move {
+        let found = tokio::net::lookup_host((host, port)).await;
+        drop(permit);
+        found.map(Iterator::collect::<Vec<SocketAddr>>)
+    });
+    found.await.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// Says that there is a connection, and carries what is said on it.
+async fn tunnel(
+    ticket: &mut Ticket,
+    conversation: &mut Conversation,
+    proxy: &ForwardProxyConfig,
+    joined: Joined,
+) -> Next {
+    let Joined { mut connection, _place } = joined;
+    ticket.answered_here(StatusCode::OK);
+    let id = ticket.request_id().to_str().unwrap_or_default();
+    let head = format!("HTTP/1.1 200 Connection established\r\nX-Request-Id: {id}\r\n\r\n");
+    conversation.outbox.extend_from_slice(head.as_bytes());
+    let backend = &mut connection.transport;
+    let idle = proxy.timeouts.tunnel;
+    let mut tunnel = Tunnel::new(conversation, backend, (idle, idle));
+    let end = std::future::poll_fn(|cx| tunnel.poll(cx, conversation, backend)).await;
+    ticket.carried(tunnel.bytes_in(), tunnel.bytes_out());
+    match end {
+        End::Over => {
+            ticket.complete(Instant::now());
+            Next::Close
+        }
+        End::Idle => {
+            ticket.cut("idle_timeout", "nothing moved for tunnel_timeout".to_owned());
+            backend.reset_at_close();
+            Next::Reset
+        }
+        End::Broken(Side::Client) => {
+            ticket.answered_here(client_closed_request());
+            if !tunnel.is_told(Side::Backend) {
+                backend.reset_at_close();
+            }
+            Next::Break
+        }
+        End::Broken(Side::Backend) => {
+            ticket.cut("upstream_reset", "the other server's connection broke".to_owned());
+            if tunnel.is_told(Side::Client) { Next::Close } else { Next::Reset }
+        }
+    }
+}
+
+/// What a request is for, as it is logged.
+pub(crate) fn shown(asked: &Asked) -> &str {
+    match asked.form {
+        TargetForm::Authority => {
+            asked.host.as_deref().and_then(|host| str::from_utf8(host).ok()).unwrap_or_default()
+        }
+        _ => asked.uri.path(),
+    }
+}

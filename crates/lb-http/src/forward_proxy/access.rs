@@ -1,0 +1,365 @@
+//! Who may have a connection to where. Names are looked at as they are asked for, addresses once they are known: what has been
+//! looked at is what is connected to, so that no name can lead elsewhere in between.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lb_router::HostPattern;
+
+use crate::config::ForwardProxyConfig;
+
+/// Why a connection is not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// By its host.
+    Host,
+    /// By its port.
+    Port,
+    /// By where its name leads.
+    Address,
+}
+
+impl Denied {
+    /// What a person reads.
+    pub(super) fn detail(self) -> &'static str {
+        match self {
+            Self::Host => "this proxy does not connect to this host",
+            Self::Port => "this proxy does not connect to this port",
+            Self::Address => "this proxy does not connect to the address of this host",
+        }
+    }
+}
+
+impl ForwardProxyConfig {
+    /// Looks at what is asked for. Addresses stand without brackets.
+    pub(super) fn check(&self, host: &str, port: u16) -> Result<(), Denied> {
+        // As patterns have it, addresses of IPv6 stand in brackets.
+        let shown = if host.contains(':') { Cow::Owned(format!("[{host}]")) } else { Cow::Borrowed(host) };
+        let named = |patterns: &[HostPattern]| patterns.iter().any(|pattern| pattern.matches(Some(&shown)));
+        if named(&self.deny_hosts) {
+            return Err(Denied::Host);
+        }
+        let address = host.parse::<IpAddr>().ok();
+        let is_of_network = address.is_some_and(|address| self.is_allowed_network(address));
+        if !self.allow_hosts.is_empty() && !named(&self.allow_hosts) && !is_of_network {
+            return Err(Denied::Host);
+        }
+        let is_in = |ports: &[std::ops::RangeInclusive<u16>]| ports.iter().any(|ports| ports.contains(&port));
+        if is_in(&self.deny_ports) || !is_in(&self.allow_ports) {
+            return Err(Denied::Port);
+        }
+        address.map_or(Ok(()), |address| self.check_address(address))
+    }
+
+    /// Looks at an address that is about to be connected to.
+    pub(super) fn check_address(&self, address: IpAddr) -> Result<(), Denied> {
+        let address = address.to_canonical();
+        let is_denied = self.deny_networks.iter().any(|network| network.contains(&address));
+        match !is_denied && (self.is_allowed_network(address) || is_public(address)) {
+            true => Ok(()),
+            false => Err(Denied::Address),
+        }
+    }
+
+    fn is_allowed_network(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.allow_networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether this is a Proxy-Authorization of someone who may (RFC 7617). Every user is looked at, so that the time it takes
+    /// does not tell who exists.
+    pub(super) fn knows(&self, authorization: Option<&[u8]>) -> bool {
+        let shown = authorization.and_then(credentials);
+        let (name, password) = shown.as_ref().map_or((&[][..], &[][..]), |(name, password)| (name, password));
+        let fits = |known: bool, user: &crate::config::ForwardProxyUser| {
+            let is_his = user.password.is_of(password);
+            known | (is_his & (user.name.as_bytes() == name))
+        };
+        self.users.is_empty() || self.users.iter().fold(false, fits)
+    }
+}
+
+/// Name and password of `Basic …`.
+fn credentials(authorization: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (scheme, encoded) = authorization.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let decoded = STANDARD.decode(encoded.trim_ascii()).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let (name, password) = decoded.split_at(colon);
+    Some((name.to_vec(), password.get(1..).unwrap_or_default().to_vec()))
+}
+
+/// A host that could be an address in a spelling that not everyone reads alike: `127.1`, `0x7f000001`, `2130706433`, `010.0.0.1`.
+/// As browsers have it, a host whose last label is a number is an address, or nothing
+/// (<https://url.spec.whatwg.org/#ends-in-a-number-checker>).
+pub(super) fn is_doubtful(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_hex = last.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x"));
+    let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit())
+        || is_hex && last.bytes().skip(2).all(|byte| byte.is_ascii_hexdigit());
+    // An address of IPv6 may end in one of IPv4.
+    is_number && host.parse::<IpAddr>().is_err()
+}
+
+/// Whether an address is of the public internet, and of no service that clouds have there for their own machines (IANA's special-purpose
+/// registries, RFC 6890).
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let octets = address.octets();
+    // Azure's own service for its machines has an address of the public internet.
+    let is_metadata = octets == [168, 63, 129, 16];
+    let is_special = matches!(
+        octets,
+        [0 | 10 | 127 | 224..=255, ..]
+            | [100, 64..=127, ..]
+            | [169, 254, ..]
+            | [172, 16..=31, ..]
+            | [192, 0, 0 | 2, _]
+            | [192, 88, 99, _]
+            | [192, 168, ..]
+            | [198, 18 | 19, ..]
+            | [198, 51, 100, _]
+            | [203, 0, 113, _]
+    );
+    !is_metadata && !is_special
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let segments = address.segments();
+    // All of the public internet so far begins with 001. 6to4 and Teredo carry addresses of IPv4.
+    let is_global = segments[0] & 0xe000 == 0x2000;
+    let is_special =
+        matches!(segments, [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..]);
+    is_global && !is_special
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_tls::PasswordDigest;
+
+    use super::*;
+    use crate::config::{ForwardProxyUser, Timeouts};
+
+    fn open() -> ForwardProxyConfig {
+        ForwardProxyConfig {
+            allow_hosts: Vec::new(),
+            deny_hosts: Vec::new(),
+            allow_ports: ForwardProxyConfig::PORTS.to_vec(),
+            deny_ports: Vec::new(),
+            allow_networks: Vec::new(),
+            deny_networks: Vec::new(),
+            users: Vec::new(),
+            max_connections: ForwardProxyConfig::MAX_CONNECTIONS,
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    fn patterns(patterns: &[&str]) -> Vec<HostPattern> {
+        patterns.iter().map(|pattern| HostPattern::parse(pattern).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_not_of_the_public_internet_is_denied_however_it_is_written() {
+        for address in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "100.100.100.200",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.255.255.254",
+            "168.63.129.16",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.192",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::1",
+            "3fff::1",
+            "5f00::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(open().check_address(address), Err(Denied::Address), "{address}");
+        }
+        for address in [
+            "1.1.1.1",
+            "8.8.8.8",
+            "100.63.255.255",
+            "100.128.0.1",
+            "172.15.0.1",
+            "172.32.0.1",
+            "169.253.0.1",
+            "192.0.1.1",
+            "198.17.0.1",
+            "198.20.0.1",
+            "223.255.255.255",
+            "::ffff:8.8.8.8",
+            "2606:4700::1111",
+            "2001:4860:4860::8888",
+            "2a00:1450::1",
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(open().check_address(address), Ok(()), "{address}");
+        }
+    }
+
+    #[test]
+    fn networks_are_allowed_by_name_and_denied_before_that() {
+        let networks = |networks: &[&str]| networks.iter().map(|network| network.parse().unwrap()).collect();
+        let config = ForwardProxyConfig {
+            allow_networks: networks(&["10.0.0.0/8", "fd00::/8"]),
+            deny_networks: networks(&["10.9.0.0/16", "8.8.8.0/24"]),
+            ..open()
+        };
+        for (address, expected) in [
+            ("10.1.2.3", Ok(())),
+            ("::ffff:10.1.2.3", Ok(())),
+            ("fd00::1", Ok(())),
+            ("10.9.1.1", Err(Denied::Address)),
+            ("8.8.8.8", Err(Denied::Address)),
+            ("127.0.0.1", Err(Denied::Address)),
+            ("1.1.1.1", Ok(())),
+        ] {
+            assert_eq!(config.check_address(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_ports_are_those_that_are_listed() {
+        let config = ForwardProxyConfig {
+            allow_hosts: patterns(&["example.com", "*.example.com"]),
+            deny_hosts: patterns(&["secret.example.com", "*.secret.example.com", "[2606:4700::1111]"]),
+            allow_ports: vec![443..=443, 8000..=8999],
+            deny_ports: vec![8443..=8443],
+            ..open()
+        };
+        for (host, port, expected) in [
+            ("example.com", 443, Ok(())),
+            ("A.Example.COM.", 443, Ok(())),
+            ("secret.example.com", 443, Err(Denied::Host)),
+            ("SECRET.example.com.", 443, Err(Denied::Host)),
+            ("x.secret.example.com", 443, Err(Denied::Host)),
+            ("example.com.evil.test", 443, Err(Denied::Host)),
+            ("evilexample.com", 443, Err(Denied::Host)),
+            ("8.8.8.8", 443, Err(Denied::Host)),
+            ("2606:4700::1111", 443, Err(Denied::Host)),
+            ("example.com", 80, Err(Denied::Port)),
+            ("example.com", 8999, Ok(())),
+            ("example.com", 8443, Err(Denied::Port)),
+            ("example.com", 0, Err(Denied::Port)),
+        ] {
+            assert_eq!(config.check(host, port), expected, "{host}:{port}");
+        }
+        assert_eq!(open().check("127.0.0.1", 80), Err(Denied::Address));
+        assert_eq!(open().check("::ffff:127.0.0.1", 80), Err(Denied::Address));
+    }
+
+    #[test]
+    fn numbers_that_are_no_address_as_everyone_writes_it_are_told() {
+        for host in [
+            "2130706433",
+            "0x7f000001",
+            "0X7F.1",
+            "127.1",
+            "127.0.1",
+            "017700000001",
+            "0177.0.0.1",
+            "127.0.0.01",
+            "1.2.3.4.5",
+            "256.1.1.1",
+            "foo.1",
+            "127.1.",
+            "0x",
+            "a.0x1",
+        ] {
+            assert!(is_doubtful(host), "{host}");
+        }
+        for host in [
+            "127.0.0.1",
+            "::ffff:127.0.0.1",
+            "127.0.0.1.",
+            "example.com",
+            "1.example",
+            "0x.example",
+            "a1",
+            "localhost.",
+            "cafe",
+            "",
+        ] {
+            assert!(!is_doubtful(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_those_who_are_known_pass() {
+        let user = |name: &str, password: &str| ForwardProxyUser {
+            name: name.to_owned(),
+            password: PasswordDigest::of(password.as_bytes()).unwrap(),
+        };
+        let config = ForwardProxyConfig { users: vec![user("alice", "a:b"), user("bob", "pw")], ..open() };
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text)).into_bytes();
+        for (text, expected) in [
+            ("alice:a:b", true),
+            ("bob:pw", true),
+            ("alice:pw", false),
+            ("bob:", false),
+            (":pw", false),
+            ("bob", false),
+            ("BOB:pw", false),
+            ("", false),
+        ] {
+            assert_eq!(config.knows(Some(&basic(text))), expected, "{text}");
+        }
+        assert!(
+            config.knows(Some(
+                &basic("bob:pw").to_ascii_lowercase()[..6]
+                    .iter()
+                    .copied()
+                    .chain(basic("bob:pw")[6..].iter().copied())
+                    .collect::<Vec<_>>()
+            ))
+        );
+        for bad in [&b"Bearer x"[..], b"Basic", b"Basic ", b"Basic !!!", b"\xff"] {
+            assert!(!config.knows(Some(bad)), "{bad:?}");
+        }
+        assert!(!config.knows(None));
+        assert!(open().knows(None));
+    }
+}
