@@ -36,6 +36,7 @@ mod hostile_probes;
 mod http1;
 mod http1_refused;
 mod http2;
+mod http3;
 mod import;
 mod limits;
 mod live;

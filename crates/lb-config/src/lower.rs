@@ -21,6 +21,7 @@ mod dump;
 mod forward_proxy;
 mod health;
 mod http2;
+mod http3;
 mod listener;
 mod matching;
 mod observe;

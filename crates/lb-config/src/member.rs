@@ -69,6 +69,7 @@ impl MemberTemplate {
             (Some(Protocol::H1), _) if raw => return Err(MemberError::Protocol { protocol: "h1", scheme }),
             (Some(Protocol::H2), _) if raw => return Err(MemberError::Protocol { protocol: "h2", scheme }),
             (Some(Protocol::H2c), _) if raw => return Err(MemberError::Protocol { protocol: "h2c", scheme }),
+            (Some(Protocol::Auto), true) if self.proxy_protocol.is_none() => BackendProtocol::Auto,
             (None | Some(Protocol::Auto | Protocol::H1), _) => BackendProtocol::Http1,
             (Some(Protocol::H2), true) | (Some(Protocol::H2c), false) => BackendProtocol::Http2,
             (Some(Protocol::H2), false) => return Err(MemberError::Protocol { protocol: "h2", scheme }),

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
-use lb_h1::{Fields, RequestHead, Upgrade};
+use lb_h1::{Fields, RequestHead, ResponseFraming, ResponseHead, Upgrade};
 
 use crate::server::Refused;
 use crate::upgrade;
@@ -23,7 +23,7 @@ const CONNECTION_FIELDS: [HeaderName; 8] = [
 
 /// How a body that came in DATA frames goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyLine {
+pub enum BodyLine {
     /// There is none, or it has the length that is among the fields.
     AsFields,
     /// In chunks.
@@ -35,7 +35,7 @@ pub(crate) enum BodyLine {
 /// judged by the reader of HTTP/1.1.
 ///
 /// An extended CONNECT (RFC 8441) is a GET that asks for an upgrade.
-pub(crate) fn write_request<B>(
+pub(crate) fn write_request_as<B>(
     out: &mut BytesMut,
     request: &Request<B>,
     body: BodyLine,
@@ -67,6 +67,14 @@ pub(crate) fn write_request<B>(
     }
     out.extend_from_slice(b"\r\n");
     Ok(())
+}
+
+/// Writes the head of a request of HTTP/3, which stands for itself, as HTTP/1.1 has it.
+///
+/// # Errors
+/// [`Refused`] where two readers could take it differently.
+pub fn write_request<B>(out: &mut BytesMut, request: &Request<B>, body: BodyLine) -> Result<(), Refused> {
+    write_request_as(out, request, body, None)
 }
 
 /// The one host: `:authority`, or Host where there is none; both must agree (RFC 9113 §8.3.1).
@@ -120,11 +128,31 @@ pub(crate) fn write_response(out: &mut BytesMut, status: StatusCode, headers: &H
 }
 
 /// An answer in HTTP/2's words.
-pub(crate) fn response(status: StatusCode, fields: &Fields) -> Response<()> {
+#[must_use]
+pub fn response(head: &ResponseHead) -> Response<()> {
     let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.headers_mut() = fields_of(fields);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = fields_of(&head.headers);
+    if ends_with(head) && is_grpc(response.headers()) {
+        // Trailers alone, of which the length of HTTP/1.1 is no part.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     response
+}
+
+/// Whether nothing follows an answer's head.
+pub(crate) fn ends_with(head: &ResponseHead) -> bool {
+    matches!(head.framing, ResponseFraming::None | ResponseFraming::Length(0))
+}
+
+/// Whether fields are among a request's that belong to one connection of HTTP/1.1, which makes it malformed (RFC 9113 §8.2.2, RFC
+/// 9114 §4.2).
+#[must_use]
+pub fn names_a_connection(headers: &HeaderMap) -> bool {
+    let is_foreign = |name: &HeaderName| *name != header::EXPECT && *name != header::TE;
+    let asks_for_more = |te: &http::HeaderValue| te.as_bytes() != b"trailers";
+    CONNECTION_FIELDS.into_iter().any(|name| is_foreign(&name) && headers.contains_key(name))
+        || headers.get_all(header::TE).iter().any(asks_for_more)
 }
 
 /// A request in HTTP/2's words; `None` where the target or the host cannot stand there.

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{Method, Request, header};
-use lb_h1::{Asked, HeadLimits, ParseState, ResponseFraming, ResponseHead, Upgrade, parse_response};
+use lb_h1::{Asked, HeadLimits, ParseState, ResponseHead, Upgrade, parse_response};
 
 use crate::fault::{broken, reset};
 use crate::head::{self, BodyLine};
@@ -62,7 +62,7 @@ impl ServerStream {
         if respond.poll_reset(&mut cx).is_ready() {
             return Err(Refused);
         }
-        if let Err(refused) = head::write_request(out, &request, body, upgrade.as_ref()) {
+        if let Err(refused) = head::write_request_as(out, &request, body, upgrade.as_ref()) {
             respond.send_reset(Reason::PROTOCOL_ERROR);
             return Err(refused);
         }
@@ -164,7 +164,7 @@ impl ServerStream {
             match parsed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
                 None => return Ok(()),
                 Some(head) if head.is_interim() => {
-                    let interim = head::response(head.status, &head.headers);
+                    let interim = head::response(&head);
                     self.respond.send_informational(interim).map_err(broken)?;
                 }
                 Some(head) => self.send_head(cx, &head)?,
@@ -174,15 +174,11 @@ impl ServerStream {
     }
 
     fn send_head(&mut self, cx: &mut Context<'_>, head: &ResponseHead) -> io::Result<()> {
-        let is_ended = matches!(head.framing, ResponseFraming::None | ResponseFraming::Length(0));
-        let mut response = head::response(head.status, &head.headers);
+        let is_ended = head::ends_with(head);
+        let mut response = head::response(head);
         if self.upgrade.is_some() {
             self.is_switched = head.upgrade.is_some();
             *response.status_mut() = upgrade::answer(head.status, response.headers_mut());
-        }
-        if is_ended && head::is_grpc(response.headers()) {
-            // Trailers alone, of which the length of HTTP/1.1 is no part.
-            response.headers_mut().remove(header::CONTENT_LENGTH);
         }
         let stream = self.respond.send_response(response, is_ended).map_err(broken)?;
         let mut answer = Outgoing::new(stream, head.framing, is_ended);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderName, HeaderValue};
+use http::header::{ALT_SVC, HeaderName, HeaderValue};
 use lb_h1::{Fields, HeadLimits};
 use lb_observe::ListenerStats;
 use lb_tls::ServerTls;
@@ -26,6 +26,8 @@ pub(crate) struct Listener {
     pub(crate) stats: Arc<ListenerStats>,
     pub(crate) gate: Rc<Gate>,
     pub(crate) tls: Option<Arc<ServerTls>>,
+    /// What clients over TCP are told of HTTP/3, where it is spoken (RFC 7838).
+    alt_svc: Option<HeaderValue>,
 }
 
 impl Listener {
@@ -34,6 +36,7 @@ impl Listener {
         stats: Arc<ListenerStats>,
         gate: Rc<Gate>,
         tls: Option<Arc<ServerTls>>,
+        port: u16,
     ) -> Self {
         let head_limits = HeadLimits {
             max_head_bytes: config.limits.max_header_bytes,
@@ -50,7 +53,18 @@ impl Listener {
         if config.proxy_protocol.is_some() {
             stats.expects_preambles();
         }
-        Self { config, head_limits, stats, gate, tls }
+        let alt_svc = config.limits.http3.and_then(|http3| {
+            let (port, age) = (http3.advertised_port.unwrap_or(port), http3.advertised_for.as_secs());
+            HeaderValue::try_from(format!("h3=\":{port}\"; ma={age}")).ok()
+        });
+        Self { config, head_limits, stats, gate, tls, alt_svc }
+    }
+
+    /// Tells a client that it can have this listener by HTTP/3, in the place of what a backend says of itself.
+    pub(crate) fn advertise(&self, headers: &mut Fields) {
+        if let Some(alt_svc) = &self.alt_svc {
+            headers.insert(&ALT_SVC, alt_svc);
+        }
     }
 }
 

@@ -175,6 +175,40 @@ pub struct ClientLimits {
     pub per_address: AddressLimit,
     /// What an HTTP/2 connection may ask for; `None` where only HTTP/1.1 is spoken.
     pub http2: Option<Http2Limits>,
+    /// What an HTTP/3 connection may ask for; `None` where it is not spoken. Only with TLS.
+    pub http3: Option<Http3Limits>,
+}
+
+/// HTTP/3 with clients: bounds on a connection, and how clients are told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http3Limits {
+    /// Streams at once that the client may open.
+    pub max_streams: u32,
+    /// Bytes of one stream that may be under way to us.
+    pub stream_window: u32,
+    /// Bytes of all streams together that may be under way to us.
+    pub connection_window: u32,
+    /// Streams that a client may reset within a minute; beyond that its connection is closed.
+    pub max_resets: u32,
+    /// The port that clients are told, where it is not the listener's own.
+    pub advertised_port: Option<u16>,
+    /// How long clients may remember it.
+    pub advertised_for: Duration,
+}
+
+impl Default for Http3Limits {
+    fn default() -> Self {
+        let Http2Limits { max_streams, stream_window, connection_window, max_resets, .. } =
+            Http2Limits::default();
+        Self {
+            max_streams,
+            stream_window,
+            connection_window,
+            max_resets,
+            advertised_port: None,
+            advertised_for: Duration::from_secs(24 * 60 * 60),
+        }
+    }
 }
 
 /// How many connections one address may have; networks of 64 bits count as one in IPv6. Trusted proxies are not counted.
@@ -202,6 +236,7 @@ impl Default for ClientLimits {
             keep_alive_timeout: Duration::from_secs(75),
             per_address: AddressLimit::default(),
             http2: Some(Http2Limits::default()),
+            http3: None,
         }
     }
 }

@@ -249,6 +249,7 @@ pub(crate) async fn pass_on(
     let head = &mut answer.head;
     let client = Rc::clone(ticket.client());
     head.headers.insert(&REQUEST_ID, ticket.request_id());
+    client.listener.advertise(&mut head.headers);
     let filter = run_response_policies(ticket, head.status, &mut head.headers);
 
     let plan = manner.plan(head, filter.is_some(), client.is_leaving() || !upload.is_complete());
@@ -339,6 +340,7 @@ async fn own(
     ticket.answered_here(status);
     run_response_policies(ticket, status, &mut headers);
     headers.insert(&REQUEST_ID, ticket.request_id());
+    ticket.client().listener.advertise(&mut headers);
     let must_close = !upload.discard(&mut conversation.transport) || ticket.client().is_draining();
     let plan = manner.plan_own(body.len(), must_close);
     let sent = answer::send_own(conversation, (status, &headers), &body, &plan, manner, ticket.dump()).await;

@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use crate::admission::Admission;
 use crate::config::{GatewayConfig, HedgeAfter};
 use crate::descriptors;
+use crate::http3::endpoint::Place;
 use crate::inherit::{Inherited, RuntimeState};
 use crate::listen::{ListenError, Sockets};
 use crate::listeners::Opening;
@@ -119,12 +120,13 @@ impl Gateway {
         let snapshot = Snapshot::build(config, builder)?;
         let connections = max_connections(config);
         let secured = secure(config, &[]).map_err(BuildError::from)?;
-        let mut sockets = Vec::new();
+        let (mut sockets, mut quic) = (Vec::new(), Vec::new());
         let mut addresses = Vec::new();
         let mut listeners = Vec::new();
         for ((listener, tls), id) in config.listeners.iter().zip(secured).zip(0..) {
             let (name, address) = (&listener.name, listener.address);
             let inherited = attachments.inherited.take(name, address);
+            let is_awaited = !inherited.is_empty();
             let opened = match inherited.is_empty() {
                 true => Sockets::open(name, address, workers, false)?,
                 false => Sockets::inherit(name, address, inherited)?,
@@ -133,7 +135,14 @@ impl Gateway {
             addresses.push((name.clone(), local));
             sockets.push(opened.deal(name, address, workers)?.into_iter());
             let (config, sockets) = (listener.clone(), Arc::new(opened));
-            listeners.push(Open { id, config, tls, local, sockets });
+            let place = listener.limits.http3.map(|_| match is_awaited {
+                // The process before may still have it.
+                true => Ok(Place::Awaited(local)),
+                false => Place::bind(local).map_err(|source| ListenError::new(name, local, source)),
+            });
+            let has_quic = place.is_some();
+            quic.push(place.transpose()?);
+            listeners.push(Open { id, config, tls, local, sockets, has_quic });
         }
         let Inherited { sockets: unwanted, state } = attachments.inherited;
         for socket in unwanted {
@@ -169,12 +178,14 @@ impl Gateway {
         let mut threads = Vec::new();
         for ((index, inbox), orders) in inboxes.into_iter().enumerate().zip(ordered) {
             let own =
-                sockets.iter_mut().zip(&listeners).map(|(sockets, Open { id, config, tls, .. })| Opening {
-                    id: *id,
-                    config: config.clone(),
-                    tls: tls.clone(),
-                    stats: registry.listener(&config.name, workers),
+                sockets.iter_mut().zip(&mut quic).zip(&listeners).map(|((sockets, quic), open)| Opening {
+                    id: open.id,
+                    config: open.config.clone(),
+                    tls: open.tls.clone(),
+                    stats: registry.listener(&open.config.name, workers),
                     sockets: sockets.next().unwrap_or_default(),
+                    quic: if open.reads_quic(index, workers) { quic.take() } else { None },
+                    port: open.local.port(),
                 });
             let parts = WorkerParts {
                 index,

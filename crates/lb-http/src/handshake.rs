@@ -63,7 +63,7 @@ pub(crate) async fn accept(conversation: &mut Conversation, tls: &ServerTls) -> 
 }
 
 /// Remembers who the client has shown to be.
-fn introduce(client: &Client, certificate: Option<&[u8]>) {
+pub(crate) fn introduce(client: &Client, certificate: Option<&[u8]>) {
     let subject = certificate.and_then(lb_tls::subject);
     if let Some(subject) = subject.and_then(|subject| HeaderValue::try_from(subject).ok()) {
         client.introduce(Secured { subject });

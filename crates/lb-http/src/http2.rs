@@ -24,7 +24,7 @@ use http::Request;
 use lb_h2::ServerStream;
 
 use self::io::Io;
-use self::streams::{Streams, Tenant};
+pub(crate) use self::streams::{Streams, Tenant};
 use crate::client::Client;
 use crate::config::{Http2Limits, Timeouts};
 use crate::conversation::{Conversation, Next, NoHead};
@@ -217,25 +217,29 @@ impl Server {
 async fn serve_stream(mut conversation: Conversation, tenant: Tenant) {
     let client = Rc::clone(&conversation.client);
     // That it drains is the business of its connection.
-    in_time(&client, pin!(answer(&mut conversation))).await;
+    in_time(&client, pin!(async { _ = answer_one(&mut conversation).await })).await;
     if conversation.transport.is_reset() {
         tenant.was_reset();
     }
 }
 
-async fn answer(conversation: &mut Conversation) {
+/// Reads one request and answers it; what that came to.
+pub(crate) async fn answer_one(conversation: &mut Conversation) -> Next {
     let rejected = match conversation.read_head().await {
         Ok(head) => {
             // Made in a box of its own: a task's future is moved into the task, and once more out of it at its end.
             let room = Box::new_uninit();
             let next = Box::into_pin(Box::write(room, exchange::serve(conversation, head))).await;
-            if let Next::Switched(switched) = next {
-                switched.carry(conversation).await;
-            }
-            return;
+            return match next {
+                Next::Switched(switched) => {
+                    switched.carry(conversation).await;
+                    Next::Close
+                }
+                next => next,
+            };
         }
         Err(NoHead::Refused(error)) => Reject::Head(error),
-        Err(NoHead::Over | NoHead::Slow) => return,
+        Err(NoHead::Over | NoHead::Slow) => return Next::Break,
     };
-    Box::pin(exchange::refuse_head(conversation, rejected)).await;
+    Box::pin(exchange::refuse_head(conversation, rejected)).await
 }

@@ -28,6 +28,7 @@ mod grpc;
 mod handshake;
 mod hedge;
 mod http2;
+mod http3;
 mod inherit;
 mod limiter;
 mod listen;

@@ -35,7 +35,7 @@ pub enum ListenError {
 }
 
 impl ListenError {
-    fn new(name: &str, address: SocketAddr, source: io::Error) -> Self {
+    pub(crate) fn new(name: &str, address: SocketAddr, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::AddrInUse => Self::InUse { name: name.to_owned(), address },
             _ => Self::Io { name: name.to_owned(), address, source },

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::client::Listener;
 use crate::config::ListenerConfig;
+use crate::http3::endpoint::Place;
 
 /// A listening address from its opening to its end, by whatever settings.
 pub(crate) type ListenerId = u64;
@@ -23,6 +24,17 @@ pub(crate) struct Opening {
     pub(crate) tls: Option<Arc<ServerTls>>,
     /// Where the address is new to the worker.
     pub(crate) sockets: Vec<std::net::TcpListener>,
+    /// Where the packets of HTTP/3 come in, for the worker that reads them, where that is new.
+    pub(crate) quic: Option<Place>,
+    /// The port, also where it stands for port 0.
+    pub(crate) port: u16,
+}
+
+/// What is to be accepted from.
+#[derive(Default)]
+pub(crate) struct New {
+    pub(crate) sockets: Vec<(ListenerId, Rc<Gate>, std::net::TcpListener)>,
+    pub(crate) quic: Vec<(ListenerId, Rc<Gate>, Place)>,
 }
 
 /// What a worker is told when a configuration has been put in force.
@@ -40,6 +52,8 @@ pub(crate) struct Gate {
     left: Cell<bool>,
     closing: Cell<bool>,
     closed: Notify,
+    /// Told of both.
+    leaving: Notify,
 }
 
 impl Gate {
@@ -62,9 +76,23 @@ impl Gate {
         }
     }
 
+    /// Ready once it closes, or is left to another process.
+    pub(crate) async fn leaving(&self) {
+        let notified = self.leaving.notified();
+        if !self.closing.get() && !self.left.get() {
+            notified.await;
+        }
+    }
+
     fn close(&self) {
         self.closing.set(true);
         self.closed.notify_waiters();
+        self.leaving.notify_waiters();
+    }
+
+    fn leave(&self) {
+        self.left.set(true);
+        self.leaving.notify_waiters();
     }
 }
 
@@ -83,26 +111,24 @@ impl Listeners {
     }
 
     /// Takes up all listeners that there are from now on; gives the sockets that are to be accepted from.
-    pub(crate) fn replace(
-        &self,
-        openings: Vec<Opening>,
-    ) -> Vec<(ListenerId, Rc<Gate>, std::net::TcpListener)> {
+    pub(crate) fn replace(&self, openings: Vec<Opening>) -> New {
         let mut current = self.current.borrow_mut();
         let mut gone = std::mem::take(&mut *current);
-        let mut sockets = Vec::new();
-        for Opening { id, config, stats, tls, sockets: new } in openings {
+        let mut opened = New::default();
+        for Opening { id, config, stats, tls, sockets, quic, port } in openings {
             let gate = gone.remove(&id).map(|listener| Rc::clone(&listener.gate)).unwrap_or_default();
-            sockets.extend(new.into_iter().map(|socket| (id, Rc::clone(&gate), socket)));
-            current.insert(id, Rc::new(Listener::new(config, stats, gate, tls)));
+            opened.sockets.extend(sockets.into_iter().map(|socket| (id, Rc::clone(&gate), socket)));
+            opened.quic.extend(quic.map(|place| (id, Rc::clone(&gate), place)));
+            current.insert(id, Rc::new(Listener::new(config, stats, gate, tls, port)));
         }
         gone.values().for_each(|listener| listener.gate.close());
         *self.gone.borrow_mut() = gone;
-        sockets
+        opened
     }
 
     /// Another process accepts in place of this one from now on.
     pub(crate) fn leave(&self) {
-        self.current.borrow().values().for_each(|listener| listener.gate.left.set(true));
+        self.current.borrow().values().for_each(|listener| listener.gate.leave());
     }
 
     /// Closes all of them.

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use crate::background::in_background;
 use crate::config::{GatewayConfig, ListenerConfig};
 use crate::gateway::{StartError, max_connections};
+use crate::http3::endpoint::Place;
 use crate::inherit::{Inherited, InheritedSocket, RuntimeState};
 use crate::listen::{ListenError, Sockets};
 use crate::listeners::{ListenerId, Opening, Order};
@@ -74,12 +75,22 @@ pub(crate) struct Open {
     /// As bound: with the port that stands for port 0.
     pub(crate) local: SocketAddr,
     pub(crate) sockets: Arc<Sockets>,
+    /// Whether a worker has the socket of HTTP/3; it keeps that while the listener is open, whether it is spoken or not.
+    pub(crate) has_quic: bool,
+}
+
+impl Open {
+    /// Whether this worker reads the packets of HTTP/3.
+    pub(crate) fn reads_quic(&self, worker: usize, workers: usize) -> bool {
+        usize::try_from(self.id).is_ok_and(|id| id % workers.max(1) == worker)
+    }
 }
 
 /// A listener of the next configuration: one that is open, or its new sockets, some for each worker.
 struct Planned {
     open: Open,
     sockets: Vec<Vec<std::net::TcpListener>>,
+    quic: Option<Place>,
 }
 
 impl Reloader {
@@ -193,7 +204,7 @@ impl Reloader {
             let mut open = force.listeners.iter();
             let found = open.find(|open| alike(&open.config) && !kept.contains(&open.id))?;
             kept.insert(found.id);
-            Some((found.id, found.local, Arc::clone(&found.sockets)))
+            Some((found.id, found.local, Arc::clone(&found.sockets), found.has_quic))
         };
         // By name first: several may have port 0.
         let by_name: Vec<_> = config
@@ -208,19 +219,36 @@ impl Reloader {
             .collect();
         let mut planned = Vec::new();
         for ((found, wanted), tls) in found.into_iter().zip(&config.listeners).zip(secured) {
-            let open = |id, local, sockets| Open { id, config: wanted.clone(), tls, local, sockets };
-            if let Some((id, local, sockets)) = found {
-                planned.push(Planned { open: open(id, local, sockets), sockets: Vec::new() });
+            let (name, address) = (&wanted.name, wanted.address);
+            let place = |local, has_quic: bool| match wanted.limits.http3 {
+                Some(_) if !has_quic => {
+                    Place::bind(local).map(Some).map_err(|source| ListenError::new(name, local, source))
+                }
+                _ => Ok(None),
+            };
+            let open = |id, local, sockets, has_quic| Open {
+                id,
+                config: wanted.clone(),
+                tls,
+                local,
+                sockets,
+                has_quic,
+            };
+            if let Some((id, local, sockets, has_quic)) = found {
+                let quic = place(local, has_quic)?;
+                let open = open(id, local, sockets, has_quic || quic.is_some());
+                planned.push(Planned { open, sockets: Vec::new(), quic });
                 continue;
             }
-            let (name, address) = (&wanted.name, wanted.address);
             let is_ours = force.listeners.iter().any(|open| open.local.port() == address.port());
             let workers = self.engine.shared.loads.len();
             let opened = Sockets::open(name, address, workers, is_ours)?;
             let local = opened.local_addr().unwrap_or(address);
             let sockets = opened.deal(name, address, workers)?;
             force.next_listener += 1;
-            planned.push(Planned { open: open(force.next_listener, local, Arc::new(opened)), sockets });
+            let quic = place(local, false)?;
+            let open = open(force.next_listener, local, Arc::new(opened), quic.is_some());
+            planned.push(Planned { open, sockets, quic });
             tracing::info!(listener = %name, address = %local, "listening");
         }
         Ok(planned)
@@ -230,13 +258,15 @@ impl Reloader {
     async fn order(&self, mut planned: Vec<Planned>) -> Vec<Open> {
         let (done, mut all_done) = mpsc::channel(1);
         let workers = self.engine.shared.loads.len();
-        for worker in &self.engine.orders {
-            let listeners = planned.iter_mut().map(|Planned { open, sockets }| Opening {
+        for (index, worker) in self.engine.orders.iter().enumerate() {
+            let listeners = planned.iter_mut().map(|Planned { open, sockets, quic }| Opening {
                 id: open.id,
                 config: open.config.clone(),
                 tls: open.tls.clone(),
                 stats: self.engine.registry.listener(&open.config.name, workers),
                 sockets: sockets.pop().unwrap_or_default(),
+                quic: if open.reads_quic(index, workers) { quic.take() } else { None },
+                port: open.local.port(),
             });
             let order = Order { listeners: listeners.collect(), _done: done.clone() };
             // A worker that has ended serves nobody.

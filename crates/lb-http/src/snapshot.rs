@@ -348,7 +348,10 @@ impl Upstream {
             key: balancer.key_source().clone(),
             balancer,
             monitor,
-            may_refuse: config.backends.iter().any(|backend| backend.protocol != BackendProtocol::Http1),
+            may_refuse: config
+                .backends
+                .iter()
+                .any(|backend| matches!(backend.protocol, BackendProtocol::Http2 | BackendProtocol::Auto)),
             budget: earlier.map_or_else(
                 || Budget::new(Instant::now()),
                 |(_, earlier)| earlier.budget.resumed(answered(&targets)),

@@ -19,7 +19,7 @@ use lb_h2::{ClientStream, ServerStream};
 use lb_tls::{HandshakeError, Session};
 use rustix::net::{SendFlags, send};
 use rustix::pipe::{SpliceFlags, splice};
-use tokio::io::{AsyncWrite, Interest};
+use tokio::io::{AsyncWrite, DuplexStream, Interest};
 use tokio::net::TcpStream;
 
 use self::stream::Stream;
@@ -60,6 +60,11 @@ impl Transport {
     /// A client's stream of HTTP/2, whose request's head has been read.
     pub(crate) fn served(stream: ServerStream, head: BytesMut) -> Self {
         Self { stream: Stream::Served(Box::new(stream)), tls: None, inbox: head }
+    }
+
+    /// The near end of a pipe to a client's stream of HTTP/3, whose request's head has been read.
+    pub(crate) fn piped(pipe: DuplexStream, head: BytesMut) -> Self {
+        Self { stream: Stream::Piped(pipe), tls: None, inbox: head }
     }
 
     /// A stream of HTTP/2 to a backend.

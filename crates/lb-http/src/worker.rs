@@ -1,6 +1,8 @@
 //! A worker: one thread with a runtime, sockets and a pool of its own. Workers share configuration and counters,
 //! and nothing that a request would have to wait for.
 
+mod quic;
+
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -20,13 +22,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use self::quic::Endpoints;
 use crate::admission::{Admission, Seat};
 use crate::client::{Client, Listener};
 use crate::config::PoolConfig;
 use crate::descriptors;
 use crate::forwarded;
 use crate::gateway::LocalPages;
-use crate::listeners::{Gate, ListenerId, Listeners, Opening, Order};
+use crate::http3::Arrival;
+use crate::listeners::{Gate, ListenerId, Listeners, New, Opening, Order};
 use crate::pool::Pool;
 use crate::proxy_protocol::{self, Ends};
 use crate::request_id::RequestIds;
@@ -131,10 +135,16 @@ pub(crate) struct Worker {
 
 /// An accepted connection on its way to another worker.
 pub(crate) struct Handover {
-    stream: std::net::TcpStream,
+    carrier: Carrier,
     peer: SocketAddr,
     listener: ListenerId,
     seat: Option<Seat>,
+}
+
+/// What a connection goes over.
+enum Carrier {
+    Tcp(std::net::TcpStream),
+    Quic(Box<Arrival>),
 }
 
 /// What a worker starts with.
@@ -374,7 +384,8 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
     });
     worker.adopt(&pinned);
     drop(pinned);
-    let admit = Admit { worker: Rc::clone(&worker), listeners: Rc::default(), peers };
+    let admit =
+        Admit { worker: Rc::clone(&worker), listeners: Rc::default(), peers, endpoints: Rc::default() };
     let mut accepting = JoinSet::new();
     admit.open(listeners, &mut accepting);
     let mut tick = tokio::time::interval(TICK);
@@ -394,6 +405,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         }
     }
     // Drain: no new connections; those there are finish what they carry.
+    admit.endpoints.retire_all();
     let is_left = *stage.borrow() == Stage::Left;
     match is_left {
         true => {
@@ -420,6 +432,8 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         admit.listeners.close();
     }
     worker.drained().await;
+    // The other workers' connections go by these sockets too.
+    admit.endpoints.ended().await;
     worker.pool.clear();
     Ok(())
 }
@@ -430,12 +444,17 @@ struct Admit {
     worker: Rc<Worker>,
     listeners: Rc<Listeners>,
     peers: Vec<mpsc::Sender<Handover>>,
+    endpoints: Rc<Endpoints>,
 }
 
 impl Admit {
     /// Takes up all listeners that there are from now on.
     fn open(&self, listeners: Vec<Opening>, accepting: &mut JoinSet<()>) {
-        for (listener, gate, socket) in self.listeners.replace(listeners) {
+        let New { sockets, quic } = self.listeners.replace(listeners);
+        for (listener, gate, place) in quic {
+            drop(accepting.spawn_local(self.clone().accept_quic(listener, gate, place)));
+        }
+        for (listener, gate, socket) in sockets {
             match TcpListener::from_std(socket) {
                 Ok(socket) => drop(accepting.spawn_local(self.clone().accept(listener, gate, socket))),
                 Err(error) => tracing::error!(%error, "a listener's socket cannot be used"),
@@ -512,7 +531,7 @@ impl Admit {
             match stream.into_std() {
                 Ok(stream) => {
                     self.count(idlest);
-                    permit.send(Handover { stream, peer, listener, seat });
+                    permit.send(Handover { carrier: Carrier::Tcp(stream), peer, listener, seat });
                 }
                 Err(error) => tracing::error!(%error, "a connection was lost on its way between workers"),
             }
@@ -529,8 +548,13 @@ impl Admit {
     }
 
     fn take_over(&self, handover: Handover) {
-        match TcpStream::from_std(handover.stream) {
-            Ok(stream) => self.serve(stream, handover.peer, handover.listener, handover.seat),
+        let Handover { carrier, peer, listener, seat } = handover;
+        let stream = match carrier {
+            Carrier::Tcp(stream) => stream,
+            Carrier::Quic(arrival) => return self.serve_quic(*arrival, peer, listener, seat),
+        };
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.serve(stream, peer, listener, seat),
             Err(error) => {
                 self.worker.closed();
                 tracing::error!(%error, "a connection was lost on its way between workers");

@@ -17,6 +17,9 @@ pub enum TlsError {
     /// Not one for the versions that are allowed.
     #[error("none of the cipher suites is for a version of TLS that is allowed")]
     NoCipher,
+    /// QUIC speaks TLS 1.3 alone.
+    #[error("HTTP/3 needs a cipher suite of TLS 1.3, and `ciphers` has none")]
+    NoQuicCipher,
     /// There is nothing to show to clients.
     #[error("there is no certificate")]
     NoCertificate,

@@ -18,7 +18,7 @@ use crate::files::{Reload, Watched};
 use crate::names::Names;
 use crate::session::Session;
 use crate::suites::{MinVersion, provider};
-use crate::{roots, self_signed};
+use crate::{quic, roots, self_signed};
 
 /// What a listener's TLS is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct ServerOptions {
     pub client_auth: Option<ClientAuth>,
     /// Application protocols, the favourite first (RFC 7301).
     pub alpn: Vec<Vec<u8>>,
+    /// Whether QUIC is spoken too, for HTTP/3.
+    pub http3: bool,
 }
 
 /// What clients are shown.
@@ -58,7 +60,14 @@ impl ServerOptions {
     #[must_use]
     pub fn new(certificates: Certificates) -> Self {
         let alpn = vec![b"http/1.1".to_vec()];
-        Self { certificates, min_version: MinVersion::default(), ciphers: None, client_auth: None, alpn }
+        Self {
+            certificates,
+            min_version: MinVersion::default(),
+            ciphers: None,
+            client_auth: None,
+            alpn,
+            http3: false,
+        }
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -82,6 +91,7 @@ pub struct ServerTls {
 
 struct Current {
     config: Arc<ServerConfig>,
+    quic: Option<Arc<dyn quinn_proto::crypto::ServerConfig>>,
     until: Option<SystemTime>,
 }
 
@@ -110,6 +120,11 @@ impl ServerTls {
     pub fn accept(&self) -> Result<Session, TlsError> {
         let config = Arc::clone(&self.current.load().config);
         Ok(Session::server(UnbufferedServerConnection::new(config)?))
+    }
+
+    /// What a connection of HTTP/3 begins with, where that is spoken; the same until files change.
+    pub fn quic(&self) -> Option<Arc<dyn quinn_proto::crypto::ServerConfig>> {
+        self.current.load().quic.clone()
     }
 
     /// When the first of the certificates ends.
@@ -175,5 +190,6 @@ fn build(
     config.ignore_client_order = true;
     // Clients use one at a time and get a new one with each connection.
     config.send_tls13_tickets = 1;
-    Ok((Current { config: Arc::new(config), until: Some(until) }, notices))
+    let quic = if options.http3 { Some(quic::server(&config)?) } else { None };
+    Ok((Current { config: Arc::new(config), quic, until: Some(until) }, notices))
 }

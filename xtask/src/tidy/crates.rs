@@ -83,6 +83,8 @@ const OTHERS: &[(&[&str], &[&str], &str)] = &[
         &["lb-http", "lb-admin", "lb-discovery", "gatewayd"],
         "HTTP machinery has one seam",
     ),
+    (&["quinn", "h3"], &["lb-http"], "HTTP machinery has one seam"),
+    (&["quinn-proto"], &["lb-tls"], "TLS is set up in one place"),
     (&["figment"], &["lb-config"], "configuration is read in one place"),
     (
         &["rustls", "tokio-rustls", "rustls-pemfile", "hyper-rustls"],

@@ -7,7 +7,8 @@ use crate::written::listener::Http2;
 use crate::written::values::{At, Size, SwitchOr};
 
 /// The largest window (RFC 9113 §6.9.1), and the smallest that does not stop every body.
-const WINDOWS: (u64, u64) = (1 << 10, (1 << 31) - 1);
+pub(super) const STREAM_WINDOWS: (u64, u64) = (1 << 10, (1 << 31) - 1);
+pub(super) const CONNECTION_WINDOWS: (u64, u64) = (64 << 10, STREAM_WINDOWS.1);
 /// RFC 9113 §6.5.2.
 const FRAMES: (u64, u64) = (16 << 10, (1 << 24) - 1);
 /// More could not be told from an attack.
@@ -24,33 +25,46 @@ pub(super) fn limits(
         Some(SwitchOr::Switch(false)) => return None,
         Some(SwitchOr::Table(table)) => table,
     };
-    let max_streams = table.max_concurrent_streams.as_ref().map_or(default.max_streams, |count| {
-        if !(1..=MAX_STREAMS).contains(&count.value) {
-            let message = format!(
-                "`max_concurrent_streams` must lie between 1 and {MAX_STREAMS}, and is {}",
-                count.value
-            );
-            context.error(count.id, message, "too small or too large");
-        }
-        count.value
-    });
-    let mut size = |written: &Option<At<Size>>, default, (least, most)| {
-        let Some(size) = written else { return default };
-        if !(least..=most).contains(&size.value.0) {
-            let (name, shown) = (context.tree.name(size.id), context.quote(size.id));
-            let message = format!("`{name}` must lie between {least} and {most} bytes, and is {shown}");
-            context.error(size.id, message, "too small or too large");
-        }
-        u32::try_from(size.value.0).unwrap_or(default)
-    };
     let limits = Http2Limits {
-        max_streams,
-        stream_window: size(&table.stream_window, default.stream_window, WINDOWS),
-        connection_window: size(&table.connection_window, default.connection_window, (64 << 10, WINDOWS.1)),
-        max_frame_size: size(&table.max_frame_size, default.max_frame_size, FRAMES),
+        max_streams: streams(context, table.max_concurrent_streams.as_ref(), default.max_streams),
+        stream_window: size(context, table.stream_window.as_ref(), default.stream_window, STREAM_WINDOWS),
+        connection_window: size(
+            context,
+            table.connection_window.as_ref(),
+            default.connection_window,
+            CONNECTION_WINDOWS,
+        ),
+        max_frame_size: size(context, table.max_frame_size.as_ref(), default.max_frame_size, FRAMES),
         max_resets: table.max_resets_per_minute.as_ref().map_or(default.max_resets, |count| count.value),
     };
     (table.enabled != Some(false)).then_some(limits)
+}
+
+/// How many streams there may be at once.
+pub(super) fn streams(context: &mut Context<'_>, written: Option<&At<u32>>, default: u32) -> u32 {
+    let Some(count) = written else { return default };
+    if !(1..=MAX_STREAMS).contains(&count.value) {
+        let message =
+            format!("`max_concurrent_streams` must lie between 1 and {MAX_STREAMS}, and is {}", count.value);
+        context.error(count.id, message, "too small or too large");
+    }
+    count.value
+}
+
+/// A number of bytes within bounds.
+pub(super) fn size(
+    context: &mut Context<'_>,
+    written: Option<&At<Size>>,
+    default: u32,
+    (least, most): (u64, u64),
+) -> u32 {
+    let Some(size) = written else { return default };
+    if !(least..=most).contains(&size.value.0) {
+        let (name, shown) = (context.tree.name(size.id), context.quote(size.id));
+        let message = format!("`{name}` must lie between {least} and {most} bytes, and is {shown}");
+        context.error(size.id, message, "too small or too large");
+    }
+    u32::try_from(size.value.0).unwrap_or(default)
 }
 
 /// TLS that offers it too, ahead of HTTP/1.1.

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use lb_http::config::{AddressLimit, ClientLimits, ListenerConfig};
 
 use super::upstream::Upstreams;
-use super::{Context, forward_proxy, http2, proxied, tcp, tls};
+use super::{Context, forward_proxy, http2, http3, proxied, tcp, tls};
 use crate::loaded::{AdminConfig, Secret};
 use crate::tree::NodeId;
 use crate::written::listener::Listener;
@@ -63,14 +63,15 @@ pub(super) fn listeners(
         let written = table.address.as_ref().and_then(|written| written.value.trim().parse().ok());
         let own = written.unwrap_or(DEFAULT_ADDRESS).ip();
         // What is wrong with it is an error, and then nothing is of use.
-        let tls = table.tls.as_ref().and_then(|tls| tls::listener(context, tls, own));
+        let mut limits = limits(context, table);
+        let speaks_http3 = limits.http3.is_some();
+        let tls = table.tls.as_ref().and_then(|tls| tls::listener(context, tls, own, speaks_http3));
         let (address, place) = match &table.address {
             Some(written) => (bindable(context, written, DEFAULT_ADDRESS), Some(written.id)),
             // An address that could not be read is not missing.
             None if context.tree.has(listener.id, "address") => continue,
             None => (Some(DEFAULT_ADDRESS), Some(listener.id)),
         };
-        let mut limits = limits(context, table);
         let forward_proxy = forward_proxy::lower(context, root, listener);
         if forward_proxy.is_some() {
             limits.http2 = None;
@@ -130,6 +131,7 @@ fn limits(context: &mut Context<'_>, table: &Listener) -> ClientLimits {
         keep_alive_timeout: table.keep_alive_timeout.map_or(default.keep_alive_timeout, |time| time.0),
         per_address: per_address.unwrap_or(default.per_address),
         http2: http2::limits(context, table.http2.as_ref()),
+        http3: http3::limits(context, table),
     }
 }
 

@@ -19,6 +19,7 @@ const OF_HTTP: &[&str] = &[
     "keep_alive_timeout",
     "http2",
     "forward_proxy",
+    "http3",
 ];
 /// Keys of listeners that do not.
 const OF_TCP: &[&str] = &["upstream", "sni", "idle_timeout", "connect_timeout", "hello_timeout"];

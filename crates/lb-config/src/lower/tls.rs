@@ -23,12 +23,14 @@ pub(super) fn listener(
     context: &mut Context<'_>,
     written: &At<WordOr<listener::ListenerTls>>,
     address: std::net::IpAddr,
+    http3: bool,
 ) -> Option<ListenerTls> {
     let table = match &written.value {
         WordOr::Word(word) if word == "self-signed" => {
             let message = "a self-signed certificate is made at the start: it is for trials, and no client has a reason to believe it";
             context.warning_at_key(written.id, message, "self-signed");
-            let options = ServerOptions::new(Certificates::SelfSigned(Some(address)));
+            let options =
+                ServerOptions { http3, ..ServerOptions::new(Certificates::SelfSigned(Some(address))) };
             let handshake_timeout = ListenerTls::HANDSHAKE_TIMEOUT;
             return Some(ListenerTls { options, handshake_timeout, subject_header: None });
         }
@@ -62,6 +64,7 @@ pub(super) fn listener(
             .as_ref()
             .map(|written| written.value.iter().map(|name| name.value.clone()).collect()),
         client_auth,
+        http3,
         ..ServerOptions::new(Certificates::Files(Vec::new()))
     };
     let ciphers = table.ciphers.as_ref().map_or(written.id, |ciphers| ciphers.id);
@@ -212,7 +215,8 @@ impl<'a> Belief<'a> {
     pub(super) fn http(&self) -> BackendProtocol {
         match self.protocol.map(|written| written.value) {
             Some(Protocol::H2 | Protocol::H2c) => BackendProtocol::Http2,
-            None | Some(Protocol::Auto | Protocol::H1) => BackendProtocol::Http1,
+            Some(Protocol::Auto) => BackendProtocol::Auto,
+            None | Some(Protocol::H1) => BackendProtocol::Http1,
         }
     }
 
@@ -419,7 +423,7 @@ impl Named {
 fn report(context: &mut Context<'_>, error: &TlsError, named: &Named, whole: NodeId, ciphers: NodeId) {
     let place = match error {
         TlsError::File(error) => named.files.iter().find(|(file, _)| *file == error.file).map(|(_, id)| *id),
-        TlsError::UnknownCipher { .. } | TlsError::NoCipher => Some(ciphers),
+        TlsError::UnknownCipher { .. } | TlsError::NoCipher | TlsError::NoQuicCipher => Some(ciphers),
         _ => None,
     };
     context.error(place.unwrap_or(whole), error.to_string(), "");

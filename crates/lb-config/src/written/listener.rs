@@ -30,6 +30,7 @@ pub(crate) struct Listener {
     pub(crate) http2: Option<At<SwitchOr<Http2>>>,
     /// Whether clients may ask for other servers, and for which.
     pub(crate) forward_proxy: Option<At<ForwardProxy>>,
+    pub(crate) http3: Option<At<SwitchOr<Http3>>>,
     /// Whether connections begin with a PROXY header.
     pub(crate) proxy_protocol: Option<At<SwitchOr<Proxied>>>,
 }
@@ -151,4 +152,19 @@ pub(crate) struct Http2 {
     pub(crate) connection_window: Option<At<Size>>,
     pub(crate) max_frame_size: Option<At<Size>>,
     pub(crate) max_resets_per_minute: Option<At<u32>>,
+}
+
+/// `http3 = true`, or bounds and what clients are told.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http3 {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) max_concurrent_streams: Option<At<u32>>,
+    pub(crate) stream_window: Option<At<Size>>,
+    pub(crate) connection_window: Option<At<Size>>,
+    pub(crate) max_resets_per_minute: Option<At<u32>>,
+    /// The port that clients are told, where packets reach the listener by another one.
+    pub(crate) advertised_port: Option<At<u32>>,
+    /// For how long clients may remember it.
+    pub(crate) advertised_for: Option<Time>,
 }

@@ -2,14 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// Over what time resets are counted.
 const MEMORY: Duration = Duration::from_secs(60);
 
 /// What the connection's task and its streams share.
-pub(super) struct Streams {
+pub(crate) struct Streams {
     open: Cell<u32>,
     /// Resets that are still borne; what was used comes back over [`MEMORY`].
     left: Cell<f64>,
@@ -20,10 +20,10 @@ pub(super) struct Streams {
 }
 
 /// One open stream.
-pub(super) struct Tenant(Rc<Streams>);
+pub(crate) struct Tenant(Rc<Streams>);
 
 impl Streams {
-    pub(super) fn new(max_resets: u32, now: Instant) -> Rc<Self> {
+    pub(crate) fn new(max_resets: u32, now: Instant) -> Rc<Self> {
         Rc::new(Self {
             open: Cell::new(0),
             left: Cell::new(f64::from(max_resets)),
@@ -34,21 +34,21 @@ impl Streams {
         })
     }
 
-    pub(super) fn enter(self: &Rc<Self>) -> Tenant {
+    pub(crate) fn enter(self: &Rc<Self>) -> Tenant {
         self.open.set(self.open.get().saturating_add(1));
         Tenant(Rc::clone(self))
     }
 
-    pub(super) fn open(&self) -> u32 {
+    pub(crate) fn open(&self) -> u32 {
         self.open.get()
     }
 
-    pub(super) fn are_open(&self) -> bool {
+    pub(crate) fn are_open(&self) -> bool {
         self.open.get() > 0
     }
 
     /// Remembers whom to wake when the last stream ends.
-    pub(super) fn wake_by(&self, waker: &Waker) {
+    pub(crate) fn wake_by(&self, waker: &Waker) {
         let mut connection = self.connection.borrow_mut();
         match &mut *connection {
             Some(known) => known.clone_from(waker),
@@ -56,8 +56,18 @@ impl Streams {
         }
     }
 
+    /// Ready once the first stream has begun or the last one has ended, or too many have been thrown away.
+    pub(crate) async fn changed(&self, were_open: bool) {
+        std::future::poll_fn(|cx| {
+            self.wake_by(cx.waker());
+            let has_changed = self.is_restless() || self.are_open() != were_open;
+            if has_changed { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     /// The client has thrown a stream away, or sent none worth the name.
-    pub(super) fn count_reset(&self, now: Instant) {
+    pub(crate) fn count_reset(&self, now: Instant) {
         let (max, since) = (f64::from(self.max_resets), now.saturating_duration_since(self.counted_at.get()));
         let come_back = max * since.as_secs_f64() / MEMORY.as_secs_f64();
         let left = (self.left.get() + come_back).min(max) - 1.0;
@@ -70,7 +80,7 @@ impl Streams {
     }
 
     /// Whether the client has thrown too many streams away.
-    pub(super) fn is_restless(&self) -> bool {
+    pub(crate) fn is_restless(&self) -> bool {
         self.is_restless.get()
     }
 
@@ -83,7 +93,7 @@ impl Streams {
 
 impl Tenant {
     /// The client has reset it before it was answered.
-    pub(super) fn was_reset(&self) {
+    pub(crate) fn was_reset(&self) {
         self.0.count_reset(Instant::now());
     }
 }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use lb_h2::{ClientStream, ServerStream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::socket;
@@ -19,6 +19,8 @@ pub(super) enum Stream {
     Served(Box<ServerStream>),
     /// A stream of HTTP/2 to a backend.
     Asked(Box<ClientStream>),
+    /// The exchange's end of a pipe, at the other end of which is a client's stream of HTTP/3.
+    Piped(DuplexStream),
 }
 
 impl Stream {
@@ -26,7 +28,7 @@ impl Stream {
     pub(super) fn socket(&self) -> io::Result<&TcpStream> {
         match self {
             Self::Tcp(stream) => Ok(stream),
-            Self::Served(_) | Self::Asked(_) => Err(io::ErrorKind::InvalidInput.into()),
+            Self::Served(_) | Self::Asked(_) | Self::Piped(_) => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 }
@@ -39,6 +41,11 @@ impl Stream {
             Self::Tcp(stream) => socket::poll_recv(stream, cx, scratch),
             Self::Served(stream) => stream.poll_read(cx, scratch),
             Self::Asked(stream) => stream.poll_read(cx, scratch),
+            Self::Piped(pipe) => {
+                let mut buffer = ReadBuf::new(scratch);
+                ready!(Pin::new(pipe).poll_read(cx, &mut buffer))?;
+                Poll::Ready(Ok(buffer.filled().len()))
+            }
         }
     }
 
@@ -49,6 +56,7 @@ impl Stream {
             Self::Tcp(stream) => socket::poll_send(stream, cx, bytes),
             Self::Served(stream) => stream.poll_write(cx, bytes),
             Self::Asked(stream) => stream.poll_write(cx, bytes),
+            Self::Piped(pipe) => Pin::new(pipe).poll_write(cx, bytes),
         }
     }
 }
@@ -93,7 +101,7 @@ impl AsyncWrite for Stream {
     #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tcp(_) | Self::Piped(_) => Poll::Ready(Ok(())),
             Self::Served(stream) => stream.poll_flush(cx),
             Self::Asked(stream) => stream.poll_flush(cx),
         }
@@ -104,7 +112,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Served(stream) => stream.poll_shutdown(cx),
-            Self::Asked(_) => Poll::Ready(Ok(())),
+            Self::Asked(_) | Self::Piped(_) => Poll::Ready(Ok(())),
         }
     }
 }

@@ -1,0 +1,144 @@
+//! A listener's UDP socket, and what comes in on it.
+//!
+//! One worker reads the socket and knows each connection by its identifiers, so that clients may change their address; the
+//! connection itself, with its cryptography and its streams, goes to the worker that has the fewest. A socket a worker would need the
+//! kernel to know identifiers: by addresses, which is all that `SO_REUSEPORT` looks at, a client that moves would be a stranger.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use lb_tls::ServerTls;
+use quinn::crypto::ServerConfig as Crypto;
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::ClientLimits;
+
+/// Handshakes under way from which on clients must show that they are at the address they claim (RFC 9000 §8.1.2).
+const UNPROVEN: usize = 64;
+/// Streams one way that a client may open: three of HTTP/3's own, and others that it is told to stop.
+const UNI_STREAMS: u32 = 8;
+/// First packets that wait to be looked at, and bytes that come behind them.
+const MAX_INCOMING: usize = 1024;
+const INCOMING_BYTES: u64 = 8 << 20;
+/// What of answers may wait for a client to acknowledge it, over all of a connection's streams.
+const SEND_WINDOW: u64 = 1 << 20;
+/// Bytes of a handshake that may come out of order.
+const CRYPTO_BUFFER: usize = 16 << 10;
+/// Buffers of the socket, as far as the system allows.
+const SOCKET_BUFFER: usize = 2 << 20;
+/// How often a socket is asked for that another process has.
+const BIND_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Where the packets of a listener come in.
+pub(crate) enum Place {
+    /// Here.
+    Bound(UdpSocket),
+    /// Here, once the process that this one takes over from has let go.
+    Awaited(SocketAddr),
+}
+
+impl Place {
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        bind(address).map(Self::Bound)
+    }
+
+    /// The socket.
+    async fn socket(self) -> UdpSocket {
+        let address = match self {
+            Self::Bound(socket) => return socket,
+            Self::Awaited(address) => address,
+        };
+        loop {
+            if let Ok(socket) = bind(address) {
+                return socket;
+            }
+            tokio::time::sleep(BIND_INTERVAL).await;
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    // A burst is lost otherwise while the worker is busy; less than this does as well.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    socket.bind(&address.into())?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// One handshake that is counted while it is under way.
+pub(crate) struct Handshake(Arc<AtomicUsize>);
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An open endpoint.
+pub(crate) struct Open {
+    pub(crate) endpoint: Endpoint,
+    config: ServerConfig,
+    crypto: Arc<dyn Crypto>,
+    handshakes: Arc<AtomicUsize>,
+}
+
+impl Open {
+    /// Opens it; none where the listener's TLS cannot.
+    pub(crate) async fn open(place: Place, tls: &ServerTls, limits: &ClientLimits) -> io::Result<Self> {
+        let crypto = tls.quic().ok_or(io::ErrorKind::Unsupported)?;
+        let mut config = ServerConfig::with_crypto(Arc::clone(&crypto));
+        config
+            .transport_config(Arc::new(transport(limits)))
+            .max_incoming(MAX_INCOMING)
+            .incoming_buffer_size_total(INCOMING_BYTES);
+        let socket = place.socket().await;
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config.clone()), socket, runtime)?;
+        Ok(Self { endpoint, config, crypto, handshakes: Arc::default() })
+    }
+
+    /// What the next connection begins with: the certificates and bounds that hold now.
+    pub(crate) fn config(&mut self, tls: &ServerTls, limits: &ClientLimits) -> Option<Arc<ServerConfig>> {
+        let crypto = tls.quic()?;
+        if !Arc::ptr_eq(&self.crypto, &crypto) {
+            // Tokens that were given out stay good.
+            self.config.crypto = Arc::clone(&crypto);
+            self.crypto = crypto;
+        }
+        self.config.transport_config(Arc::new(transport(limits)));
+        Some(Arc::new(self.config.clone()))
+    }
+
+    /// Whether who comes next must show its address first.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.handshakes.load(Ordering::Relaxed) >= UNPROVEN
+    }
+
+    /// One more handshake is under way.
+    pub(crate) fn handshake(&self) -> Handshake {
+        self.handshakes.fetch_add(1, Ordering::Relaxed);
+        Handshake(Arc::clone(&self.handshakes))
+    }
+}
+
+fn transport(limits: &ClientLimits) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    let Some(http3) = limits.http3 else { return transport };
+    let idle = IdleTimeout::try_from(limits.keep_alive_timeout).ok();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(http3.max_streams))
+        .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS))
+        .stream_receive_window(VarInt::from_u32(http3.stream_window))
+        .receive_window(VarInt::from_u32(http3.connection_window))
+        .send_window(SEND_WINDOW)
+        .crypto_buffer_size(CRYPTO_BUFFER)
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(idle);
+    transport
+}
