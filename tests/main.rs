@@ -13,6 +13,7 @@ mod accounts;
 mod balancing;
 mod breaker;
 mod browser;
+mod canary;
 mod config_cli;
 mod dashboard;
 mod defects;

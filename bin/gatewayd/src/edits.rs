@@ -8,6 +8,7 @@ mod apply;
 mod saved;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
@@ -50,6 +51,46 @@ pub(crate) struct Split {
     /// Where a request may name its part; by default as in the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) header: Option<String>,
+    /// When a part is taken back by itself; by default as in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rollback: Option<Rollback>,
+}
+
+/// When a part of a split is taken back by itself, as `split_rollback` says it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rollback {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error_rate: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) p99: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) min_requests: Option<NonZeroU32>,
+    /// `"1m"`, or seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) window: Option<Lasts>,
+}
+
+/// A time as JSON has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Lasts {
+    Seconds(f64),
+    Text(String),
+}
+
+impl Lasts {
+    /// The time, or why it is none.
+    pub(crate) fn duration(&self) -> Result<Duration, String> {
+        match self {
+            Self::Seconds(seconds) => {
+                Duration::try_from_secs_f64(*seconds).map_err(|error| error.to_string())
+            }
+            Self::Text(text) => {
+                humantime::parse_duration(text).map_err(|error| format!("{error}; such as \"10m\""))
+            }
+        }
+    }
 }
 
 /// One part of a split.
@@ -231,7 +272,7 @@ impl Edits {
     pub(crate) fn apply(&self, config: &mut GatewayConfig, backend: &apply::MakeBackend<'_>) {
         for edit in &self.list {
             // What does not fit is dropped where that is said; meanwhile it changes nothing.
-            let _ = apply::apply(&edit.what, config, backend);
+            let _ = apply::apply(edit, config, backend);
         }
     }
 

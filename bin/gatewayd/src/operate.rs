@@ -196,6 +196,10 @@ fn splits(document: &Value) -> String {
         let part = |it: &Value| format!("{}={}", field(it, "upstream"), field(it, "weight"));
         let parts: Vec<String> = split.iter().map(part).collect();
         lines.push_str(&format!("rule {} is split {}\n", field(rule, "name"), parts.join(" ")));
+        for it in rule.get("rollbacks").and_then(Value::as_array).into_iter().flatten() {
+            let (upstream, time, reason) = (field(it, "upstream"), field(it, "time"), field(it, "reason"));
+            lines.push_str(&format!("  {upstream} was taken back at {time}: {reason}\n"));
+        }
     }
     lines
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{Method, Response};
 use lb_admin::{
-    BackendState, BackendView, Circuit, EditView, Features, GatewayView, ListenerView, RuleView, SourceView,
-    StatusPages, StatusSource, StrategyView, Tally, UpstreamView,
+    BackendState, BackendView, Circuit, EditView, Features, GatewayView, ListenerView, RollbackView,
+    RuleView, SourceView, StatusPages, StatusSource, StrategyView, Tally, UpstreamView,
 };
 use lb_core::strategy;
 use lb_discovery::{Discovery, SourceState};
@@ -147,7 +147,7 @@ impl StatusSource for LiveStatus {
                 .map(|row| StrategyView { name: row.name, summary: row.summary })
                 .collect(),
             listeners: described.listeners.clone(),
-            rules: described.rules.clone(),
+            rules: with_rollbacks(described.rules.clone(), gateway),
             upstreams: upstreams.collect(),
             features: described.features,
             configuration: Some(lock(&self.history).view()),
@@ -182,6 +182,20 @@ fn source_view(state: SourceState) -> SourceView {
         error: state.error,
         notice: state.notice,
     }
+}
+
+/// What was taken back of splits has no weight any more.
+fn with_rollbacks(mut rules: Vec<RuleView>, gateway: Option<&lb_http::GatewayView>) -> Vec<RuleView> {
+    for rollback in gateway.map(lb_http::GatewayView::rollbacks).unwrap_or_default() {
+        let Some(rule) = rules.iter_mut().find(|rule| rule.name == rollback.rule) else { continue };
+        if let Some((_, weight)) = rule.split.iter_mut().find(|(upstream, _)| *upstream == rollback.upstream)
+        {
+            *weight = 0.0;
+        }
+        let (upstream, time, reason) = (rollback.upstream, rollback.time, rollback.reason);
+        rule.rollbacks.push(RollbackView { upstream, time, reason });
+    }
+    rules
 }
 
 /// What is on, and for the dump the largest share of any rule.
@@ -232,6 +246,7 @@ fn rule_view(rule: &RuleConfig, config: &GatewayConfig) -> RuleView {
         methods: route.methods.iter().map(ToString::to_string).collect(),
         upstream: upstream.map(|upstream| upstream.name.clone()).unwrap_or_default(),
         strategy: upstream.map(|upstream| canonical(&upstream.strategy.name)).unwrap_or_default(),
+        rollbacks: Vec::new(),
         split: rule
             .split
             .iter()

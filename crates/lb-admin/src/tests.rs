@@ -98,6 +98,7 @@ fn rule(name: &str, path: &str, upstream: &str, strategy: &str) -> RuleView {
         methods: Vec::new(),
         upstream: upstream.to_owned(),
         split: Vec::new(),
+        rollbacks: Vec::new(),
         strategy: strategy.to_owned(),
     }
 }

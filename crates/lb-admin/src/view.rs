@@ -181,10 +181,23 @@ pub struct RuleView {
     pub methods: Vec<String>,
     /// The upstream it leads to; of a split the first.
     pub upstream: String,
+    /// What was taken back of its split by itself.
+    pub rollbacks: Vec<RollbackView>,
     /// Upstreams and weights, where its requests are shared out.
     pub split: Vec<(String, f64)>,
     /// The strategy in force.
     pub strategy: String,
+}
+
+/// A part of a split that was taken back by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RollbackView {
+    /// The upstream that gets nothing more.
+    pub upstream: String,
+    /// Since when.
+    pub time: SystemTime,
+    /// Why, in a sentence.
+    pub reason: String,
 }
 
 /// An upstream.

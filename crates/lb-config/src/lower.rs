@@ -10,6 +10,7 @@ use lb_http::config::{GatewayConfig, PoolConfig};
 use crate::loaded::{AccessLogConfig, AdminConfig, AlertsConfig, TracingConfig};
 use crate::member::MemberTemplate;
 use crate::written::root::Root;
+use crate::written::values::At;
 
 mod backend;
 mod balance;
@@ -18,6 +19,7 @@ mod clash;
 mod context;
 mod discover;
 mod dump;
+mod fault;
 mod forward_proxy;
 mod health;
 mod http2;
@@ -29,6 +31,7 @@ mod policy;
 mod proxied;
 mod redirect;
 mod retries;
+mod rollback;
 mod route;
 mod rule;
 mod split;
@@ -126,6 +129,16 @@ pub(crate) fn lower(context: &mut Context<'_>, root: &Root) -> Option<Lowered> {
         tracing: tracing.map(|(tracing, _)| tracing),
         access_log,
     })
+}
+
+/// A percentage, if it is one.
+fn percent(context: &mut Context<'_>, written: Option<&At<f64>>) -> Option<f64> {
+    let written = written?;
+    if !(0.0..=100.0).contains(&written.value) {
+        let message = format!("{} is no percentage", context.quote(written.id));
+        context.error(written.id, message, "not from 0 to 100").help("write a number from 0 to 100");
+    }
+    Some(written.value)
 }
 
 fn pool(context: &mut Context<'_>, root: &Root) -> PoolConfig {

@@ -365,6 +365,32 @@ pub struct SplitConfig {
     pub key: Option<KeySource>,
     /// A field in which a request may name its arm.
     pub header: Option<HeaderName>,
+    /// When an arm is taken back by itself.
+    pub rollback: Option<RollbackConfig>,
+    /// Told apart from others that say the same: what was taken back of one of them is not of the next.
+    pub turn: u64,
+}
+
+/// When a smaller arm of a split is taken back by itself, for being worse than the largest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RollbackConfig {
+    /// By how much its share of failed requests may lie above the largest arm's.
+    pub error_rate: Option<f64>,
+    /// How many times the largest arm's 99th percentile its own may be.
+    pub p99: Option<f64>,
+    /// Requests of either arm within the window, before anything is said.
+    pub min_requests: NonZeroU32,
+    /// How far back is looked.
+    pub window: Duration,
+}
+
+impl RollbackConfig {
+    /// Unless something else is said.
+    pub const MIN_REQUESTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
+    /// Unless something else is said.
+    pub const WINDOW: Duration = Duration::from_secs(60);
+    /// Readings of more are not kept.
+    pub const LONGEST: Duration = Duration::from_secs(3600);
 }
 
 /// One upstream of a split.

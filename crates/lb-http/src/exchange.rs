@@ -213,6 +213,12 @@ async fn run_policies(
                     return Err(Reject::Refused(refusal));
                 }
                 Verdict::Answer(response) => return Ok(Some(*response)),
+                Verdict::Delay(delay, then) => {
+                    within_deadline(&ticket.client().watch, tokio::time::sleep(delay))
+                        .await
+                        .map_err(|Expired| Reject::UpstreamTimeout)?;
+                    *then
+                }
                 Verdict::Wait(future) => within_deadline(&ticket.client().watch, future)
                     .await
                     .map_err(|Expired| Reject::UpstreamTimeout)?,

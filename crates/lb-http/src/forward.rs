@@ -34,8 +34,8 @@ pub(crate) async fn forward(
     let place = match &rule.split {
         None => rule.upstream,
         Some(split) => {
-            let (place, how) = split.take(ticket, outgoing).ok_or(Reject::NoBackend)?;
-            ticket.was_split(how);
+            let (part, place, how) = split.take(ticket, outgoing).ok_or(Reject::NoBackend)?;
+            ticket.was_split(part, how);
             place
         }
     };

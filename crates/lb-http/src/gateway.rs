@@ -26,8 +26,10 @@ use crate::listen::{ListenError, Sockets};
 use crate::listeners::Opening;
 use crate::reload::{Engine, Force, Open, Reloader, resolve_new};
 use crate::resolve;
+use crate::rollback::{self, Rollback};
 use crate::slots::Slots;
 use crate::snapshot::{BuildError, Builder, Earlier, Rule, Snapshot};
+use crate::split::Split;
 use crate::tls::{self, secure};
 use crate::worker::{self, Control, HANDOVER_QUEUE, ORDER_QUEUE, Shared, Stage, WorkerParts};
 
@@ -98,6 +100,8 @@ pub struct Gateway {
     supervisor: Supervisor,
     supervising: tokio::task::JoinHandle<()>,
     hedging: tokio::task::JoinHandle<()>,
+    /// Takes splits back.
+    rolling_back: tokio::task::JoinHandle<()>,
 }
 
 impl Gateway {
@@ -169,6 +173,7 @@ impl Gateway {
             control: Control::here(),
         });
         let hedging = tokio::spawn(keep_percentiles(Arc::clone(&shared)));
+        let rolling_back = tokio::spawn(rollback::watch(Arc::clone(&shared)));
         if let Some(connect) = attachments.connect {
             connect(GatewayView { shared: Arc::clone(&shared) });
         }
@@ -216,7 +221,17 @@ impl Gateway {
             orders,
             force: Mutex::new(force),
         });
-        Ok(Self { shared, addresses, stage, workers: threads, reloader, supervisor, supervising, hedging })
+        Ok(Self {
+            shared,
+            addresses,
+            stage,
+            workers: threads,
+            reloader,
+            supervisor,
+            supervising,
+            hedging,
+            rolling_back,
+        })
     }
 
     /// Puts other configurations in force.
@@ -250,6 +265,7 @@ impl Gateway {
         }
         self.supervising.abort();
         self.hedging.abort();
+        self.rolling_back.abort();
         self.drained(deadline).await
     }
 
@@ -345,6 +361,14 @@ impl GatewayView {
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.shared.snapshot.load_full()
+    }
+
+    /// The parts of splits that were taken back by themselves.
+    #[must_use]
+    pub fn rollbacks(&self) -> Vec<Rollback> {
+        let snapshot = self.shared.snapshot.load();
+        let splits = snapshot.rules.iter().filter_map(|rule| rule.split.as_ref());
+        splits.flat_map(Split::taken_back).collect()
     }
 
     /// Changes what the backends of this URL are offered, in one upstream (and what rules made of it) or in all; how many that

@@ -4,9 +4,10 @@
 //! exactly its share over the whole process; with one, a request's upstream follows from its key (rendezvous hashing), and as shares
 //! change no more keys move than have to. Cost: one pick more a request, none to rules without a split.
 
+use std::any::Any;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::HeaderName;
 use lb_core::{Backend, BackendOptions, Balancer, KeySource, PickContext, StrategyConfig, Weight, key};
@@ -16,7 +17,8 @@ use serde::Serialize;
 
 use crate::attempt::Outgoing;
 use crate::choice;
-use crate::config::{ArmConfig, SplitConfig};
+use crate::config::{ArmConfig, RollbackConfig, SplitConfig};
+use crate::rollback::Rollback;
 use crate::snapshot::{BuildError, Builder};
 use crate::target::Asked;
 use crate::ticket::Ticket;
@@ -24,9 +26,16 @@ use crate::ticket::Ticket;
 /// A split in force.
 pub(crate) struct Split {
     arms: Vec<Arm>,
-    balancer: Arc<Balancer>,
+    shares: Arc<Shares>,
+    rollback: Option<RollbackConfig>,
     key: Option<KeySource>,
     header: Option<HeaderName>,
+}
+
+/// Who gets how many; goes on for as long as the shares are configured the same.
+struct Shares {
+    balancer: Balancer,
+    taken_back: Mutex<Vec<Rollback>>,
 }
 
 struct Arm {
@@ -69,9 +78,9 @@ impl Split {
             let (earlier, split) = (earlier.split.as_ref()?, rule.split.as_ref()?);
             let is_alike =
                 members(earlier) == members(config) && earlier.key.is_some() == config.key.is_some();
-            is_alike.then(|| Arc::clone(&split.balancer))
+            (is_alike && earlier.turn == config.turn).then(|| Arc::clone(&split.shares))
         });
-        let balancer = match kept {
+        let shares = match kept {
             Some(kept) => kept,
             None => {
                 let arm = |arm: &ArmConfig| -> Result<_, BuildError> {
@@ -82,7 +91,8 @@ impl Split {
                 let arms = config.arms.iter().map(arm).collect::<Result<Vec<_>, _>>()?;
                 let strategy = if config.key.is_some() { "rendezvous" } else { "weighted_round_robin" };
                 let balancer = Balancer::new(StrategyConfig::named(strategy), arms);
-                Arc::new(balancer.map_err(|error| failed(error.to_string()))?)
+                let balancer = balancer.map_err(|error| failed(error.to_string()))?;
+                Arc::new(Shares { balancer, taken_back: Mutex::default() })
             }
         };
         let arm = |arm: &ArmConfig| Arm {
@@ -92,10 +102,65 @@ impl Split {
         };
         Ok(Self {
             arms: config.arms.iter().map(arm).collect(),
-            balancer,
+            shares,
+            rollback: config.rollback.clone(),
             key: config.key.clone(),
             header: config.header.clone(),
         })
+    }
+
+    /// When one of the parts is taken back by itself.
+    pub(crate) fn rollback(&self) -> Option<&RollbackConfig> {
+        self.rollback.as_ref()
+    }
+
+    /// Whether this one shares out as that one goes on doing.
+    pub(crate) fn is_same(&self, shares: &Arc<dyn Any + Send + Sync>) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.shares), Arc::as_ptr(shares))
+    }
+
+    /// What [`Self::is_same`] knows it by.
+    pub(crate) fn identity(&self) -> Arc<dyn Any + Send + Sync> {
+        Arc::clone(&self.shares) as _
+    }
+
+    /// The parts' names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.arms.iter().map(|arm| &*arm.name)
+    }
+
+    /// The parts' figures.
+    pub(crate) fn stats(&self) -> impl Iterator<Item = &SplitStats> {
+        self.arms.iter().map(|arm| &*arm.stats)
+    }
+
+    /// The parts' weights as they are in force.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = f64> {
+        self.shares.balancer.backends().iter().map(|backend| backend.weight().get())
+    }
+
+    /// From now on this part gets only who names it.
+    pub(crate) fn take_back(&self, place: usize, rollback: Rollback) {
+        let (Some(backend), Some(arm)) = (self.shares.balancer.backends().get(place), self.arms.get(place))
+        else {
+            return;
+        };
+        backend.set_weight(Weight::ZERO);
+        self.shares.balancer.rebuild();
+        arm.stats.taken_back();
+        self.shares.taken_back.lock().unwrap_or_else(PoisonError::into_inner).push(rollback);
+    }
+
+    /// The parts that were taken back.
+    pub(crate) fn taken_back(&self) -> Vec<Rollback> {
+        self.shares.taken_back.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts how a request of a part has ended.
+    pub(crate) fn ended(&self, place: usize, worker: usize, is_failed: bool, took: Duration) {
+        if let Some(arm) = self.arms.get(place) {
+            arm.stats.record(worker, is_failed, took);
+        }
     }
 
     /// The upstreams' places.
@@ -103,13 +168,17 @@ impl Split {
         self.arms.iter().map(|arm| arm.upstream)
     }
 
-    /// The upstream that a request goes to, counted, and how that was found.
-    pub(crate) fn take(&self, ticket: &Ticket, outgoing: &Outgoing<'_>) -> Option<(usize, &'static str)> {
+    /// The part that a request goes to, counted; its upstream's place, and how it was found.
+    pub(crate) fn take(
+        &self,
+        ticket: &Ticket,
+        outgoing: &Outgoing<'_>,
+    ) -> Option<(usize, usize, &'static str)> {
         let Outgoing { asked, headers, path, .. } = outgoing;
         let (place, how) = self.pick(asked, headers, path, ticket.address(), ticket.started())?;
         let arm = self.arms.get(place)?;
         arm.stats.taken(ticket.client().worker.index);
-        Some((arm.upstream, how))
+        Some((place, arm.upstream, how))
     }
 
     fn pick(
@@ -131,7 +200,7 @@ impl Split {
                 (key::of_bytes(&key.to_le_bytes()), "by its key")
             }
         };
-        let lease = self.balancer.acquire(&PickContext::keyed(key, now)).ok()?;
+        let lease = self.shares.balancer.acquire(&PickContext::keyed(key, now)).ok()?;
         Some((lease.position(), how))
     }
 
@@ -150,7 +219,7 @@ impl Split {
         address: IpAddr,
     ) -> (SplitAnswer, usize) {
         let weights: Vec<f64> =
-            self.balancer.backends().iter().map(|backend| backend.weight().get()).collect();
+            self.shares.balancer.backends().iter().map(|backend| backend.weight().get()).collect();
         let all: f64 = weights.iter().sum();
         let is_named = self.named(headers).is_some();
         let picked = match is_named || self.key.is_some() {

@@ -25,6 +25,7 @@ use crate::fields::REQUEST_ID;
 use crate::forward_proxy;
 use crate::forwarded;
 use crate::reject::{Reject, client_closed_request};
+use crate::relay::CLIENT_STALLED;
 use crate::request_id;
 use crate::snapshot::{Rule, Snapshot, Target, Upstream};
 use crate::target::Asked;
@@ -42,6 +43,8 @@ pub(crate) struct Ticket {
     trail: Option<Box<Trail>>,
     /// The upstream that backends are chosen of, where that is taken down.
     upstream: Option<usize>,
+    /// The part of the rule's split that it goes to.
+    part: Option<usize>,
     address: IpAddr,
     trusted_peer: bool,
     /// Whether there was a request to read method and path from.
@@ -94,6 +97,7 @@ impl Ticket {
             trace,
             trail,
             upstream: None,
+            part: None,
             address,
             trusted_peer,
             is_read: true,
@@ -401,6 +405,19 @@ impl Ticket {
         self.rule().map(|rule| rule.timeouts).or_else(of_proxy).unwrap_or_default()
     }
 
+    /// Tells the rule's split how its part has served. A client that has left says nothing of it.
+    fn count_part(&self, exchange: &Exchange<'_>) {
+        let (Some(part), Some(split)) = (self.part, self.rule().and_then(|rule| rule.split.as_ref())) else {
+            return;
+        };
+        let is_failed = exchange.status.is_server_error()
+            || exchange.code.is_some_and(|code| code != CLIENT_STALLED && !exchange.status.is_client_error());
+        if !exchange.aborted || is_failed {
+            let took = exchange.upstream_latency.unwrap_or(exchange.duration);
+            split.ended(part, exchange.worker, is_failed, took);
+        }
+    }
+
     fn rule(&self) -> Option<&Rule> {
         self.snapshot.rules.get(self.rule?)
     }
@@ -449,6 +466,7 @@ impl Drop for Ticket {
         if let Some(trail) = trail {
             self.keep_trail(&exchange, trail);
         }
+        self.count_part(&exchange);
         if let Some(dump) = &self.dump {
             dump.end(&Ending {
                 backend: target.map_or("", |(_, _, target)| &target.url),

@@ -140,6 +140,15 @@ impl Summary {
         })
     }
 
+    /// Samples longer than `limit`, within 1.25 % of it.
+    pub fn count_over(&self, limit: Duration) -> u64 {
+        let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        self.buckets()
+            .filter(|(segment, bucket, _)| segment.middle_ns(*bucket) > limit)
+            .map(|(_, _, count)| count)
+            .sum()
+    }
+
     /// The shortest sample, within 1.25 %.
     pub fn min(&self) -> Option<Duration> {
         self.quantile(0.0)

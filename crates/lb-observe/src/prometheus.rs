@@ -172,6 +172,14 @@ fn splits(text: &mut Text, registry: &Registry) {
             split.requests(),
         );
     }
+    let help = "How often a part of a split was taken back by itself, for being worse than the largest.";
+    let mut family = text.family("gatewayd_split_rollbacks_total", Kind::Counter, help);
+    for split in registry.splits() {
+        family.sample(
+            &Labels::new(&[("rule", split.rule()), ("upstream", split.upstream())]),
+            split.times_taken_back(),
+        );
+    }
 }
 
 fn listeners(text: &mut Text, registry: &Registry) {

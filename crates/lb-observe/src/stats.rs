@@ -6,8 +6,10 @@ mod requests;
 mod rule;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-use crate::Shards;
+use crate::histogram::Summary;
+use crate::{Histogram, Shards};
 
 pub use backend::{Attempt, BackendStats, BackendTotals, FailureKind};
 pub use listener::{
@@ -86,11 +88,27 @@ pub struct SplitStats {
     rule: Box<str>,
     upstream: Box<str>,
     requests: Shards<AtomicU64>,
+    ended: Shards<SplitShard>,
+    taken_back: AtomicU64,
+}
+
+/// How requests of a part have ended.
+#[derive(Debug, Default)]
+struct SplitShard {
+    requests: AtomicU64,
+    failed: AtomicU64,
+    durations: Histogram,
 }
 
 impl SplitStats {
     pub(crate) fn new(rule: &str, upstream: &str, workers: usize) -> Self {
-        Self { rule: rule.into(), upstream: upstream.into(), requests: Shards::new(workers) }
+        Self {
+            rule: rule.into(),
+            upstream: upstream.into(),
+            requests: Shards::new(workers),
+            ended: Shards::new(workers),
+            taken_back: AtomicU64::new(0),
+        }
     }
 
     /// The rule's name.
@@ -101,6 +119,42 @@ impl SplitStats {
     /// The upstream's name.
     pub fn upstream(&self) -> &str {
         &self.upstream
+    }
+
+    /// Counts one request that has ended, and how long its answer's head took.
+    #[inline]
+    pub fn record(&self, worker: usize, is_failed: bool, took: Duration) {
+        let shard = self.ended.shard(worker);
+        shard.requests.fetch_add(1, Relaxed);
+        if is_failed {
+            shard.failed.fetch_add(1, Relaxed);
+        }
+        shard.durations.record(took);
+    }
+
+    /// Requests that have ended, and of them those that failed.
+    pub fn ended(&self) -> (u64, u64) {
+        let add = |(all, failed), shard: &SplitShard| {
+            (all + shard.requests.load(Relaxed), failed + shard.failed.load(Relaxed))
+        };
+        self.ended.iter().fold((0, 0), add)
+    }
+
+    /// How long they took.
+    pub fn durations(&self) -> Summary {
+        let mut summary = Summary::default();
+        self.ended.iter().for_each(|shard| summary.add(&shard.durations));
+        summary
+    }
+
+    /// Counts that this part was taken back by itself.
+    pub fn taken_back(&self) {
+        self.taken_back.fetch_add(1, Relaxed);
+    }
+
+    /// How often it was.
+    pub fn times_taken_back(&self) -> u64 {
+        self.taken_back.load(Relaxed)
     }
 
     /// Counts one request.

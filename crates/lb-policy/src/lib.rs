@@ -12,6 +12,6 @@ pub mod policy;
 
 pub use headers::HeadersConfig;
 pub use policy::{
-    BodyFilter, ClientInfo, FilterError, Policy, PolicyConfig, PolicyInfo, Refusal, RequestParts,
-    ResponseParts, Verdict,
+    BodyFilter, ClientInfo, FaultConfig, FilterError, Policy, PolicyConfig, PolicyInfo, Refusal,
+    RequestParts, ResponseParts, Verdict,
 };

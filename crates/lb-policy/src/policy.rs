@@ -5,14 +5,17 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use lb_h1::Fields;
 
+mod fault;
 mod request_headers;
 mod response_headers;
 
+pub use fault::{Fault, FaultConfig, Share, abort_status};
 pub use request_headers::RequestHeaders;
 pub use response_headers::ResponseHeaders;
 
@@ -78,6 +81,8 @@ pub enum Verdict<'a> {
     Refuse(Box<Refusal>),
     /// Is answered here, without a backend (a preflight, a redirect).
     Answer(Box<http::Response<Bytes>>),
+    /// Is held up for so long, within its own deadline; then it is this.
+    Delay(Duration, Box<Verdict<'a>>),
     /// Is not known yet: the exchange waits for this, within its own deadline. The head stays with the
     /// future until then.
     Wait(Pin<Box<dyn Future<Output = Verdict<'a>> + 'a>>),
@@ -128,6 +133,8 @@ pub enum PolicyConfig {
     RequestHeaders(HeadersConfig),
     /// Changes the response head.
     ResponseHeaders(HeadersConfig),
+    /// Delays or fails requests on purpose.
+    Fault(FaultConfig),
 }
 
 impl PolicyConfig {
@@ -136,6 +143,7 @@ impl PolicyConfig {
     pub fn can_refuse(&self) -> bool {
         match self {
             Self::RequestHeaders(_) | Self::ResponseHeaders(_) => false,
+            Self::Fault(_) => true,
         }
     }
 
@@ -145,6 +153,7 @@ impl PolicyConfig {
         match self {
             Self::RequestHeaders(_) => &request_headers::INFO,
             Self::ResponseHeaders(_) => &response_headers::INFO,
+            Self::Fault(_) => &fault::INFO,
         }
     }
 
@@ -154,6 +163,7 @@ impl PolicyConfig {
         match self {
             Self::RequestHeaders(config) => Box::new(RequestHeaders::new(config.clone())),
             Self::ResponseHeaders(config) => Box::new(ResponseHeaders::new(config.clone())),
+            Self::Fault(config) => Box::new(Fault::new(config.clone())),
         }
     }
 }
@@ -168,7 +178,7 @@ pub struct PolicyInfo {
 }
 
 /// Every policy there is, in the order in which a rule's policies run.
-pub const ALL: &[&PolicyInfo] = &[&request_headers::INFO, &response_headers::INFO];
+pub const ALL: &[&PolicyInfo] = &[&request_headers::INFO, &response_headers::INFO, &fault::INFO];
 
 #[cfg(test)]
 mod tests {
@@ -179,6 +189,7 @@ mod tests {
         let configs = [
             PolicyConfig::RequestHeaders(HeadersConfig::default()),
             PolicyConfig::ResponseHeaders(HeadersConfig::default()),
+            PolicyConfig::Fault(FaultConfig::default()),
         ];
         assert_eq!(configs.len(), ALL.len());
         for (config, row) in configs.iter().zip(ALL) {

@@ -3,8 +3,6 @@
 //! Each may end by itself (`expires`), be kept across a restart (`persist`), and be made only over the version that whoever asks has
 //! seen (`version`, or else 409 with the one in force). Each is a line in the log: who, what, how it stood and how it stands.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use lb_core::Weight;
@@ -15,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Api, Refused, answer, refused};
-use crate::edits::{Edit, Refusal, Split, Terms, What};
+use crate::edits::{Edit, Lasts, Refusal, Split, Terms, What};
 use crate::reload::Made;
 
 /// What may stand in any change.
@@ -26,13 +24,6 @@ struct Beside {
     #[serde(default)]
     persist: bool,
     version: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Lasts {
-    Seconds(f64),
-    Text(String),
 }
 
 #[derive(Debug, Deserialize)]
@@ -251,17 +242,9 @@ fn body<T: DeserializeOwned>(
     }
     let Beside { expires, persist, version } =
         serde_json::from_value(Value::Object(beside)).map_err(unlike)?;
-    let expires = match expires {
-        None => None,
-        Some(Lasts::Seconds(seconds)) => Some(
-            Duration::try_from_secs_f64(seconds)
-                .map_err(|error| bad(format!("`expires` must be a duration: {error}")))?,
-        ),
-        Some(Lasts::Text(text)) => Some(
-            humantime::parse_duration(&text)
-                .map_err(|error| bad(format!("`expires` must be a duration such as \"10m\": {error}")))?,
-        ),
-    };
+    let expires = expires
+        .map(|it| it.duration().map_err(|error| bad(format!("`expires` must be a duration: {error}"))));
+    let expires = expires.transpose()?;
     let rest = serde_json::from_value(Value::Object(document)).map_err(unlike)?;
     Ok((rest, Terms { by, expires, persist, version }))
 }

@@ -50,6 +50,7 @@ pub(super) const SPLIT_HELP: &str = "\
   gatewayd split web app=90 next=10                    a tenth of rule web's requests
   gatewayd split web app=90 next=10 --by cookie:user   and each user stays where they are
   gatewayd split web app=90 next=10 --expires 1h       for an hour
+  gatewayd split web app=90 next=10 --max-error-rate 0.05   back by itself where more fails
   gatewayd switch web app                              back";
 
 #[derive(Debug, Args)]
@@ -68,6 +69,14 @@ pub(crate) struct Split {
     /// The header in which a request may name its part [default: as in the file]
     #[arg(long, value_name = "NAME")]
     pub(crate) header: Option<String>,
+
+    /// Take a smaller part back by itself once its share of failures lies so far above the largest part's, such as 0.05
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) max_error_rate: Option<f64>,
+
+    /// The same once its 99th percentile is more than so many times the largest part's, such as 2
+    #[arg(long, value_name = "TIMES")]
+    pub(crate) max_p99: Option<f64>,
 
     #[command(flatten)]
     pub(crate) terms: Terms,

@@ -1,10 +1,14 @@
 //! What an edit does to a configuration, and whether it makes sense there.
 
+use std::time::Duration;
+
 use http::{HeaderName, StatusCode};
 use lb_core::{KeySource, Weight};
-use lb_http::config::{ArmConfig, BackendConfig, GatewayConfig, RuleConfig, SplitConfig, UpstreamConfig};
+use lb_http::config::{
+    ArmConfig, BackendConfig, GatewayConfig, RollbackConfig, RuleConfig, SplitConfig, UpstreamConfig,
+};
 
-use super::{Part, Refusal, Split, What};
+use super::{Edit, Part, Refusal, Rollback, Split, What};
 
 /// Makes a backend of an upstream (by the name that rules use) out of its URL.
 pub(crate) type MakeBackend<'a> = dyn Fn(&str, &str) -> Result<BackendConfig, String> + 'a;
@@ -99,8 +103,8 @@ pub(super) fn fits(
 }
 
 /// Changes a configuration.
-pub(super) fn apply(what: &What, config: &mut GatewayConfig, make: &MakeBackend<'_>) -> Result<(), String> {
-    match what {
+pub(super) fn apply(edit: &Edit, config: &mut GatewayConfig, make: &MakeBackend<'_>) -> Result<(), String> {
+    match &edit.what {
         What::Add { upstream, backend, weight, backup } => {
             let made = make(upstream, backend)?;
             for it in config.upstreams.iter_mut().filter(|it| is_meant(Some(upstream), &it.name)) {
@@ -131,10 +135,19 @@ pub(super) fn apply(what: &What, config: &mut GatewayConfig, make: &MakeBackend<
             let (place, arms) = lead(config, rule, &split.parts)?;
             let Some(rule) = config.rules.get_mut(place) else { return Ok(()) };
             let (key, header) = keys(split).map_err(|refusal| refusal.detail)?;
+            let rollback = rollback(split).map_err(|refusal| refusal.detail)?;
             let known = rule.split.take();
-            let (own_key, own_header) = known.map(|split| (split.key, split.header)).unwrap_or_default();
+            let (own_key, own_header, own_rollback) =
+                known.map(|split| (split.key, split.header, split.rollback)).unwrap_or_default();
             rule.upstream = arms.first().map_or(rule.upstream, |arm| arm.upstream);
-            rule.split = Some(SplitConfig { arms, key: key.or(own_key), header: header.or(own_header) });
+            rule.split = Some(SplitConfig {
+                arms,
+                key: key.or(own_key),
+                header: header.or(own_header),
+                rollback: rollback.or(own_rollback),
+                // The same split set anew begins anew.
+                turn: edit.id,
+            });
         }
     }
     Ok(())
@@ -211,7 +224,29 @@ fn check_split(split: &Split) -> Result<(), Refusal> {
     if !split.parts.iter().any(|part| part.weight > 0.0) {
         return Err(Refusal::bad("no part of the split has a weight above 0, so nothing would be served"));
     }
+    rollback(split)?;
     keys(split).map(drop)
+}
+
+fn rollback(split: &Split) -> Result<Option<RollbackConfig>, Refusal> {
+    let Some(Rollback { error_rate, p99, min_requests, window }) = &split.rollback else { return Ok(None) };
+    if error_rate.is_none() && p99.is_none() {
+        return Err(Refusal::bad("`rollback` watches nothing: it has neither `error_rate` nor `p99`"));
+    }
+    if error_rate.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) {
+        return Err(Refusal::bad("`error_rate` is from 0 to 1"));
+    }
+    if p99.is_some_and(|times| !(times.is_finite() && times >= 1.0)) {
+        return Err(Refusal::bad("`p99` counts how many times the largest part's, and is at least 1"));
+    }
+    let window =
+        window.as_ref().map(|it| it.duration().map_err(|error| Refusal::bad(format!("`window`: {error}"))));
+    let window = window.transpose()?.unwrap_or(RollbackConfig::WINDOW);
+    if window < Duration::from_secs(1) || window > RollbackConfig::LONGEST {
+        return Err(Refusal::bad("`window` is from 1s to 1h"));
+    }
+    let min_requests = min_requests.unwrap_or(RollbackConfig::MIN_REQUESTS);
+    Ok(Some(RollbackConfig { error_rate: *error_rate, p99: *p99, min_requests, window }))
 }
 
 fn keys(split: &Split) -> Result<(Option<KeySource>, Option<HeaderName>), Refusal> {

@@ -19,6 +19,12 @@ pub(crate) fn split(args: &cli::Split) -> Outcome {
     let mut body = json!({ "parts": parts.collect::<Vec<_>>(), "by": args.by, "header": args.header });
     if let Some(body) = body.as_object_mut() {
         body.retain(|_, value| !value.is_null());
+        let watched = [("error_rate", args.max_error_rate), ("p99", args.max_p99)];
+        let watched = watched.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), json!(limit?))));
+        let watched: Map<String, Value> = watched.collect();
+        if !watched.is_empty() {
+            body.insert("rollback".to_owned(), Value::Object(watched));
+        }
     }
     edit(&args.terms, Method::PUT, &format!("/api/rules/{}/split", encoded(&args.rule)), body)
 }

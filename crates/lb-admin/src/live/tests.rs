@@ -48,6 +48,7 @@ impl Scene {
             methods: Vec::new(),
             upstream: format!("up-{place}"),
             split: Vec::new(),
+            rollbacks: Vec::new(),
             strategy: "round_robin".to_owned(),
         });
         let view = Arc::new(Mutex::new(GatewayView {

@@ -174,11 +174,18 @@ fn rules(scene: &Scene<'_>) -> Vec<Value> {
             "methods": rule.methods,
             "upstream": rule.upstream,
             "split": split(rule),
+            "rollbacks": rollbacks(rule),
             "strategy": rule.strategy,
             "strategy_title": scene.view.title_of(rule),
         })
     };
     scene.view.rules.iter().map(rule).collect()
+}
+
+/// What was taken back of it by itself.
+fn rollbacks(rule: &crate::RuleView) -> Value {
+    let one = |it: &crate::RollbackView| json!({ "upstream": it.upstream, "time": rfc3339(it.time), "reason": it.reason });
+    rule.rollbacks.iter().map(one).collect()
 }
 
 /// The parts of a split; null where there is none.

@@ -18,6 +18,9 @@ pub(super) fn policies(context: &mut Context<'_>, rule: &Rule) -> Vec<PolicyConf
     if let Some(written) = &rule.response_headers {
         policies.push(PolicyConfig::ResponseHeaders(headers(context, written)));
     }
+    if let Some(written) = &rule.fault {
+        policies.extend(super::fault::lower(context, written).map(PolicyConfig::Fault));
+    }
     policies
 }
 
@@ -52,7 +55,7 @@ pub(super) fn key_name(context: &mut Context<'_>, name: &str, id: NodeId) -> Opt
 }
 
 /// A header's name that stands as a value.
-fn value_name(context: &mut Context<'_>, name: &At<String>) -> Option<HeaderName> {
+pub(super) fn value_name(context: &mut Context<'_>, name: &At<String>) -> Option<HeaderName> {
     HeaderName::from_bytes(name.value.as_bytes())
         .map_err(|_| {
             let message = format!("{} cannot be the name of a header", context.quote(name.id));

@@ -5,7 +5,7 @@ use lb_core::{KeySource, StrategyConfig};
 use lb_http::config::{ArmConfig, SplitConfig};
 
 use super::upstream::Upstreams;
-use super::{Context, backend, rule};
+use super::{Context, backend, rollback, rule};
 use crate::tree::NodeId;
 use crate::written::rule::{Rule, Share};
 use crate::written::values::{At, List};
@@ -15,11 +15,16 @@ pub(super) fn check(context: &mut Context<'_>, rule: &Rule) {
     if rule.split.is_some() {
         return;
     }
-    for (key, written) in [("split_by", &rule.split_by), ("split_header", &rule.split_header)] {
+    let keys = [
+        ("split_by", rule.split_by.as_ref().map(|it| it.id)),
+        ("split_header", rule.split_header.as_ref().map(|it| it.id)),
+        ("split_rollback", rule.split_rollback.as_ref().map(|it| it.id)),
+    ];
+    for (key, written) in keys {
         if let Some(written) = written {
             context
                 .error_at_key(
-                    written.id,
+                    written,
                     format!("`{key}` belongs to a `split`, and this rule has none"),
                     "not here",
                 )
@@ -85,7 +90,8 @@ pub(super) fn lower(
     }
     let (key, header) =
         (key.map_or(Some(None), |key| key.map(Some))?, header.map_or(Some(None), |it| it.map(Some))?);
-    is_whole.then_some(SplitConfig { arms, key, header })
+    let rollback = rule.split_rollback.as_ref().and_then(|written| rollback::lower(context, written));
+    is_whole.then_some(SplitConfig { arms, key, header, rollback, turn: 0 })
 }
 
 fn key(context: &mut Context<'_>, written: &At<String>) -> Option<KeySource> {

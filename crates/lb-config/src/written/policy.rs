@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::values::{List, Names, Size, Time};
+use super::values::{At, List, Names, Size, Time};
 
 /// Changes to the fields of a head.
 #[derive(Debug, Default, Deserialize)]
@@ -132,4 +132,30 @@ pub(crate) struct RequestLimits {
     pub(crate) max_multipart_memory: Option<Size>,
     pub(crate) exclude_paths: Option<List<String>>,
     pub(crate) include_paths: Option<List<String>>,
+}
+
+/// What is done to requests on purpose.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fault {
+    pub(crate) delay: Option<At<FaultDelay>>,
+    pub(crate) abort: Option<At<FaultAbort>>,
+    /// A field by which a request may ask for a fault of its own; none by default.
+    pub(crate) header: Option<At<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FaultDelay {
+    pub(crate) duration: Option<Time>,
+    /// Of requests; all by default.
+    pub(crate) percent: Option<At<f64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FaultAbort {
+    pub(crate) status: Option<At<u32>>,
+    /// Of requests; all by default.
+    pub(crate) percent: Option<At<f64>>,
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::health::{CircuitBreaker, Concurrency, HealthCheck, Hedge, Passive, Queue, Retries};
 use super::observe::TrafficDump;
-use super::policy::{Cache, Compression, Cors, Filter, Headers, RateLimit, RequestLimits, Security};
+use super::policy::{Cache, Compression, Cors, Fault, Filter, Headers, RateLimit, RequestLimits, Security};
 use super::upstream::{Backend, BackendTls, Balancing, Subset};
 use super::values::{At, List, Names, Opaque, Shorthand, Size, SwitchOr, Time, WordOr};
 
@@ -28,6 +28,8 @@ pub(crate) struct Rule {
     pub(crate) split_by: Option<At<String>>,
     /// A field in which a request may name its part.
     pub(crate) split_header: Option<At<String>>,
+    /// When a part of the split is taken back by itself.
+    pub(crate) split_rollback: Option<At<Rollback>>,
     pub(crate) redirect: Option<At<WordOr<Redirect>>>,
     pub(crate) load_balancing: Option<At<WordOr<Balancing>>>,
     pub(crate) strip_prefix: Option<At<String>>,
@@ -53,6 +55,7 @@ pub(crate) struct Rule {
     pub(crate) slow_start: Option<At<Time>>,
     pub(crate) subset: Option<At<Subset>>,
     pub(crate) tls: Option<At<BackendTls>>,
+    pub(crate) fault: Option<At<Fault>>,
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) filter: Option<Filter>,
     pub(crate) security: Option<Security>,
@@ -82,4 +85,18 @@ impl Shorthand for Redirect {
 pub(crate) struct Share {
     pub(crate) upstream: Option<At<String>>,
     pub(crate) weight: Option<At<f64>>,
+}
+
+/// When a part of a split is taken back by itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rollback {
+    /// By how much its share of failed requests may lie above the largest part's, from 0 to 1.
+    pub(crate) error_rate: Option<At<f64>>,
+    /// How many times the largest part's 99th percentile its own may be.
+    pub(crate) p99: Option<At<f64>>,
+    /// Requests of either part within the window, before anything is said.
+    pub(crate) min_requests: Option<At<u32>>,
+    /// How far back is looked.
+    pub(crate) window: Option<At<Time>>,
 }

@@ -11,8 +11,9 @@ use super::Ticket;
 use crate::snapshot::{Target, Upstream};
 
 impl Ticket {
-    /// A split led to this upstream, in this way.
-    pub(crate) fn was_split(&mut self, how: &'static str) {
+    /// A split led to this part of it, in this way.
+    pub(crate) fn was_split(&mut self, part: usize, how: &'static str) {
+        self.part = Some(part);
         if let Some(trail) = &mut self.trail {
             trail.split = Some(how);
         }

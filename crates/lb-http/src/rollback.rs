@@ -1,0 +1,240 @@
+//! Taking a split back by itself: where one of its smaller parts answers worse than its largest, that part gets nothing more.
+//!
+//! Once a second the parts' figures of the last `window` are compared. The largest part is the stable one. Another one trips
+//!
+//! - by `error_rate`, where its share of failed requests (5xx, and answers that broke off) lies above the stable one's by more than
+//!   this: one-sided z-test for a difference of two proportions against this margin, each by Agresti and Caffo with one success and
+//!   one failure more than were seen (The American Statistician 54, 2000), so that nothing is said of a few;
+//! - by `p99`, where more than a hundredth of its answers took longer than so many times the stable one's 99th percentile: one-sided
+//!   z-test of a proportion against 0.01.
+//!
+//! Both want a z of [`CRITICAL`], one chance in ten thousand a look, since there are many looks; and `min_requests` of either part.
+//! A part that has tripped has weight 0 from then on, until the split is changed or set anew. Requests that name it still get there.
+
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use lb_observe::SplitStats;
+use lb_observe::histogram::Summary;
+
+use crate::config::RollbackConfig;
+use crate::snapshot::Snapshot;
+use crate::split::Split;
+use crate::worker::Shared;
+
+/// How often parts are compared.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Readings kept of a window.
+const MAX_READINGS: u32 = 60;
+/// One-sided, 0.01 %.
+const CRITICAL: f64 = 3.719;
+
+/// A part that was taken back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rollback {
+    /// The rule.
+    pub rule: String,
+    /// The part that gets nothing more.
+    pub upstream: String,
+    /// Since when.
+    pub time: SystemTime,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+/// Compares the parts of every split that is to be taken back by itself, for as long as the gateway runs.
+pub(crate) async fn watch(shared: Arc<Shared>) {
+    let mut watched: HashMap<String, Watched> = HashMap::new();
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let snapshot = shared.snapshot.load_full();
+        let now = Instant::now();
+        watched.retain(|rule, _| snapshot.rules.iter().any(|it| it.route.name == *rule));
+        look(&snapshot, &mut watched, now);
+    }
+}
+
+fn look(snapshot: &Snapshot, watched: &mut HashMap<String, Watched>, now: Instant) {
+    for rule in &snapshot.rules {
+        let name = &rule.route.name;
+        let Some((split, config)) = rule.split.as_ref().and_then(|split| Some((split, split.rollback()?)))
+        else {
+            watched.remove(name);
+            continue;
+        };
+        let known = watched.entry(name.clone()).or_insert_with(|| Watched::of(split));
+        if !split.is_same(&known.split) {
+            *known = Watched::of(split);
+        }
+        for (place, reason) in known.look(split, config, now) {
+            let upstream = split.names().nth(place).unwrap_or_default().to_owned();
+            tracing::warn!(
+                component = "split",
+                rule = name,
+                upstream,
+                reason,
+                "split taken back: this part gets nothing more"
+            );
+            split
+                .take_back(place, Rollback { rule: name.clone(), upstream, time: SystemTime::now(), reason });
+        }
+    }
+}
+
+/// What was read of a split's parts.
+struct Watched {
+    /// Which split it was, among those of one rule; held, so that no other can be taken for it.
+    split: Arc<dyn Any + Send + Sync>,
+    readings: VecDeque<(Instant, Vec<Reading>)>,
+}
+
+/// What a part had answered at one moment, or has within a window.
+#[derive(Debug, Clone, Default)]
+struct Reading {
+    requests: u64,
+    failed: u64,
+    durations: Summary,
+}
+
+impl Reading {
+    fn of(stats: &SplitStats) -> Self {
+        let (requests, failed) = stats.ended();
+        Self { requests, failed, durations: stats.durations() }
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(earlier.requests),
+            failed: self.failed.saturating_sub(earlier.failed),
+            durations: self.durations.since(&earlier.durations),
+        }
+    }
+}
+
+impl Watched {
+    /// Only what comes from now on counts.
+    fn of(split: &Split) -> Self {
+        let now = (Instant::now(), split.stats().map(Reading::of).collect());
+        Self { split: split.identity(), readings: VecDeque::from([now]) }
+    }
+
+    /// The parts that trip, with why.
+    fn look(&mut self, split: &Split, config: &RollbackConfig, now: Instant) -> Vec<(usize, String)> {
+        let current: Vec<Reading> = split.stats().map(Reading::of).collect();
+        // The oldest within the window; one before it is kept until there is.
+        while self.readings.get(1).is_some_and(|(time, _)| now.duration_since(*time) >= config.window) {
+            self.readings.pop_front();
+        }
+        let window: Vec<Reading> = match self.readings.front() {
+            Some((_, earlier)) => current.iter().zip(earlier).map(|(now, then)| now.since(then)).collect(),
+            None => Vec::new(),
+        };
+        let pace = (config.window / MAX_READINGS).max(LOOK_INTERVAL / 2);
+        if self.readings.back().is_none_or(|(time, _)| now.duration_since(*time) >= pace) {
+            self.readings.push_back((now, current));
+        }
+        let weights: Vec<f64> = split.weights().collect();
+        let stable = (0..weights.len()).max_by(|one, other| {
+            let weight = |place: &usize| weights.get(*place).copied().unwrap_or_default();
+            weight(one).total_cmp(&weight(other)).then(other.cmp(one))
+        });
+        let Some((stable, base)) = stable.and_then(|place| Some((place, window.get(place)?))) else {
+            return Vec::new();
+        };
+        let others = window
+            .iter()
+            .zip(&weights)
+            .enumerate()
+            .filter(|(place, (_, weight))| *place != stable && **weight > 0.0);
+        others.filter_map(|(place, (reading, _))| Some((place, verdict(reading, base, config)?))).collect()
+    }
+}
+
+/// Why a part is worse than the stable one, if it is.
+fn verdict(canary: &Reading, stable: &Reading, config: &RollbackConfig) -> Option<String> {
+    let least = u64::from(config.min_requests.get());
+    if canary.requests < least || stable.requests < least {
+        return None;
+    }
+    if let Some(margin) = config.error_rate
+        && by_errors((canary.failed, canary.requests), (stable.failed, stable.requests), margin) > CRITICAL
+    {
+        let rate = |it: &Reading| 100.0 * share(it.failed, it.requests);
+        return Some(format!(
+            "{:.2} % of {} requests failed, of the stable part {:.2} % of {}",
+            rate(canary),
+            canary.requests,
+            rate(stable),
+            stable.requests
+        ));
+    }
+    let factor = config.p99?;
+    let (usual, slow) = (stable.durations.quantile(0.99)?, canary.durations.quantile(0.99)?);
+    let limit = usual.mul_f64(factor);
+    let (over, all) = (canary.durations.count_over(limit), canary.durations.count());
+    (by_slowness(over, all) > CRITICAL)
+        .then(|| format!("99 % of its answers came within {slow:?}, of the stable part within {usual:?}"))
+}
+
+/// How far the failures of one lie above those of another and a margin, in standard errors.
+fn by_errors(canary: (u64, u64), stable: (u64, u64), margin: f64) -> f64 {
+    let adjusted = |(failed, all): (u64, u64)| (share(failed + 1, all + 2), count(all + 2));
+    let ((p, n), (q, m)) = (adjusted(canary), adjusted(stable));
+    (p - q - margin) / (p * (1.0 - p) / n + q * (1.0 - q) / m).sqrt()
+}
+
+/// How far a share lies above a hundredth, in standard errors.
+fn by_slowness(over: u64, all: u64) -> f64 {
+    const USUAL: f64 = 0.01;
+    match all {
+        0 => 0.0,
+        all => (share(over, all) - USUAL) / (USUAL * (1.0 - USUAL) / count(all)).sqrt(),
+    }
+}
+
+fn share(part: u64, all: u64) -> f64 {
+    count(part) / count(all)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+fn count(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_counts_once_there_is_enough_of_it() {
+        // One of ten is no sign against one of a hundred; a fifth of a hundred is.
+        assert!(by_errors((1, 10), (1, 100), 0.0) < CRITICAL);
+        assert!(by_errors((20, 100), (1, 100), 0.0) > CRITICAL);
+        // Within the margin nothing trips however many there are.
+        assert!(by_errors((4_000, 100_000), (0, 1_000_000), 0.05) < CRITICAL);
+        assert!(by_errors((10_000, 100_000), (0, 1_000_000), 0.05) > CRITICAL);
+        // Both fail alike.
+        assert!(by_errors((500, 1000), (5000, 10_000), 0.0) < CRITICAL);
+        assert!(by_errors((1000, 1000), (1000, 1000), 0.0) < CRITICAL);
+        assert!(by_errors((0, 1000), (0, 1000), 0.0) < CRITICAL);
+    }
+
+    #[test]
+    fn equal_parts_trip_about_as_seldom_as_is_said() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut failed = |all: u64| (0..all).filter(|_| random.f64() < 0.1).count() as u64;
+        let trips =
+            (0..4000).filter(|_| by_errors((failed(200), 200), (failed(1800), 1800), 0.0) > CRITICAL).count();
+        assert!(trips <= 4, "{trips} of 4000");
+    }
+
+    #[test]
+    fn a_hundredth_of_slow_answers_is_usual_and_a_tenth_is_not() {
+        assert!(by_slowness(0, 0) < CRITICAL);
+        assert!(by_slowness(12, 1000) < CRITICAL);
+        assert!(by_slowness(100, 1000) > CRITICAL);
+        assert!(by_slowness(1, 20) < CRITICAL);
+    }
+}
