@@ -23,6 +23,7 @@ const OURS: &[&str] = &[
     "lb_h2",
     "lb_health",
     "lb_http",
+    "lb_import",
     "lb_observe",
     "lb_policy",
     "lb_router",
