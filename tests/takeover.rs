@@ -237,6 +237,8 @@ fn what_was_done_by_hand_and_what_probes_know_goes_over() {
     assert!(cli(&["weight", &alive.url(), "7", "--admin", &admin]).status.success());
     let successor = upgraded(&gateway);
     eventually("the old process ends", PATIENCE, || has_ended(gateway.id()));
+    let status = fetch(gateway.address_of("admin"), "GET", "/proxy-status", &[]).json();
+    assert_eq!(status["configuration"]["edits"].as_array().map(Vec::len), Some(2), "{status}");
     assert_eq!(state(&drained).0, "draining");
     assert_eq!(state(&alive).1, 7.0);
     assert_eq!(state(&dead).0, "unhealthy");

@@ -268,6 +268,12 @@ impl Edits {
         }
     }
 
+    /// Has these for those of the process that this one takes over from.
+    pub(crate) fn take_over(&mut self, edits: Vec<Edit>) {
+        self.next_id = edits.iter().map(|edit| edit.id).max().unwrap_or(0) + 1;
+        self.list = edits;
+    }
+
     /// Makes the configuration what the edits say.
     pub(crate) fn apply(&self, config: &mut GatewayConfig, backend: &apply::MakeBackend<'_>) {
         for edit in &self.list {

@@ -12,9 +12,10 @@ use listenfd::ListenFd;
 use rustix::net::SocketType;
 use rustix::net::sockopt::socket_type;
 
+use crate::edits::Edit;
 use crate::exit::Failure;
 use crate::status;
-use crate::upgrade::channel::{self, Answer, Described, FORM, Hello, MAX_TEXT, Purpose};
+use crate::upgrade::channel::{self, Answer, Described, FORM, Hello, MAX_TEXT, Purpose, State};
 
 /// Says to a process that its standard input leads to the one of this id, from which it takes over.
 pub(crate) const VARIABLE: &str = "GATEWAYD_TAKEOVER";
@@ -31,6 +32,8 @@ static FROM_SYSTEMD: Mutex<Vec<InheritedSocket>> = Mutex::new(Vec::new());
 pub(crate) struct Given {
     /// For listeners.
     pub(crate) inherited: Inherited,
+    /// What operators have changed, where there was a process before.
+    pub(crate) edits: Option<Vec<Edit>>,
     admin: Vec<TcpListener>,
 }
 
@@ -45,7 +48,7 @@ impl Given {
             None => {
                 let mut passed = FROM_SYSTEMD.lock().unwrap_or_else(PoisonError::into_inner);
                 let sockets = std::mem::take(&mut *passed);
-                Ok(Self { inherited: Inherited { sockets, state: None }, admin: Vec::new() })
+                Ok(Self { inherited: Inherited { sockets, health: None }, ..Self::default() })
             }
         }
     }
@@ -59,7 +62,9 @@ impl Given {
         }
         let mut given = Self::default();
         if let Some(state) = state.into_iter().next() {
-            given.inherited.state = Some(channel::content(state)?);
+            let State { health, edits } = channel::content(state)?;
+            given.inherited.health = health;
+            given.edits = Some(edits);
         }
         let mut received = 0;
         while received < hello.sockets {

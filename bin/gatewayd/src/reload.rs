@@ -169,7 +169,7 @@ impl Reloading {
     }
 
     /// Lets no other configuration come in force while this is held.
-    pub(crate) async fn pause(&self) -> impl Sized {
+    pub(crate) async fn pause(&self) -> tokio::sync::MutexGuard<'_, Effective> {
         self.effective.lock().await
     }
 

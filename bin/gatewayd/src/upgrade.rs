@@ -20,8 +20,9 @@ use lb_http::{Inherited, InheritedSocket, Reloader};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::{oneshot, watch};
 
-use self::channel::{Answer, Described, FORM, Hello, Purpose, SOCKETS_A_MESSAGE};
+use self::channel::{Answer, Described, FORM, Hello, Purpose, SOCKETS_A_MESSAGE, State};
 use self::program::Program;
+use crate::edits::Edit;
 use crate::reload::Reloading;
 use crate::systemd;
 
@@ -140,16 +141,18 @@ impl Upgrader {
             return Err(UpgradeError::First);
         }
         self.program.check()?;
-        let _unchanged = self.reloading.pause().await;
+        let unchanged = self.reloading.pause().await;
+        let edits = unchanged.edits().list().to_vec();
         let inherited = self.reloader.hand_over().await?;
         let admin = self.admin()?;
         let program = self.program.clone();
         let (done, outcome) = oneshot::channel();
         // A thread of its own: the end of this process does not wait for it.
         std::thread::Builder::new().name("upgrade".to_owned()).spawn(move || {
-            let _ = done.send(start(&program, inherited, admin, patience));
+            let _ = done.send(start(&program, inherited, edits, admin, patience));
         })?;
         let successor = outcome.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))?;
+        drop(unchanged);
         systemd::main_process(successor.pid);
         *self.admin.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.succeeded.send_replace(Some(successor.clone()));
@@ -168,6 +171,7 @@ impl Upgrader {
 fn start(
     program: &Program,
     inherited: Inherited,
+    edits: Vec<Edit>,
     admin: Option<InheritedSocket>,
     patience: Duration,
 ) -> Result<Successor, UpgradeError> {
@@ -175,7 +179,7 @@ fn start(
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(io::Error::from)?;
     let mut child = program.spawn(theirs)?;
-    let answer = hand_over(&ours, inherited, admin, deadline).and_then(|()| {
+    let answer = hand_over(&ours, inherited, edits, admin, deadline).and_then(|()| {
         channel::set_patience(&ours, deadline.saturating_duration_since(Instant::now()))?;
         channel::receive::<Answer>(&ours)
     });
@@ -202,15 +206,15 @@ fn start(
 fn hand_over(
     channel: &OwnedFd,
     inherited: Inherited,
+    edits: Vec<Edit>,
     admin: Option<InheritedSocket>,
     deadline: Instant,
 ) -> io::Result<()> {
     channel::set_patience(channel, deadline.saturating_duration_since(Instant::now()))?;
     let listeners = inherited.sockets.into_iter().map(|socket| (Purpose::Listener, socket));
     let sockets: Vec<_> = listeners.chain(admin.map(|socket| (Purpose::Admin, socket))).collect();
-    let state = inherited.state.map(|state| channel::nameless(&state)).transpose()?;
-    let beside: Vec<_> = state.iter().map(AsFd::as_fd).collect();
-    channel::send(channel, &Hello { form: FORM, sockets: sockets.len() }, &beside)?;
+    let state = channel::nameless(&State { health: inherited.health, edits })?;
+    channel::send(channel, &Hello { form: FORM, sockets: sockets.len() }, &[state.as_fd()])?;
     for sockets in sockets.chunks(SOCKETS_A_MESSAGE) {
         let describe = |(purpose, it): &(Purpose, InheritedSocket)| -> io::Result<Described> {
             let address = it.address.map_or_else(|| it.socket.local_addr(), Ok)?;

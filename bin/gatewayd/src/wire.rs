@@ -18,6 +18,7 @@ use lb_trace::Traces;
 use crate::admin::{Admin, Bound};
 use crate::alerts::Alerts;
 use crate::api::{Api, Token};
+use crate::edits::Edit;
 use crate::effective::{Base, Effective};
 use crate::exit::{self, Failure};
 use crate::inherit::Given;
@@ -65,8 +66,9 @@ impl Running {
         let discovery = Arc::new(Discovery::new(lb_config::read_document));
         discovery.prepare(&loaded.discover, discovery::PATIENCE).await;
         effective.rediscover(&discovery);
+        let mut given = Given::take()?;
         if loaded.admin.is_some() {
-            restore(&mut effective);
+            restore(&mut effective, given.edits.take());
         }
         let composed = effective.compose();
         composed.say_left_out();
@@ -96,7 +98,6 @@ impl Running {
         recorders.extend(log.iter().map(|log| Arc::clone(log) as Arc<dyn Recorder>));
         recorders.extend(traces.iter().map(|traces| Arc::clone(traces) as Arc<dyn Recorder>));
 
-        let mut given = Given::take()?;
         let token = Token::new(admin.as_ref().and_then(|admin| admin.token.clone()));
         let beside = Beside { admin: admin.clone(), alerts: alerts.clone(), access_log, tracing };
         let admin = match &admin {
@@ -231,15 +232,18 @@ impl Shutdown {
     }
 }
 
-/// Takes up edits that an earlier run was asked to keep.
-fn restore(effective: &mut Effective) {
-    let Some(file) = effective.base().config.state_file.as_deref().map(edits::file_of) else { return };
-    match edits::read(&file) {
-        Ok(saved) => effective.edits_mut().restore(saved, SystemTime::now()),
-        Err(reason) => {
-            let file = file.display();
-            tracing::warn!(component = "admin", %file, reason, "edits of an earlier run are not taken up");
-        }
+/// Takes up the edits of the process before, or those that an earlier run was asked to keep.
+fn restore(effective: &mut Effective, before: Option<Vec<Edit>>) {
+    match (before, effective.base().config.state_file.as_deref().map(edits::file_of)) {
+        (Some(before), _) => effective.edits_mut().take_over(before),
+        (None, None) => return,
+        (None, Some(file)) => match edits::read(&file) {
+            Ok(saved) => effective.edits_mut().restore(saved, SystemTime::now()),
+            Err(reason) => {
+                let file = file.display();
+                tracing::warn!(component = "admin", %file, reason, "edits of an earlier run are not taken up");
+            }
+        },
     }
     for (edit, reason) in effective.prune_edits(None) {
         tracing::warn!(component = "admin", what = %edit.what, reason, "an edit of an earlier run is dropped");

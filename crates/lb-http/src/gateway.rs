@@ -13,7 +13,9 @@ use bytes::Bytes;
 use http::{Method, Response};
 use lb_core::{Backend, Weight};
 use lb_dump::Dumps;
-use lb_health::{Circuit, Clock, EventSink, HealthState, HealthView, Supervisor, SupervisorOptions};
+use lb_health::{
+    Circuit, Clock, EventSink, HealthState, HealthView, SavedState, Supervisor, SupervisorOptions,
+};
 use lb_observe::{BackendStats, DecisionLog, Recorder, Registry};
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -21,7 +23,7 @@ use crate::admission::Admission;
 use crate::config::{GatewayConfig, HedgeAfter};
 use crate::descriptors;
 use crate::http3::endpoint::Place;
-use crate::inherit::{Inherited, RuntimeState};
+use crate::inherit::Inherited;
 use crate::listen::{ListenError, Sockets};
 use crate::listeners::Opening;
 use crate::reload::{Engine, Force, Open, Reloader, resolve_new};
@@ -148,7 +150,7 @@ impl Gateway {
             quic.push(place.transpose()?);
             listeners.push(Open { id, config, tls, local, sockets, has_quic });
         }
-        let Inherited { sockets: unwanted, state } = attachments.inherited;
+        let Inherited { sockets: unwanted, health: known } = attachments.inherited;
         for socket in unwanted {
             let (name, address) = (socket.name, socket.socket.local_addr().ok());
             tracing::warn!(%name, ?address, "an inherited socket is closed: no listener has its address or name");
@@ -156,10 +158,7 @@ impl Gateway {
         let endpoints: Vec<_> = snapshot.targets().map(|target| Arc::clone(&target.endpoint)).collect();
         resolve_new(&endpoints).await;
         let backends = tls::of_backends(&snapshot);
-        if let Some(state) = &state {
-            state.restore(config, &snapshot);
-        }
-        let (supervisor, supervising) = start_supervising(&snapshot, config, attachments.health, state);
+        let (supervisor, supervising) = start_supervising(&snapshot, config, attachments.health, known);
 
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -335,10 +334,9 @@ fn start_supervising(
     snapshot: &Snapshot,
     config: &GatewayConfig,
     sink: Option<Arc<dyn EventSink>>,
-    before: Option<RuntimeState>,
+    known: Option<SavedState>,
 ) -> (Supervisor, tokio::task::JoinHandle<()>) {
     let state_file = config.state_file.clone();
-    let known = before.map(|before| before.health().clone());
     let options = SupervisorOptions { sink, state_file, known, ..SupervisorOptions::default() };
     let supervisor = Supervisor::new(options);
     supervisor.enforce(snapshot.upstreams.iter().map(|upstream| Arc::clone(&upstream.monitor)).collect());

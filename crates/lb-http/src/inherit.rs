@@ -6,20 +6,15 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use lb_core::Weight;
 use lb_health::SavedState;
-use serde::{Deserialize, Serialize};
-
-use crate::config::GatewayConfig;
-use crate::snapshot::{Earlier, Snapshot};
 
 /// Sockets and state of the process before, or of whoever listens on behalf of this one.
 #[derive(Debug, Default)]
 pub struct Inherited {
     /// The listening sockets.
     pub sockets: Vec<InheritedSocket>,
-    /// What the process before knew of its backends.
-    pub state: Option<RuntimeState>,
+    /// What the process before knew of its backends' health.
+    pub health: Option<SavedState>,
 }
 
 /// A listening socket that someone else has opened.
@@ -31,25 +26,6 @@ pub struct InheritedSocket {
     pub address: Option<SocketAddr>,
     /// It.
     pub socket: TcpListener,
-}
-
-/// What no file says of a running gateway, and the next process is told.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RuntimeState {
-    health: SavedState,
-    #[serde(default)]
-    by_hand: Vec<ByHand>,
-}
-
-/// A backend that an operator has drained or weighed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct ByHand {
-    upstream: String,
-    url: String,
-    draining: bool,
-    weight: f64,
-    /// The weight that its file said then: where it says another now, that one holds.
-    configured: f64,
 }
 
 impl Inherited {
@@ -81,49 +57,6 @@ fn is_at(local: SocketAddr, wanted: SocketAddr) -> bool {
     local == wanted || (local.port() == wanted.port() && is_any(local.ip()) && is_any(wanted.ip()))
 }
 
-impl RuntimeState {
-    /// What is known now.
-    pub(crate) fn of(config: &GatewayConfig, snapshot: &Snapshot, health: SavedState) -> Self {
-        let upstreams = config.upstreams.iter().zip(&snapshot.upstreams);
-        let by_hand = upstreams.flat_map(|(config, upstream)| {
-            config.backends.iter().zip(&upstream.targets).filter_map(|(configured, target)| {
-                let (draining, weight) = (target.backend.is_draining(), target.backend.weight().get());
-                let is_by_hand = draining || weight != configured.weight;
-                is_by_hand.then(|| ByHand {
-                    upstream: config.name.clone(),
-                    url: configured.url.to_string(),
-                    draining,
-                    weight,
-                    configured: configured.weight,
-                })
-            })
-        });
-        Self { health, by_hand: by_hand.collect() }
-    }
-
-    /// What it knows of backends' health.
-    pub(crate) fn health(&self) -> &SavedState {
-        &self.health
-    }
-
-    /// Does to the backends what was done to them by hand.
-    pub(crate) fn restore(&self, config: &GatewayConfig, snapshot: &Snapshot) {
-        let known = Earlier::new(config, snapshot);
-        for ByHand { upstream, url, draining, weight, configured } in &self.by_hand {
-            let Some((config, upstream)) = known.upstream(upstream) else { continue };
-            let Some((config, target)) = Earlier::targets(config, upstream).remove(url.as_str()) else {
-                continue;
-            };
-            target.backend.set_draining(*draining);
-            if config.weight == *configured
-                && let Ok(weight) = Weight::try_from(*weight)
-            {
-                target.backend.set_weight(weight);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +75,7 @@ mod tests {
         let (b, other) = socket("b", Some(any));
         let (c, bare) = socket("unknown", None);
         let (d, named) = socket("d", None);
-        let mut inherited = Inherited { sockets: vec![one, other, bare, named], state: None };
+        let mut inherited = Inherited { sockets: vec![one, other, bare, named], health: None };
         let mut take = |name: &str, address: SocketAddr| -> Vec<_> {
             inherited.take(name, address).iter().map(|it| it.local_addr().unwrap()).collect()
         };

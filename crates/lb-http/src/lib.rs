@@ -72,7 +72,7 @@ pub use gateway::{
     Attachments, BackendChange, BackendView, Gateway, GatewayView, LocalPages, StartError, Tally,
     UpstreamView, validate,
 };
-pub use inherit::{Inherited, InheritedSocket, RuntimeState};
+pub use inherit::{Inherited, InheritedSocket};
 pub use listen::ListenError;
 pub use plan::{Changes, Plan, Restart, UpstreamChange};
 pub use reload::Reloader;

@@ -23,7 +23,7 @@ use crate::background::in_background;
 use crate::config::{GatewayConfig, ListenerConfig};
 use crate::gateway::{StartError, max_connections};
 use crate::http3::endpoint::Place;
-use crate::inherit::{Inherited, InheritedSocket, RuntimeState};
+use crate::inherit::{Inherited, InheritedSocket};
 use crate::listen::{ListenError, Sockets};
 use crate::listeners::{ListenerId, Opening, Order};
 use crate::plan::Plan;
@@ -143,7 +143,7 @@ impl Reloader {
         Ok(plan)
     }
 
-    /// What another process needs to go on in place of this one: duplicates of the listening sockets, and what no file says.
+    /// What another process needs to go on in place of this one: duplicates of the listening sockets, and what is known of backends.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -160,8 +160,7 @@ impl Reloader {
             sockets.extend(of_listener);
         }
         let health = engine.supervisor.known();
-        let state = RuntimeState::of(&force.config, &engine.shared.snapshot.load(), health);
-        Ok(Inherited { sockets, state: Some(state) })
+        Ok(Inherited { sockets, health: Some(health) })
     }
 
     /// Lets go of the listening sockets, but for those that workers have.

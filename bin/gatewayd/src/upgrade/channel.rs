@@ -11,6 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use lb_health::SavedState;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -18,6 +19,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::edits::Edit;
 
 /// The form of the messages.
 pub(crate) const FORM: u32 = 1;
@@ -36,6 +39,17 @@ pub(crate) struct Hello {
     pub(crate) form: u32,
     /// How many sockets follow.
     pub(crate) sockets: usize,
+}
+
+/// What no file says of the process before.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// What it knows of its backends.
+    #[serde(default)]
+    pub(crate) health: Option<SavedState>,
+    /// What operators have changed.
+    #[serde(default)]
+    pub(crate) edits: Vec<Edit>,
 }
 
 /// A socket whose descriptor is beside the message.

@@ -27,7 +27,7 @@ impl<'a> Earlier<'a> {
         }
     }
 
-    pub(crate) fn upstream(&self, name: &str) -> Option<(&'a UpstreamConfig, &'a Arc<Upstream>)> {
+    pub(super) fn upstream(&self, name: &str) -> Option<(&'a UpstreamConfig, &'a Arc<Upstream>)> {
         self.upstreams.get(name).copied()
     }
 
@@ -36,7 +36,7 @@ impl<'a> Earlier<'a> {
     }
 
     /// An upstream's backends by URL.
-    pub(crate) fn targets(
+    pub(super) fn targets(
         config: &'a UpstreamConfig,
         upstream: &'a Upstream,
     ) -> HashMap<&'a str, (&'a BackendConfig, &'a Target)> {
