@@ -42,6 +42,7 @@ mod import;
 mod limits;
 mod live;
 mod log_level;
+mod mirror;
 mod monitoring;
 mod operating;
 mod overload;

@@ -26,6 +26,7 @@ mod http2;
 mod http3;
 mod listener;
 mod matching;
+mod mirror;
 mod observe;
 mod policy;
 mod proxied;

@@ -12,6 +12,8 @@ use lb_h1::{
 };
 use lb_policy::{BodyFilter, FilterError};
 
+use crate::mirror::Digest;
+
 /// One body in one direction.
 pub(crate) struct Passage {
     decoder: BodyDecoder,
@@ -20,6 +22,8 @@ pub(crate) struct Passage {
     filter: Option<Box<dyn BodyFilter>>,
     /// Takes down what passes, for the traffic dump.
     tee: Option<Tee>,
+    /// Hashes what comes, to be compared.
+    digest: Option<Box<Digest>>,
     bytes: u64,
     is_ended: bool,
 }
@@ -44,12 +48,30 @@ impl Passage {
     ) -> Self {
         let is_empty = matches!(framing, ResponseFraming::None | ResponseFraming::Length(0));
         let decoder = BodyDecoder::for_response(framing, BodyLimits::default());
-        Self { decoder, is_chunked, is_ended: is_empty && filter.is_none(), filter, tee: None, bytes: 0 }
+        Self {
+            decoder,
+            is_chunked,
+            is_ended: is_empty && filter.is_none(),
+            filter,
+            tee: None,
+            digest: None,
+            bytes: 0,
+        }
     }
 
     /// Lets what passes from now on be taken down.
     pub(crate) fn tee(&mut self, tee: Option<Tee>) {
         self.tee = tee;
+    }
+
+    /// Lets what comes from now on be hashed, as it is before any filter.
+    pub(crate) fn hash(&mut self) {
+        self.digest = Some(Box::default());
+    }
+
+    /// The hash so far, where there is one.
+    pub(crate) fn digest(&self) -> Option<u64> {
+        self.digest.as_ref().map(|digest| digest.value())
     }
 
     /// Whether the whole body has been taken over, its end included.
@@ -64,7 +86,7 @@ impl Passage {
 
     /// How many bytes may pass without being looked at: none where they must be decoded, framed or shown to anyone.
     pub(crate) fn unseen(&self) -> u64 {
-        if self.is_chunked || self.filter.is_some() || self.tee.is_some() {
+        if self.is_chunked || self.filter.is_some() || self.tee.is_some() || self.digest.is_some() {
             return 0;
         }
         self.decoder.remaining().unwrap_or(0)
@@ -92,6 +114,9 @@ impl Passage {
         if let Some(tee) = &self.tee {
             tee.push(piece.get(..count).unwrap_or_default());
         }
+        if let Some(digest) = &mut self.digest {
+            digest.add(piece.get(..count).unwrap_or_default());
+        }
         self.bytes += count as u64;
         self.is_ended = self.decoder.is_complete();
         Some(count)
@@ -99,7 +124,7 @@ impl Passage {
 
     /// Chunks that go on as chunks keep their framing, which has been looked at all the same.
     fn direct_chunks(&mut self, piece: &[u8]) -> Option<usize> {
-        if self.tee.is_some() {
+        if self.tee.is_some() || self.digest.is_some() {
             return None;
         }
         let (count, data) = self.decoder.pass_chunks(piece)?;
@@ -118,7 +143,11 @@ impl Passage {
             inbox.advance(count);
             return Ok(count > 0);
         }
-        match self.decoder.decode(inbox)? {
+        let decoded = self.decoder.decode(inbox)?;
+        if let (Some(digest), Decoded::Data(data)) = (&mut self.digest, &decoded) {
+            digest.add(data);
+        }
+        match decoded {
             Decoded::NeedMore => return Ok(false),
             Decoded::Data(data) => match &mut self.filter {
                 Some(filter) => {

@@ -39,8 +39,7 @@ pub(crate) struct Choices<'a> {
 
 impl<'a> Choices<'a> {
     pub(crate) fn new(upstream: &'a Upstream, ticket: &Ticket, outgoing: &Outgoing<'_>) -> Self {
-        let key = key(&upstream.key, outgoing.asked, &outgoing.headers, outgoing.path, ticket.address());
-        Self { upstream, key, tried: SmallVec::new() }
+        Self { upstream, key: key_of(upstream, ticket, outgoing), tried: SmallVec::new() }
     }
 
     /// Those of a connection that is all one request, of which nothing is known but where it comes from.
@@ -142,6 +141,11 @@ impl<'a> Choices<'a> {
             }
         }
     }
+}
+
+/// What the upstream's strategy hashes of a request that goes there.
+pub(crate) fn key_of(upstream: &Upstream, ticket: &Ticket, outgoing: &Outgoing<'_>) -> u64 {
+    key(&upstream.key, outgoing.asked, &outgoing.headers, outgoing.path, ticket.address())
 }
 
 /// What the upstream's strategy hashes: the named part of the request, or the client's address where it has none.

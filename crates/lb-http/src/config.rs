@@ -7,7 +7,7 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use lb_core::{BalancerOptions, KeySource, StrategyConfig};
 use lb_dump::DumpConfig;
@@ -338,6 +338,8 @@ pub struct RuleConfig {
     pub upstream: usize,
     /// Its requests are shared out between upstreams, of which `upstream` is the first.
     pub split: Option<SplitConfig>,
+    /// Where copies of its requests go, whose answers nobody gets.
+    pub mirror: Option<MirrorConfig>,
     /// The client is sent elsewhere instead.
     pub redirect: Option<Redirect>,
     /// Deadlines.
@@ -369,6 +371,36 @@ pub struct SplitConfig {
     pub rollback: Option<RollbackConfig>,
     /// Told apart from others that say the same: what was taken back of one of them is not of the next.
     pub turn: u64,
+}
+
+/// Copies of requests for another upstream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MirrorConfig {
+    /// What it is called.
+    pub name: String,
+    /// Index into [`GatewayConfig::upstreams`].
+    pub upstream: usize,
+    /// Of requests, from 0 to 100.
+    pub percent: f64,
+    /// Only these; none for all.
+    pub methods: Vec<Method>,
+    /// Copies under way at once, over the whole process; more are dropped.
+    pub max_pending: u32,
+    /// The largest body that is copied; requests with larger ones are not.
+    pub max_body: usize,
+    /// Whether status and body of the two answers are compared.
+    pub compare: bool,
+    /// For a copy as a whole.
+    pub timeout: Duration,
+}
+
+impl MirrorConfig {
+    /// Unless something else is said.
+    pub const MAX_PENDING: u32 = 100;
+    /// Unless something else is said.
+    pub const MAX_BODY: usize = 64 << 10;
+    /// Unless something else is said.
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
 }
 
 /// When a smaller arm of a split is taken back by itself, for being worse than the largest.

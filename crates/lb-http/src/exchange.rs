@@ -79,6 +79,7 @@ pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<Requ
             Box::pin(own(&mut ticket, conversation, manner, response, &mut upload)).await
         }
         Err(Reject::ClientGone) => {
+            ticket.release_mirror(&mut upload, None);
             ticket.carried(upload.bytes(), 0);
             Next::Break
         }
@@ -261,12 +262,17 @@ pub(crate) async fn pass_on(
     let plan = manner.plan(head, filter.is_some(), client.is_leaving() || !upload.is_complete());
     let mut passage = Passage::new(head.framing, plan.is_chunked, filter);
     passage.tee(ticket.tee(Side::Response));
+    if ticket.compares() {
+        passage.hash();
+    }
     let (line, now) = ((head.status, &head.headers), answer.came_at);
     answer::write_head(conversation, line, head.reason(), &plan, manner, now, ticket.dump());
     let timeouts = ticket.timeouts();
     client.watch.begin(Phase::Relay, now, timeouts.idle);
     let relayed = relay(conversation, &mut answer.connection, &mut passage, upload, timeouts).await;
     ticket.carried(upload.bytes(), passage.bytes());
+    let digest = passage.digest().filter(|_| matches!(relayed, Relayed::Whole));
+    ticket.release_mirror(upload, digest);
     match relayed {
         Relayed::Whole => {
             let now = Instant::now();
@@ -368,6 +374,7 @@ pub(crate) async fn refuse(
     rejected: Reject,
     upload: &mut Upload,
 ) -> Next {
+    ticket.release_mirror(upload, None);
     let rejected = overdue(ticket, rejected);
     let manner = Manner { keep_alive: manner.keep_alive && !rejected.closes(), ..manner };
     if manner.is_grpc {

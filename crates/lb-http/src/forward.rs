@@ -44,6 +44,13 @@ pub(crate) async fn forward(
     if rule.retries.attempts > 0 && (outgoing.asked.method.is_idempotent() || upstream.may_refuse) {
         outgoing.upload.keep(rule.retries.replay_body);
     }
+    if let Some(mirror) = &rule.mirror
+        && let Some(shadow) = snapshot.upstreams.get(mirror.upstream())
+        && let Some(copy) = mirror.copy(ticket, outgoing, shadow)
+    {
+        outgoing.upload.copy(mirror.max_body());
+        ticket.mirror(copy);
+    }
     let deadline = later(ticket.started(), rule.timeouts.response_head);
     let mut choices = Choices::new(upstream, ticket, outgoing);
     let mut retries = Retries::new(rule, upstream);

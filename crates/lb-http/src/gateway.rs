@@ -26,6 +26,7 @@ use crate::http3::endpoint::Place;
 use crate::inherit::Inherited;
 use crate::listen::{ListenError, Sockets};
 use crate::listeners::Opening;
+use crate::mirror;
 use crate::reload::{Engine, Force, Open, Reloader, resolve_new};
 use crate::resolve;
 use crate::rollback::{self, Rollback};
@@ -160,11 +161,15 @@ impl Gateway {
         let backends = tls::of_backends(&snapshot);
         let (supervisor, supervising) = start_supervising(&snapshot, config, attachments.health, known);
 
+        // Ends with the last who might send a copy.
+        let (mirrors, copies) = mpsc::unbounded_channel();
+        tokio::spawn(mirror::run(copies));
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             version: AtomicU64::new(1),
             recorders: attachments.recorders,
             decisions: attachments.decisions,
+            mirrors,
             pages: attachments.pages,
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             draining: AtomicBool::new(false),

@@ -33,6 +33,7 @@ mod inherit;
 mod limiter;
 mod listen;
 mod listeners;
+mod mirror;
 mod multiplex;
 mod pace;
 mod plan;

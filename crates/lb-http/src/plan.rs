@@ -221,6 +221,9 @@ fn same_rule(
     (next, other): (&GatewayConfig, &RuleConfig),
 ) -> bool {
     let mut numbered = RuleConfig { upstream: one.upstream, ..other.clone() };
+    if let (Some(one), Some(other)) = (&one.mirror, &mut numbered.mirror) {
+        other.upstream = one.upstream;
+    }
     // Arms are known by their names.
     let arms = |rule: Option<&SplitConfig>| rule.map(|split| split.arms.clone()).unwrap_or_default();
     let known = arms(one.split.as_ref());

@@ -25,6 +25,7 @@ use crate::config::{
 };
 use crate::hedge::Percentile;
 use crate::limiter::Limiter;
+use crate::mirror::Mirror;
 use crate::proxy_protocol;
 use crate::queue::Queue;
 use crate::resolve::Endpoint;
@@ -122,6 +123,7 @@ pub(crate) struct Rule {
     pub(crate) route: RouteConfig,
     pub(crate) upstream: usize,
     pub(crate) split: Option<Split>,
+    pub(crate) mirror: Option<Mirror>,
     pub(crate) redirect: Option<Redirect>,
     pub(crate) timeouts: Timeouts,
     pub(crate) host_header: HostHeader,
@@ -205,7 +207,8 @@ impl Snapshot {
             config.rules.iter().map(|rule| Rule::build(rule, builder)).collect::<Result<Vec<_>, _>>()?;
         if let Some(rule) = config.rules.iter().find(|rule| {
             let places = rule.split.iter().flat_map(|split| &split.arms).map(|arm| arm.upstream);
-            let mut places = places.chain([rule.upstream]);
+            let mirror = rule.mirror.as_ref().map(|mirror| mirror.upstream);
+            let mut places = places.chain([rule.upstream]).chain(mirror);
             rule.redirect.is_none() && places.any(|place| place >= upstreams.len())
         }) {
             return Err(BuildError::NoUpstream(rule.route.name.clone()));
@@ -280,6 +283,10 @@ impl Rule {
             route: config.route.clone(),
             upstream: config.upstream,
             split: config.split.as_ref().map(|split| Split::build(name, split, builder)).transpose()?,
+            mirror: config
+                .mirror
+                .as_ref()
+                .map(|mirror| Mirror::build(name, mirror, &config.host_header, builder)),
             redirect: config.redirect.clone(),
             timeouts: config.timeouts,
             host_header: config.host_header.clone(),

@@ -14,6 +14,7 @@ use lb_router::target::normalize_path;
 use crate::reject::Reject;
 
 /// What was asked for.
+#[derive(Clone)]
 pub(crate) struct Asked {
     pub(crate) method: Method,
     /// Path and query.

@@ -24,11 +24,13 @@ use crate::decisions;
 use crate::fields::REQUEST_ID;
 use crate::forward_proxy;
 use crate::forwarded;
+use crate::mirror::RequestCopy;
 use crate::reject::{Reject, client_closed_request};
 use crate::relay::CLIENT_STALLED;
 use crate::request_id;
 use crate::snapshot::{Rule, Snapshot, Target, Upstream};
 use crate::target::Asked;
+use crate::upload::Upload;
 use crate::worker::Pinned;
 
 /// One exchange.
@@ -43,6 +45,8 @@ pub(crate) struct Ticket {
     trail: Option<Box<Trail>>,
     /// The upstream that backends are chosen of, where that is taken down.
     upstream: Option<usize>,
+    /// The copy that is made of the request.
+    mirror: Option<Box<RequestCopy>>,
     /// The part of the rule's split that it goes to.
     part: Option<usize>,
     address: IpAddr,
@@ -97,6 +101,7 @@ impl Ticket {
             trace,
             trail,
             upstream: None,
+            mirror: None,
             part: None,
             address,
             trusted_peer,
@@ -190,6 +195,25 @@ impl Ticket {
     /// The rule that takes the request.
     pub(crate) fn rule_index(&self) -> Option<usize> {
         self.rule
+    }
+
+    /// The request is mirrored.
+    pub(crate) fn mirror(&mut self, copy: Box<RequestCopy>) {
+        self.mirror = Some(copy);
+    }
+
+    /// Whether the answer is to be hashed, to be compared with the mirror's.
+    pub(crate) fn compares(&self) -> bool {
+        self.mirror.as_ref().is_some_and(|copy| copy.compares())
+    }
+
+    /// The exchange is as good as over: its copy goes out, with what there is to compare.
+    pub(crate) fn release_mirror(&mut self, upload: &mut Upload, digest: Option<u64>) {
+        if let (Some(copy), Some(body)) = (self.mirror.take(), upload.take_copy()) {
+            let worker = &self.client.worker;
+            let answered = digest.map(|digest| (self.status, digest));
+            copy.release(worker.mirrors(), worker.index, body, answered);
+        }
     }
 
     /// Keeps what a policy wants kept until the end.
@@ -425,6 +449,9 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        if let Some(copy) = self.mirror.take() {
+            copy.broke_off(self.client.worker.index);
+        }
         let trail = self.trail.take();
         let now = self.completed.unwrap_or_else(Instant::now);
         let client = &self.client;

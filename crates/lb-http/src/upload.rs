@@ -8,6 +8,7 @@ use lb_dump::Tee;
 use lb_h1::{BodyFraming, CONTINUE};
 
 use crate::body::{Passage, PassageError};
+use crate::mirror::{BodyCopy, Copied};
 use crate::splice::Splice;
 use crate::transport::{BATCH, TURN, Transport};
 use crate::worker::Worker;
@@ -20,6 +21,8 @@ pub(crate) struct Upload {
     expects_continue: bool,
     pending: BytesMut,
     kept: Kept,
+    /// What goes out is copied here, for a request that is mirrored.
+    copy: Option<Box<BodyCopy>>,
     splice: Splice,
     stage: Stage,
 }
@@ -77,6 +80,7 @@ impl Upload {
             expects_continue,
             pending: BytesMut::new(),
             kept: Kept::Untouched,
+            copy: None,
             splice: Splice::default(),
             stage,
         }
@@ -93,6 +97,16 @@ impl Upload {
         if fits && !self.passage.is_ended() {
             self.kept = Kept::Whole { bytes: BytesMut::new(), limit };
         }
+    }
+
+    /// Has what goes out copied, up to this size. To be called before any of it has passed.
+    pub(crate) fn copy(&mut self, limit: usize) {
+        self.copy = Some(Box::new(BodyCopy::new(limit)));
+    }
+
+    /// The copy.
+    pub(crate) fn take_copy(&mut self) -> Option<Copied> {
+        Some(self.copy.take()?.finish(self.passage.is_ended()))
     }
 
     /// No other backend will be asked: what was kept is let go.
@@ -174,7 +188,11 @@ impl Upload {
         let before = self.pending.len();
         let moved =
             self.passage.drain(&mut client.inbox, &mut self.pending).map_err(UploadError::Malformed)?;
-        self.kept.add(self.pending.get(before..).unwrap_or_default());
+        let taken = self.pending.get(before..).unwrap_or_default();
+        self.kept.add(taken);
+        if let Some(copy) = &mut self.copy {
+            copy.add(taken);
+        }
         Ok(moved)
     }
 
@@ -286,7 +304,8 @@ impl Upload {
 
     /// Whether the rest had better go through the kernel; not what must be kept.
     fn may_go_unseen(&self, unseen: u64) -> bool {
-        self.splice.suits(unseen) && !matches!(self.kept, Kept::Whole { .. })
+        let is_copied = self.copy.as_ref().is_some_and(|copy| copy.is_open());
+        self.splice.suits(unseen) && !matches!(self.kept, Kept::Whole { .. }) && !is_copied
     }
 
     /// Sends bytes that have just been read straight on, where the framing allows; keeps the rest.
@@ -301,6 +320,9 @@ impl Upload {
         let (body, rest) = piece.split_at_checked(direct).unwrap_or((piece, &[]));
         client.inbox.extend_from_slice(rest);
         self.kept.add(body);
+        if let Some(copy) = &mut self.copy {
+            copy.add(body);
+        }
         if !body.is_empty() && backend.poll_write_after(cx, &mut self.pending, body).is_err() {
             self.stage = Stage::Refused;
         }

@@ -31,6 +31,7 @@ use crate::forwarded;
 use crate::gateway::LocalPages;
 use crate::http3::Arrival;
 use crate::listeners::{Gate, ListenerId, Listeners, New, Opening, Order};
+use crate::mirror::Jobs;
 use crate::pool::Pool;
 use crate::proxy_protocol::{self, Ends};
 use crate::request_id::RequestIds;
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) version: AtomicU64,
     pub(crate) recorders: Vec<Arc<dyn Recorder>>,
     pub(crate) decisions: Option<Arc<DecisionLog>>,
+    /// Where copies of requests are sent from.
+    pub(crate) mirrors: Jobs,
     pub(crate) pages: Option<Arc<dyn LocalPages>>,
     /// Connections of each worker.
     pub(crate) loads: Box<[AtomicUsize]>,
@@ -193,6 +196,11 @@ impl Worker {
 
     pub(crate) fn recorders(&self) -> &[Arc<dyn Recorder>] {
         &self.shared.recorders
+    }
+
+    /// Where copies of requests are sent from.
+    pub(crate) fn mirrors(&self) -> &Jobs {
+        &self.shared.mirrors
     }
 
     /// Where decision records are kept, if they are.

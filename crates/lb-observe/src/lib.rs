@@ -54,7 +54,7 @@ pub use recent::{RecentError, RecentErrors};
 pub use registry::Registry;
 pub use shards::Shards;
 pub use stats::{
-    BackendStats, ConnectionFailure, FailureKind, HandshakeFailure, ListenerStats, PolicyStats,
+    BackendStats, ConnectionFailure, FailureKind, HandshakeFailure, ListenerStats, MirrorStats, PolicyStats,
     PreambleFailure, RuleStats, SplitStats, TlsTotals, UpstreamStats,
 };
 pub use trace::Trace;

@@ -11,7 +11,7 @@ use crate::control::ControlMetrics;
 use crate::histogram::Exposed;
 use crate::live::{Live, LiveBackend};
 use crate::stats::{Class, FailureKind, RequestTotals};
-use crate::{BackendStats, Balance, Registry};
+use crate::{BackendStats, Balance, MirrorStats, Registry};
 use text::{Kind, Labels, Text};
 
 /// The content type of what [`render`] writes.
@@ -46,6 +46,7 @@ pub fn render(
     backend_states(&mut text, live);
     upstreams(&mut text, registry, live);
     splits(&mut text, registry);
+    mirrors(&mut text, registry);
     listeners(&mut text, registry);
     if let Some(control) = control {
         text.append(&control.render());
@@ -155,6 +156,39 @@ fn upstreams(text: &mut Text, registry: &Registry, live: &Live<'_>) {
         if let Some(balance) = Balance::of(loads) {
             let labels = Labels::new(&[("upstream", upstream.name), ("strategy", upstream.strategy)]);
             family.sample(&labels, balance.spread);
+        }
+    }
+}
+
+fn mirrors(text: &mut Text, registry: &Registry) {
+    let mirrors: Vec<_> = registry.mirrors().iter().map(|it| (Arc::clone(it), it.totals())).collect();
+    if mirrors.is_empty() {
+        return;
+    }
+    let labels = |stats: &MirrorStats, result| {
+        Labels::new(&[("rule", stats.rule()), ("upstream", stats.upstream()), ("result", result)])
+    };
+    let help = "Copies of requests for a mirror, and requests that have none.";
+    let mut family = text.family("gatewayd_mirror_requests_total", Kind::Counter, help);
+    for (stats, totals) in &mirrors {
+        for (result, count) in [
+            ("answered", totals.sent),
+            ("failed", totals.failed),
+            ("dropped", totals.dropped),
+            ("too_large", totals.too_large),
+        ] {
+            family.sample(&labels(stats, result), count);
+        }
+    }
+    let help = "Answers of a mirror that were compared with the primary ones.";
+    let mut family = text.family("gatewayd_mirror_compared_total", Kind::Counter, help);
+    for (stats, totals) in &mirrors {
+        for (result, count) in [
+            ("alike", totals.alike),
+            ("other_status", totals.other_status),
+            ("other_body", totals.other_body),
+        ] {
+            family.sample(&labels(stats, result), count);
         }
     }
 }

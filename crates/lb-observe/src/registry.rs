@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::{BackendStats, ListenerStats, PolicyStats, RuleStats, SplitStats, UpstreamStats};
+use crate::{BackendStats, ListenerStats, MirrorStats, PolicyStats, RuleStats, SplitStats, UpstreamStats};
 
 /// All figures of a process, by identity.
 ///
@@ -19,6 +19,7 @@ pub struct Registry {
     policies: Table<(String, String), PolicyStats>,
     leaves_backends_out: bool,
     splits: Table<(String, String), SplitStats>,
+    mirrors: Table<(String, String), MirrorStats>,
 }
 
 impl Registry {
@@ -65,6 +66,12 @@ impl Registry {
         self.splits.get_or_create((rule.to_owned(), upstream.to_owned()), create)
     }
 
+    /// The figures of a rule's mirror.
+    pub fn mirror(&self, rule: &str, upstream: &str, workers: usize) -> Arc<MirrorStats> {
+        let create = || MirrorStats::new(rule, upstream, workers);
+        self.mirrors.get_or_create((rule.to_owned(), upstream.to_owned()), create)
+    }
+
     /// Every rule.
     pub fn rules(&self) -> Vec<Arc<RuleStats>> {
         self.rules.all()
@@ -95,6 +102,11 @@ impl Registry {
         self.splits.all()
     }
 
+    /// Every mirror, by rule.
+    pub fn mirrors(&self) -> Vec<Arc<MirrorStats>> {
+        self.mirrors.all()
+    }
+
     /// Lets every rate look at its counter. To be called about every five seconds: rates then cover the last
     /// minute; without, they cover the time since they were last asked for.
     pub fn tick(&self, now: Instant) {
@@ -116,6 +128,7 @@ impl Registry {
         self.listeners.sweep();
         self.policies.sweep();
         self.splits.sweep();
+        self.mirrors.sweep();
     }
 }
 

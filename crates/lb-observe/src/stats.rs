@@ -2,6 +2,7 @@
 
 mod backend;
 mod listener;
+mod mirror;
 mod requests;
 mod rule;
 
@@ -15,6 +16,7 @@ pub use backend::{Attempt, BackendStats, BackendTotals, FailureKind};
 pub use listener::{
     ConnectionFailure, HandshakeFailure, ListenerStats, ListenerTotals, PreambleFailure, TlsTotals,
 };
+pub use mirror::{MirrorStats, MirrorTotals};
 pub use requests::{Class, RequestTotals};
 pub use rule::{RuleStats, RuleTotals};
 

@@ -9,7 +9,7 @@ use super::matching::{self, Route};
 use super::tls::Belief;
 use super::upstream::{self, Upstreams};
 use super::{
-    Context, balance, dump, forward_proxy, health, policy, redirect, retries, route, split, tcp, tls,
+    Context, balance, dump, forward_proxy, health, mirror, policy, redirect, retries, route, split, tcp, tls,
 };
 use crate::suggest;
 use crate::tree::{NodeId, Tree};
@@ -67,6 +67,7 @@ fn rule(
         route: RouteConfig::clone(&route.config),
         upstream: target,
         split,
+        mirror: mirror::lower(context, upstreams, rule),
         redirect: rule.redirect.as_ref().and_then(|written| redirect::lower(context, written)),
         timeouts: timeouts(root, rule),
         host_header,

@@ -30,6 +30,8 @@ pub(crate) struct Rule {
     pub(crate) split_header: Option<At<String>>,
     /// When a part of the split is taken back by itself.
     pub(crate) split_rollback: Option<At<Rollback>>,
+    /// Where copies of its requests go.
+    pub(crate) mirror: Option<At<Mirror>>,
     pub(crate) redirect: Option<At<WordOr<Redirect>>>,
     pub(crate) load_balancing: Option<At<WordOr<Balancing>>>,
     pub(crate) strip_prefix: Option<At<String>>,
@@ -99,4 +101,23 @@ pub(crate) struct Rollback {
     pub(crate) min_requests: Option<At<u32>>,
     /// How far back is looked.
     pub(crate) window: Option<At<Time>>,
+}
+
+/// Copies of a rule's requests for another upstream.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mirror {
+    pub(crate) upstream: Option<At<String>>,
+    /// Of requests; all by default.
+    pub(crate) percent: Option<At<f64>>,
+    /// Only these; all by default.
+    pub(crate) methods: Option<List<String>>,
+    /// Copies under way at once; more are dropped.
+    pub(crate) max_pending: Option<At<u32>>,
+    /// The largest body that is copied.
+    pub(crate) max_body: Option<Size>,
+    /// Whether the two answers are compared.
+    pub(crate) compare: Option<bool>,
+    /// For a copy as a whole.
+    pub(crate) timeout: Option<Time>,
 }
