@@ -17,6 +17,9 @@ use super::{certificate, install, wrk};
 /// How long the program may take to end and write its profile.
 const GRACE: Duration = Duration::from_secs(20);
 
+/// What is run: the gateway as it comes, and with what would be laid out as if it were never used, were it never seen.
+const TRAINED: [&str; 3] = ["gatewayd", "gatewayd, access log", "gatewayd, dump"];
+
 /// The scenarios that show what many gateways are asked for.
 pub(crate) fn run(program: &Path, seconds: u64) -> Result<()> {
     for (tool, package) in [("nginx", "nginx-light"), ("wrk", "wrk"), ("openssl", "openssl")] {
@@ -27,26 +30,30 @@ pub(crate) fn run(program: &Path, seconds: u64) -> Result<()> {
     let mut ports = Ports::new();
     let origins = Origins::start(directory.path(), &mut ports, &interrupt)?;
     certificate::make(directory.path())?;
-    let infos = peer::select(&["gatewayd".to_owned()], false)?;
-    let info = infos.into_iter().find(|info| info.name == "gatewayd").context("no row for gatewayd")?;
-    let peer = Peer::find(info, Some(program))?;
-    for transport in [Transport::Clear, Transport::Tls] {
-        let start = Start { wrapper: &[], transport };
-        let proxy = peer.start(&start, directory.path(), origins.ports, &mut ports, &interrupt)?;
-        let is_meant = |scenario: &&Scenario| match scenario.transport {
-            Transport::Clear => transport == Transport::Clear,
-            Transport::Tls | Transport::TlsAnew => transport == Transport::Tls,
-            Transport::Http2 | Transport::Grpc | Transport::Tcp => false,
-        };
-        for scenario in ALL.iter().filter(is_meant) {
-            eprintln!("  {}", scenario.summary);
-            wrk::run(scenario, proxy.port, seconds, directory.path(), &interrupt)
-                .with_context(|| scenario.name)?;
+    let names = TRAINED.map(str::to_owned);
+    let infos = peer::select(&names, false)?;
+    for info in infos.into_iter().filter(|info| TRAINED.contains(&info.name)) {
+        let peer = Peer::find(info, Some(program))?;
+        let has_more = info.name != TRAINED[0];
+        for transport in if has_more { &[Transport::Clear][..] } else { &[Transport::Clear, Transport::Tls] }
+        {
+            let start = Start { wrapper: &[], transport: *transport };
+            let proxy = peer.start(&start, directory.path(), origins.ports, &mut ports, &interrupt)?;
+            let is_meant = |scenario: &&Scenario| match scenario.transport {
+                Transport::Clear => *transport == Transport::Clear && (scenario.first || !has_more),
+                Transport::Tls | Transport::TlsAnew => *transport == Transport::Tls,
+                Transport::Http2 | Transport::Grpc | Transport::Tcp => false,
+            };
+            for scenario in ALL.iter().filter(is_meant) {
+                eprintln!("  {}: {}", info.name, scenario.summary);
+                wrk::run(scenario, proxy.port, seconds, directory.path(), &interrupt)
+                    .with_context(|| scenario.name)?;
+            }
+            if let Some(h2load) = install::find("h2load").filter(|_| !has_more) {
+                streams(&h2load, *transport, proxy.port, seconds, directory.path(), &interrupt)?;
+            }
+            proxy.running.end(GRACE, &interrupt)?;
         }
-        if let Some(h2load) = install::find("h2load") {
-            streams(&h2load, transport, proxy.port, seconds, directory.path(), &interrupt)?;
-        }
-        proxy.running.end(GRACE, &interrupt)?;
     }
     Ok(())
 }
