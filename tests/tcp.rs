@@ -276,9 +276,12 @@ fn a_dead_backend_is_made_good_for_elsewhere_and_taken_out() {
         assert_eq!(greeted(&mut connect(&gateway)), "a");
     }
     let status = backend_status(&gateway, "db", &format!("tcp://{}", dead.address()));
-    assert_eq!((&status["state"], &status["failed_requests"]), (&"ejected".into(), &5.into()), "{status}");
+    assert_eq!(status["state"], "ejected", "{status}");
+    let failures = status["failed_requests"].as_u64().unwrap();
+    // Whoever waited for the gateway to listen had a connection too, which may be tried when the fifth fails.
+    assert!((5..=6).contains(&failures), "{status}");
     assert_eq!(failed(&gateway, "connect_failed"), 0, "no client has noticed");
-    assert_eq!(metric(&gateway, "gatewayd_retries_total{upstream=\"db\"}"), 5);
+    assert_eq!(metric(&gateway, "gatewayd_retries_total{upstream=\"db\"}"), failures);
 }
 
 #[test]
