@@ -1,6 +1,6 @@
 //! Other proxies' configurations as gatewayd's, with a report of every line.
 //!
-//! Each source has a reader of its syntax and a translation into one [`document`]. What has no counterpart is said, never
+//! Each source has a reader of its syntax and a translation into one `document`. What has no counterpart is said, never
 //! dropped in silence; a line that protects something and cannot be kept closes what it guards.
 //!
 //! ```
