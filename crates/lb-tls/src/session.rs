@@ -6,17 +6,18 @@
 //! Cost over plain: one copy of the plaintext each way and the cipher. What is sent in one call leaves in one write and as few
 //! records as it needs. Nothing here waits by itself; dropping a future that polls it loses nothing but the connection.
 
+mod side;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustls::HandshakeKind;
 use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::unbuffered::EncryptError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::side::{Side, Step, Traffic};
 use crate::failure::HandshakeError;
 use crate::scratch::{self, BATCH, RECEIVED};
 use crate::sink::{Append, Fill, Sink};
@@ -45,25 +46,6 @@ pub struct Session {
     is_new: bool,
     /// The protocol has been broken: nothing more can be read or sealed.
     is_broken: bool,
-}
-
-enum Side {
-    Server(Box<UnbufferedServerConnection>),
-    Client(Box<UnbufferedClientConnection>),
-}
-
-/// What rustls asks for next.
-enum Step {
-    /// To be asked again.
-    Again,
-    /// The peer's next bytes.
-    Blocked,
-    /// Nothing: plaintext may be sent.
-    Open,
-    /// The peer will send nothing more.
-    Ended,
-    /// Nothing more can be sent either.
-    Closed,
 }
 
 impl std::fmt::Debug for Session {
@@ -98,30 +80,24 @@ impl Session {
     /// Whether the peers knew each other from an earlier connection; of meaning once the handshake is over.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
-        let kind = match &self.side {
-            Side::Server(connection) => connection.handshake_kind(),
-            Side::Client(connection) => connection.handshake_kind(),
-        };
-        kind == Some(HandshakeKind::Resumed)
+        self.side.is_resumed()
     }
 
     /// The application protocol that was agreed on, if one was (RFC 7301).
     #[must_use]
     pub fn alpn_protocol(&self) -> Option<&[u8]> {
-        match &self.side {
-            Side::Server(connection) => connection.alpn_protocol(),
-            Side::Client(connection) => connection.alpn_protocol(),
-        }
+        self.side.alpn_protocol()
     }
 
     /// The peer's own certificate, in DER.
     #[must_use]
     pub fn peer_certificate(&self) -> Option<&[u8]> {
-        let chain = match &self.side {
-            Side::Server(connection) => connection.peer_certificates(),
-            Side::Client(connection) => connection.peer_certificates(),
-        };
-        chain.and_then(|chain| chain.first()).map(CertificateDer::as_ref)
+        self.side.peer_certificate()
+    }
+
+    /// Takes what someone else has read of the peer's first bytes, ahead of the handshake.
+    pub fn feed(&mut self, received: &[u8]) {
+        self.incoming.extend_from_slice(received);
     }
 
     /// Bytes of ciphertext that the socket has not taken yet.
@@ -140,7 +116,7 @@ impl Session {
         cx: &mut Context<'_>,
         socket: &mut S,
     ) -> Poll<Result<(), HandshakeError>> {
-        if self.is_new && matches!(self.side, Side::Client(_)) {
+        if self.is_new && self.side.speaks_first() {
             self.is_new = false;
             self.advance(&mut [], &mut Vec::new()).1?;
         }
@@ -150,7 +126,8 @@ impl Session {
             let received = self.poll_receive(cx, socket, RECEIVED, &mut early);
             self.plain = early;
             match ready!(received) {
-                Ok(true) if !self.is_ended => {}
+                // Who ends what has just begun has still begun it.
+                Ok(true) if self.is_open || !self.is_ended => {}
                 Ok(_) => return Poll::Ready(Err(HandshakeError::Closed)),
                 Err(error) => {
                     // The alert, as far as the socket takes it.
@@ -322,7 +299,7 @@ impl Session {
         Poll::Pending
     }
 
-    /// Reads once and decrypts what is whole; false where the peer has closed its connection.
+    /// Reads once, but for what was read by someone else, and decrypts what is whole; false where the peer has closed its connection.
     fn poll_receive<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -337,14 +314,18 @@ impl Session {
                 return Poll::Ready(Err(HandshakeError::TooLong));
             };
             let mut room = ReadBuf::new(room);
-            ready!(Pin::new(socket).poll_read(cx, &mut room))?;
+            let is_fed = self.is_new && waiting > 0;
+            if !is_fed {
+                ready!(Pin::new(socket).poll_read(cx, &mut room))?;
+            }
             let count = room.filled().len();
-            if count == 0 {
+            if count == 0 && !is_fed {
                 return Poll::Ready(Ok(false));
             }
             if self.is_new {
                 self.is_new = false;
-                if room.filled().first().is_some_and(u8::is_ascii_uppercase) {
+                let first = self.incoming.first().or(room.filled().first());
+                if first.is_some_and(u8::is_ascii_uppercase) {
                     return Poll::Ready(Err(HandshakeError::PlainHttp));
                 }
             }
@@ -362,7 +343,7 @@ impl Session {
                 }
             }
             if let Err(HandshakeError::Tls(_)) = &result
-                && matches!(self.side, Side::Client(_))
+                && self.side.speaks_first()
                 && !self.is_open
                 && received.starts_with(b"HTTP/")
             {
@@ -377,14 +358,7 @@ impl Session {
         let mut used = 0;
         loop {
             let rest = received.get_mut(used..).unwrap_or_default();
-            let (discard, step) = match &mut self.side {
-                Side::Server(connection) => {
-                    take_step(connection.process_tls_records(rest), &mut self.outgoing, sink)
-                }
-                Side::Client(connection) => {
-                    take_step(connection.process_tls_records(rest), &mut self.outgoing, sink)
-                }
-            };
+            let (discard, step) = self.side.read(rest, &mut self.outgoing, sink);
             used += discard;
             match step {
                 Ok(Step::Again) => {}
@@ -409,18 +383,8 @@ impl Session {
     /// What is to be told the peer after an error. rustls must not look at anything else after one.
     fn collect_alert(&mut self) {
         self.is_broken = true;
-        let (outgoing, nowhere) = (&mut self.outgoing, &mut Vec::new());
-        match &mut self.side {
-            Side::Server(connection) => {
-                while connection.wants_write() {
-                    let _ = take_step(connection.process_tls_records(&mut []), outgoing, nowhere);
-                }
-            }
-            Side::Client(connection) => {
-                while connection.wants_write() {
-                    let _ = take_step(connection.process_tls_records(&mut []), outgoing, nowhere);
-                }
-            }
+        while self.side.wants_write() {
+            let _ = self.side.read(&mut [], &mut self.outgoing, &mut Vec::new());
         }
     }
 
@@ -437,17 +401,7 @@ impl Session {
         let mut count = 0;
         loop {
             let room = room.get_mut(count..).unwrap_or_default();
-            // What is incomplete must be shown, since rustls remembers where its pieces are.
-            let done = match &mut self.side {
-                Side::Server(connection) => {
-                    let status = connection.process_tls_records(&mut self.incoming);
-                    write_step(status, room, &mut self.plain, &mut self.is_ended, &write)
-                }
-                Side::Client(connection) => {
-                    let status = connection.process_tls_records(&mut self.incoming);
-                    write_step(status, room, &mut self.plain, &mut self.is_ended, &write)
-                }
-            };
+            let done = self.side.write(&mut self.incoming, room, &mut self.plain, &mut self.is_ended, &write);
             let done = done.inspect_err(|_| self.is_broken = true)?;
             count += done.written;
             if done.discard > 0 {
@@ -472,106 +426,4 @@ impl Session {
             self.plain = Vec::new();
         }
     }
-}
-
-/// The writing side of rustls, whichever side of the connection it is.
-trait Traffic {
-    fn encrypt(&mut self, plaintext: &[u8], room: &mut [u8]) -> Result<usize, EncryptError>;
-    fn close_notify(&mut self, room: &mut [u8]) -> Result<usize, EncryptError>;
-}
-
-impl<D> Traffic for rustls::unbuffered::WriteTraffic<'_, D> {
-    fn encrypt(&mut self, plaintext: &[u8], room: &mut [u8]) -> Result<usize, EncryptError> {
-        rustls::unbuffered::WriteTraffic::encrypt(self, plaintext, room)
-    }
-
-    fn close_notify(&mut self, room: &mut [u8]) -> Result<usize, EncryptError> {
-        self.queue_close_notify(room)
-    }
-}
-
-/// Does what rustls asks for while reading; how much was used, and what is next.
-fn take_step<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    outgoing: &mut Vec<u8>,
-    sink: &mut impl Sink,
-) -> (usize, Result<Step, rustls::Error>) {
-    let mut discard = status.discard;
-    let step = match status.state {
-        Err(error) => Err(error),
-        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-            let mut result = Ok(Step::Again);
-            while let Some(record) = traffic.next_record() {
-                match record {
-                    Ok(record) => {
-                        sink.put(record.payload);
-                        discard += record.discard;
-                    }
-                    Err(error) => result = Err(error),
-                }
-            }
-            result
-        }
-        Ok(ConnectionState::EncodeTlsData(mut data)) => {
-            let start = outgoing.len();
-            // The first call says how much room is needed.
-            match data.encode(outgoing.get_mut(start..).unwrap_or_default()) {
-                Err(EncodeError::InsufficientSize(size)) => {
-                    outgoing.resize(start + size.required_size, 0);
-                    let written = data.encode(outgoing.get_mut(start..).unwrap_or_default()).unwrap_or(0);
-                    outgoing.truncate(start + written);
-                }
-                Err(EncodeError::AlreadyEncoded) | Ok(_) => {}
-            }
-            Ok(Step::Again)
-        }
-        Ok(ConnectionState::TransmitTlsData(data)) => {
-            data.done();
-            Ok(Step::Again)
-        }
-        Ok(ConnectionState::BlockedHandshake) => Ok(Step::Blocked),
-        Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Open),
-        Ok(ConnectionState::PeerClosed) => Ok(Step::Ended),
-        Ok(ConnectionState::Closed) => Ok(Step::Closed),
-        // Early data is never accepted.
-        Ok(_) => Err(rustls::Error::General("an unknown state".into())),
-    };
-    (discard, step)
-}
-
-struct Written {
-    written: usize,
-    discard: usize,
-    is_last: bool,
-}
-
-/// Does what rustls asks for while writing.
-fn write_step<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    room: &mut [u8],
-    plain: &mut Vec<u8>,
-    is_ended: &mut bool,
-    write: &impl Fn(&mut dyn Traffic, &mut [u8]) -> Result<usize, EncryptError>,
-) -> io::Result<Written> {
-    let mut done = Written { written: 0, discard: status.discard, is_last: false };
-    match status.state {
-        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-            done.written = write(&mut traffic, room).map_err(io::Error::other)?;
-            done.is_last = true;
-        }
-        Ok(ConnectionState::EncodeTlsData(mut data)) => {
-            done.written = data.encode(room).map_err(io::Error::other)?;
-        }
-        Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-            while let Some(Ok(record)) = traffic.next_record() {
-                plain.extend_from_slice(record.payload);
-                done.discard += record.discard;
-            }
-        }
-        Ok(ConnectionState::PeerClosed) => *is_ended = true,
-        Ok(_) => return Err(io::ErrorKind::BrokenPipe.into()),
-        Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-    }
-    Ok(done)
 }
