@@ -62,6 +62,8 @@ mod tcp;
 mod tls;
 mod tls_backends;
 mod tls_files;
+mod tls_ocsp;
+mod tls_sessions;
 mod tracing;
 mod upgrades;
 mod why;

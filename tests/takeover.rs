@@ -15,10 +15,10 @@ use lb_testkit::{Backend, Client, Gateway, Launch, PATIENCE, Process, eventually
 
 use crate::support::{cli, launch, rule, urls};
 
-const ADMIN: &str = "[admin]\naddress = \"{admin}\"\n";
+pub(crate) const ADMIN: &str = "[admin]\naddress = \"{admin}\"\n";
 
 /// A process that took over; ended when dropped.
-struct Successor(u32);
+pub(crate) struct Successor(pub(crate) u32);
 
 impl Drop for Successor {
     fn drop(&mut self) {
@@ -40,14 +40,14 @@ fn upgrade(gateway: &Gateway, arguments: &[&str]) -> (i32, String) {
 
 /// The same where it succeeds.
 #[track_caller]
-fn upgraded(gateway: &Gateway) -> Successor {
+pub(crate) fn upgraded(gateway: &Gateway) -> Successor {
     let (code, said) = upgrade(gateway, &["--json"]);
     assert_eq!(code, 0, "{said}\n{}", gateway.errors());
     let document: serde_json::Value = serde_json::from_str(&said).unwrap();
     Successor(u32::try_from(document["pid"].as_u64().unwrap()).unwrap())
 }
 
-fn has_ended(pid: u32) -> bool {
+pub(crate) fn has_ended(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     status.is_empty() || status.contains(") Z ")
 }

@@ -63,7 +63,7 @@ pub(crate) fn secured(launch: Launch, tls: &str, more: &str) -> Gateway {
 }
 
 /// All that `openssl s_client` says; it ends when the gateway closes.
-fn s_client(gateway: &Gateway, arguments: &[&str], request: &str) -> String {
+pub(crate) fn s_client(gateway: &Gateway, arguments: &[&str], request: &str) -> String {
     let address = gateway.address().to_string();
     let mut child = Command::new("openssl")
         .args(["s_client", "-connect", &address, "-ign_eof"])
@@ -79,7 +79,8 @@ fn s_client(gateway: &Gateway, arguments: &[&str], request: &str) -> String {
     [output.stdout, output.stderr].concat().iter().map(|&byte| char::from(byte)).collect()
 }
 
-const LAST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+/// A request after which the connection ends.
+pub(crate) const LAST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 #[test]
 fn curl_is_content_by_both_versions_and_backends_are_told_of_https() {
@@ -274,7 +275,13 @@ fn asking(mode: &str, backend: &Backend) -> (Secure, Authority) {
     (Secure { gateway: secured(launch, &format!("{pair}, {auth}"), &more), authority }, clients)
 }
 
-fn show(directory: &std::path::Path, clients: &Authority, name: &str, organisation: &str) -> Vec<String> {
+/// Writes a client's certificate down; the words of curl's that show it.
+pub(crate) fn show(
+    directory: &std::path::Path,
+    clients: &Authority,
+    name: &str,
+    organisation: &str,
+) -> Vec<String> {
     clients.issue_client(name, organisation).write(directory, "client");
     let file = |ending: &str| directory.join(ending).display().to_string();
     vec!["--cert".into(), file("client.crt"), "--key".into(), file("client.key")]

@@ -1,5 +1,7 @@
 //! Certificate files: what is wrong with one is said with its name, and a changed one is taken up while requests go on.
 
+mod swaps;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use lb_testkit::{Authority, Backend, Issued, Launch, PATIENCE, Validity, eventually};
 
 use crate::support::{launch, rule};
-use crate::tls::{Secure, secured};
+use crate::tls::{LAST, Secure, s_client, secured};
 
 /// What `gatewayd check` says of a listener's `tls` table.
 fn check(launch: Launch, tls: &str) -> Output {
@@ -75,6 +77,18 @@ fn what_is_wrong_with_a_certificate_or_key_is_said_with_the_files_name() {
     refused(pair(cert, garbled), &["a.key", "cannot be used"]);
     let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\naGVsbG8=\n-----END ENCRYPTED PRIVATE KEY-----\n";
     refused(pair(cert, encrypted), &["a.key", "encrypted", "openssl pkey"]);
+    let encrypted = b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\naGVsbG8=\n-----END RSA PRIVATE KEY-----\n";
+    refused(pair(cert, encrypted), &["a.key", "encrypted", "openssl pkey"]);
+    refused(pair(cert, b"0\x03abc"), &["a.key", "is not PEM", "DER"]);
+    let request = b"-----BEGIN CERTIFICATE REQUEST-----\naGVsbG8=\n-----END CERTIFICATE REQUEST-----\n";
+    refused(pair(request, key), &["a.crt", "no certificate", "a request for one"]);
+    let public = b"-----BEGIN PUBLIC KEY-----\naGVsbG8=\n-----END PUBLIC KEY-----\n";
+    refused(pair(cert, public), &["a.key", "no private key", "a public key"]);
+    // Whoever opened that would wait for ever.
+    let pipe = |dir: &Path| {
+        assert!(Command::new("mkfifo").arg(dir.join("a.crt")).status().unwrap().success());
+    };
+    refused(pipe, &["a.crt", "not a file"]);
     refused(pair(cert, good().key.as_bytes()), &["a.key", "does not match the certificate in", "a.crt"]);
     let authority = Authority::new("Trial Root");
     let past = authority.issue_valid(&["localhost"], Validity::Past);
@@ -147,6 +161,41 @@ fn a_good_pair_and_a_chain_in_order_are_accepted() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("warning"));
 }
 
+#[test]
+fn what_clients_would_not_see_is_warned_of_and_what_editors_add_is_borne() {
+    let launch = launch();
+    fs::write(launch.directory().join("bare.cnf"), "[req]\ndistinguished_name = d\n[d]\n").unwrap();
+    let (cert, key) = (launch.directory().join("a.crt"), launch.directory().join("a.key"));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "30",
+        ])
+        .args(["-subj", "/CN=localhost", "-config"])
+        .arg(launch.directory().join("bare.cnf"))
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&cert)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    for file in [&cert, &key] {
+        let marked = [b"\xef\xbb\xbf", &fs::read(file).unwrap()[..]].concat();
+        fs::write(file, marked).unwrap();
+    }
+    let output = check(launch, "cert = \"a.crt\", key = \"a.key\"");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("no subjectAltName"), "{said}");
+}
+
 /// The serial number that a new client is shown.
 fn shown(gateway: &lb_testkit::Gateway) -> String {
     let mut command = Command::new("openssl");
@@ -156,13 +205,17 @@ fn shown(gateway: &lb_testkit::Gateway) -> String {
     text.lines().find_map(|line| line.strip_prefix("subject=")).unwrap_or_default().to_owned()
 }
 
-/// Puts a pair in the place of another by renames, as certbot and the like do.
+/// Puts a file in the place of another by renaming, as certbot and the like do.
+fn put(directory: &Path, name: &str, text: &str) {
+    let new = directory.join(format!("{name}.new"));
+    fs::write(&new, text).unwrap();
+    fs::rename(&new, directory.join(name)).unwrap();
+}
+
+/// The same with a pair.
 fn replace(directory: &Path, pair: &Issued) {
-    for (name, text) in [("server.crt", &pair.cert), ("server.key", &pair.key)] {
-        let new = directory.join(format!("{name}.new"));
-        fs::write(&new, text).unwrap();
-        fs::rename(&new, directory.join(name)).unwrap();
-    }
+    put(directory, "server.crt", &pair.cert);
+    put(directory, "server.key", &pair.key);
 }
 
 #[test]
@@ -211,26 +264,7 @@ fn a_session_outlives_a_change_of_certificates() {
     let backend = Backend::echo("a");
     let secure = Secure::start("", &rule("", &[&backend]));
     let session = secure.gateway.directory().join("session").display().to_string();
-    let request = |arguments: &[&str]| {
-        let mut all = vec!["-sS", "-o", "/dev/null"];
-        all.extend(arguments);
-        secure.curl("/", &all)
-    };
-    assert!(request(&[]).status.success());
-    let connect = |arguments: &[&str]| {
-        use std::io::Write;
-        let mut child = Command::new("openssl")
-            .args(["s_client", "-connect", &secure.gateway.address().to_string(), "-ign_eof"])
-            .args(arguments)
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        child.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
-        String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
-    };
+    let connect = |arguments: &[&str]| s_client(&secure.gateway, arguments, LAST);
     assert!(connect(&["-sess_out", &session]).contains("New, TLSv1.3"));
     replace(secure.gateway.directory(), &secure.authority.issue(&["second", "localhost"]));
     eventually("the new certificate is shown", PATIENCE, || shown(&secure.gateway).contains("second"));

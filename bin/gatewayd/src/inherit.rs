@@ -15,7 +15,7 @@ use rustix::net::sockopt::socket_type;
 use crate::edits::Edit;
 use crate::exit::Failure;
 use crate::status;
-use crate::upgrade::channel::{self, Answer, Described, FORM, Hello, MAX_TEXT, Purpose, State};
+use crate::upgrade::channel::{self, Answer, Described, FORM, Hello, MAX_TEXT, Purpose, State, Tickets};
 
 /// Says to a process that its standard input leads to the one of this id, from which it takes over.
 pub(crate) const VARIABLE: &str = "GATEWAYD_TAKEOVER";
@@ -48,7 +48,7 @@ impl Given {
             None => {
                 let mut passed = FROM_SYSTEMD.lock().unwrap_or_else(PoisonError::into_inner);
                 let sockets = std::mem::take(&mut *passed);
-                Ok(Self { inherited: Inherited { sockets, health: None }, ..Self::default() })
+                Ok(Self { inherited: Inherited { sockets, ..Inherited::default() }, ..Self::default() })
             }
         }
     }
@@ -62,8 +62,9 @@ impl Given {
         }
         let mut given = Self::default();
         if let Some(state) = state.into_iter().next() {
-            let State { health, edits } = channel::content(state)?;
+            let State { health, edits, tickets } = channel::content(state)?;
             given.inherited.health = health;
+            given.inherited.tickets = tickets.into_iter().map(Tickets::into_inherited).collect();
             given.edits = Some(edits);
         }
         let mut received = 0;

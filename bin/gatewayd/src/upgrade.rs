@@ -20,7 +20,7 @@ use lb_http::{Inherited, InheritedSocket, Reloader};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::{oneshot, watch};
 
-use self::channel::{Answer, Described, FORM, Hello, Purpose, SOCKETS_A_MESSAGE, State};
+use self::channel::{Answer, Described, FORM, Hello, Purpose, SOCKETS_A_MESSAGE, State, Tickets};
 use self::program::Program;
 use crate::edits::Edit;
 use crate::reload::Reloading;
@@ -213,7 +213,11 @@ fn hand_over(
     channel::set_patience(channel, deadline.saturating_duration_since(Instant::now()))?;
     let listeners = inherited.sockets.into_iter().map(|socket| (Purpose::Listener, socket));
     let sockets: Vec<_> = listeners.chain(admin.map(|socket| (Purpose::Admin, socket))).collect();
-    let state = channel::nameless(&State { health: inherited.health, edits })?;
+    let state = channel::nameless(&State {
+        health: inherited.health,
+        edits,
+        tickets: inherited.tickets.into_iter().map(Tickets::of).collect(),
+    })?;
     channel::send(channel, &Hello { form: FORM, sockets: sockets.len() }, &[state.as_fd()])?;
     for sockets in sockets.chunks(SOCKETS_A_MESSAGE) {
         let describe = |(purpose, it): &(Purpose, InheritedSocket)| -> io::Result<Described> {

@@ -126,7 +126,7 @@ impl Gateway {
         let config = &Arc::new(config.clone());
         let snapshot = Snapshot::build(config, builder)?;
         let connections = max_connections(config);
-        let secured = secure(config, &[]).map_err(BuildError::from)?;
+        let secured = secure(config, &[], &attachments.inherited.tickets).map_err(BuildError::from)?;
         let (mut sockets, mut quic) = (Vec::new(), Vec::new());
         let mut addresses = Vec::new();
         let mut listeners = Vec::new();
@@ -151,7 +151,7 @@ impl Gateway {
             quic.push(place.transpose()?);
             listeners.push(Open { id, config, tls, local, sockets, has_quic });
         }
-        let Inherited { sockets: unwanted, health: known } = attachments.inherited;
+        let Inherited { sockets: unwanted, health: known, .. } = attachments.inherited;
         for socket in unwanted {
             let (name, address) = (socket.name, socket.socket.local_addr().ok());
             tracing::warn!(%name, ?address, "an inherited socket is closed: no listener has its address or name");
@@ -496,7 +496,7 @@ pub struct Tally {
 /// [`StartError::Build`].
 pub fn validate(config: &GatewayConfig, registry: &Registry) -> Result<(), StartError> {
     build_alone(config, registry)?;
-    secure(config, &[]).map_err(BuildError::from)?;
+    secure(config, &[], &[]).map_err(BuildError::from)?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use lb_health::SavedState;
+use lb_tls::TicketKeys;
 
 /// Sockets and state of the process before, or of whoever listens on behalf of this one.
 #[derive(Debug, Default)]
@@ -15,6 +16,28 @@ pub struct Inherited {
     pub sockets: Vec<InheritedSocket>,
     /// What the process before knew of its backends' health.
     pub health: Option<SavedState>,
+    /// The keys of the session tickets that its listeners gave out.
+    pub tickets: Vec<InheritedTickets>,
+}
+
+/// The ticket keys of a listener.
+#[derive(Debug, Clone)]
+pub struct InheritedTickets {
+    /// The listener's name.
+    pub listener: String,
+    /// The address that was asked for.
+    pub address: SocketAddr,
+    /// They.
+    pub keys: TicketKeys,
+}
+
+impl InheritedTickets {
+    /// Those of the listener that goes on as this one: of its name and address, or else of its address.
+    pub(crate) fn of<'a>(all: &'a [Self], name: &str, address: SocketAddr) -> Option<&'a TicketKeys> {
+        let mut alike = all.iter().filter(|it| it.address == address);
+        let same = alike.clone().find(|it| it.listener == name);
+        same.or_else(|| alike.next()).map(|it| &it.keys)
+    }
 }
 
 /// A listening socket that someone else has opened.
@@ -75,7 +98,7 @@ mod tests {
         let (b, other) = socket("b", Some(any));
         let (c, bare) = socket("unknown", None);
         let (d, named) = socket("d", None);
-        let mut inherited = Inherited { sockets: vec![one, other, bare, named], health: None };
+        let mut inherited = Inherited { sockets: vec![one, other, bare, named], ..Inherited::default() };
         let mut take = |name: &str, address: SocketAddr| -> Vec<_> {
             inherited.take(name, address).iter().map(|it| it.local_addr().unwrap()).collect()
         };

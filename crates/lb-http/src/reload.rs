@@ -118,7 +118,8 @@ impl Reloader {
         let config = Arc::new(config);
         let mut force = engine.force.lock().await;
         let (snapshot, plan) = self.build(&force.config, Arc::clone(&config), true).await?;
-        let secured = tls::secure(&config, &force.listeners).map_err(BuildError::from)?;
+        let secured = tls::secure(&config, &force.listeners, &tls::ticket_keys(&force.listeners));
+        let secured = secured.map_err(BuildError::from)?;
         let listeners = self.open(&mut force, &config, secured)?;
         let endpoints: Vec<_> = snapshot.targets().map(|target| Arc::clone(&target.endpoint)).collect();
         resolve_new(&endpoints).await;
@@ -143,7 +144,8 @@ impl Reloader {
         Ok(plan)
     }
 
-    /// What another process needs to go on in place of this one: duplicates of the listening sockets, and what is known of backends.
+    /// What another process needs to go on in place of this one: duplicates of the listening sockets, what is known of backends,
+    /// and the keys of session tickets.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -160,7 +162,7 @@ impl Reloader {
             sockets.extend(of_listener);
         }
         let health = engine.supervisor.known();
-        Ok(Inherited { sockets, health: Some(health) })
+        Ok(Inherited { sockets, health: Some(health), tickets: tls::ticket_keys(&force.listeners) })
     }
 
     /// Lets go of the listening sockets, but for those that workers have.

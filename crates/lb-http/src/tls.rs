@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::config::{GatewayConfig, ListenerConfig};
+use crate::inherit::InheritedTickets;
 use crate::reload::Open;
 use crate::snapshot::Snapshot;
 
@@ -42,11 +43,12 @@ pub enum TlsSetupError {
     },
 }
 
-/// The TLS of each listener: that of an open one where it stays as it is. What an operator should know of its files was said
-/// when the configuration was read.
+/// The TLS of each listener: that of an open one where it stays as it is, and else one that resumes the sessions of the listener
+/// before it. What an operator should know of its files was said when the configuration was read.
 pub(crate) fn secure(
     config: &GatewayConfig,
     open: &[Open],
+    tickets: &[InheritedTickets],
 ) -> Result<Vec<Option<Arc<ServerTls>>>, TlsSetupError> {
     let secure = |listener: &ListenerConfig| {
         let Some(wanted) = &listener.tls else { return Ok(None) };
@@ -58,10 +60,20 @@ pub(crate) fn secure(
             return Ok(open.tls.clone());
         }
         let failed = |source| TlsSetupError::Listener { listener: listener.name.clone(), source };
-        let (tls, _) = ServerTls::new(wanted.options.clone()).map_err(failed)?;
+        let keys = InheritedTickets::of(tickets, &listener.name, listener.address);
+        let (tls, _) = ServerTls::new(wanted.options.clone(), keys).map_err(failed)?;
         Ok(Some(Arc::new(tls)))
     };
     config.listeners.iter().map(secure).collect()
+}
+
+/// The keys of the session tickets that open listeners give out.
+pub(crate) fn ticket_keys(open: &[Open]) -> Vec<InheritedTickets> {
+    let of_listener = |open: &Open| {
+        let (listener, address) = (open.config.name.clone(), open.config.address);
+        Some(InheritedTickets { listener, address, keys: open.tls.as_ref()?.ticket_keys() })
+    };
+    open.iter().filter_map(of_listener).collect()
 }
 
 /// The TLS to one backend.
@@ -184,6 +196,10 @@ fn tell(kind: &str, name: &str, reload: Reload) -> bool {
             notices.iter().for_each(|notice| tracing::warn!(component = "tls", "{kind} {name}: {notice}"));
             control::certificates_reloaded(Counted::Ok);
             true
+        }
+        Reload::Stale(notices) => {
+            notices.iter().for_each(|notice| tracing::warn!(component = "tls", "{kind} {name}: {notice}"));
+            false
         }
         Reload::Rejected(error) => {
             tracing::error!(

@@ -54,6 +54,11 @@ impl Authority {
         &self.pem
     }
 
+    /// Its private key, as PEM, for others that sign in its name.
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// Writes its certificate down.
     pub fn write(&self, file: &Path) -> PathBuf {
         std::fs::write(file, &self.pem).unwrap();

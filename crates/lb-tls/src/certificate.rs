@@ -10,6 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
+use crate::ocsp::Staple;
+
 /// Bytes of a certificate or key file at most; the largest bundle of roots in use is a quarter of that.
 const LARGEST_FILE: u64 = 1 << 20;
 /// A certificate that is over within this time is worth a word.
@@ -22,6 +24,8 @@ pub struct CertificateFiles {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+    /// What its authority says of it, in DER (RFC 6960), for clients that ask for that with it.
+    pub ocsp: Option<PathBuf>,
 }
 
 /// What is wrong with a file.
@@ -126,6 +130,8 @@ pub(crate) struct Identity {
     pub(crate) until: SystemTime,
     /// What an operator should know.
     pub(crate) notices: Vec<String>,
+    /// What its authority says of it.
+    pub(crate) staple: Option<Staple>,
 }
 
 impl CertificateFiles {
@@ -143,8 +149,17 @@ impl CertificateFiles {
             return Err(at(FileProblem::Mismatch { cert: self.cert.clone() }));
         }
         let file = self.cert.display();
-        let notices = facts.notices.iter().map(|notice| format!("{file}: {notice}")).collect();
-        Ok(Identity { key, names: facts.names, until: facts.until, notices })
+        let mut notices: Vec<_> = facts.notices.iter().map(|notice| format!("{file}: {notice}")).collect();
+        let staple = self.ocsp.as_ref().and_then(|file| match Staple::load(file, &key.cert, now) {
+            Ok(staple) => Some(staple),
+            // Without it clients come in all the same.
+            Err(error) => {
+                notices
+                    .push(format!("{}: the OCSP response {error}; clients are not shown it", file.display()));
+                None
+            }
+        });
+        Ok(Identity { key, names: facts.names, until: facts.until, notices, staple })
     }
 }
 
@@ -158,7 +173,11 @@ struct Facts {
 impl Facts {
     fn of(chain: &[CertificateDer<'static>], now: SystemTime) -> Result<Self, FileProblem> {
         let parsed = chain.iter().enumerate().map(|(index, der)| match X509Certificate::from_der(der) {
-            Ok((_, certificate)) => Ok(certificate),
+            Ok(([], certificate)) => Ok(certificate),
+            Ok(_) => Err(FileProblem::Malformed {
+                position: index + 1,
+                reason: "there is something behind its end".to_owned(),
+            }),
             Err(error) => Err(FileProblem::Malformed { position: index + 1, reason: error.to_string() }),
         });
         let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
@@ -179,6 +198,12 @@ impl Facts {
             return Err(FileProblem::NotYet { from: from.to_string() });
         }
         let mut notices = Vec::new();
+        if !matches!(leaf.subject_alternative_name(), Ok(Some(_))) {
+            notices.push(
+                "the certificate is for no name: it has no subjectAltName, and clients look at nothing else"
+                    .to_owned(),
+            );
+        }
         if time(until.timestamp()) < now + SOON {
             notices.push(format!("the certificate expires soon: it is valid until {until}"));
         }
@@ -233,9 +258,12 @@ pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
     if !found.is_empty() {
         return Ok(found);
     }
-    let hint = match holds(&text, b"PRIVATE KEY-----") {
-        true => ", but a private key; are the two files swapped?",
-        false => "; it begins with a line `-----BEGIN CERTIFICATE-----`",
+    let hint = if holds(&text, b"PRIVATE KEY-----") {
+        ", but a private key; are the two files swapped?"
+    } else if holds(&text, b"CERTIFICATE REQUEST-----") {
+        ", but a request for one; the authority it is sent to makes a certificate of it"
+    } else {
+        "; it begins with a line `-----BEGIN CERTIFICATE-----`"
     };
     Err(at(FileProblem::NoCertificate { hint }))
 }
@@ -243,15 +271,18 @@ pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
     let text = contents(file)?;
     let at = |problem| FileError::new(file, problem);
+    // Ahead of the reader, which takes the older form of them for broken.
+    if holds(&text, b"ENCRYPTED PRIVATE KEY-----") || holds(&text, b"Proc-Type: 4,ENCRYPTED") {
+        let hint = " that can be read: it is encrypted; `openssl pkey -in FILE -out FILE.new` takes the passphrase off";
+        return Err(at(FileProblem::NoKey { hint }));
+    }
     match PrivateKeyDer::from_pem_slice(&text) {
         Ok(key) => Ok(key),
         Err(rustls::pki_types::pem::Error::NoItemsFound) => {
-            let hint = if holds(&text, b"ENCRYPTED PRIVATE KEY-----")
-                || holds(&text, b"Proc-Type: 4,ENCRYPTED")
-            {
-                " that can be read: it is encrypted; `openssl pkey -in FILE -out FILE.new` takes the passphrase off"
-            } else if holds(&text, b"CERTIFICATE-----") {
+            let hint = if holds(&text, b"CERTIFICATE-----") {
                 ", but a certificate; are the two files swapped?"
+            } else if holds(&text, b"PUBLIC KEY-----") {
+                ", but a public key, which everyone may have"
             } else {
                 "; it begins with a line `-----BEGIN PRIVATE KEY-----`"
             };
@@ -261,26 +292,38 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
     }
 }
 
-/// A file's bytes, where they can be PEM.
-fn contents(file: &Path) -> Result<Vec<u8>, FileError> {
-    let at = |problem| FileError::new(file, problem);
-    let unreadable = |error: std::io::Error| at(FileProblem::Unreadable(reason(&error)));
+/// A file's bytes, or why they cannot be had.
+pub(crate) fn bytes(file: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error: std::io::Error| reason(&error);
+    // To open a pipe is to wait for whoever writes to it.
+    if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
+        return Err("it is not a file".into());
+    }
     let opened = std::fs::File::open(file).map_err(unreadable)?;
     if !opened.metadata().map_err(unreadable)?.is_file() {
-        return Err(at(FileProblem::Unreadable("it is not a file".into())));
+        return Err("it is not a file".into());
     }
     let mut bytes = Vec::new();
     opened.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST_FILE {
-        return Err(at(FileProblem::Unreadable(format!("it is larger than {} MiB", LARGEST_FILE >> 20))));
+        return Err(format!("it is larger than {} MiB", LARGEST_FILE >> 20));
     }
+    Ok(bytes)
+}
+
+/// A file's bytes, where they can be PEM.
+fn contents(file: &Path) -> Result<Vec<u8>, FileError> {
+    let at = |problem| FileError::new(file, problem);
+    let bytes = bytes(file).map_err(|reason| at(FileProblem::Unreadable(reason)))?;
+    // Some editors put a mark ahead of the text.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes);
     if holds(&bytes, b"-----BEGIN ") {
         return Ok(bytes);
     }
     let hint = match bytes.as_slice() {
         [] => "; it is empty",
-        // A DER sequence of two bytes' length, as certificates and keys are.
-        [0x30, 0x81..=0x83, ..] => {
+        // A DER sequence, as certificates and keys are.
+        [0x30, length, ..] if matches!(length, 0x81..=0x83) || usize::from(*length) + 2 == bytes.len() => {
             "; it seems to be DER: `openssl x509 -inform der -in FILE -out FILE.pem` makes PEM of a certificate, \
              `openssl pkey -inform der` of a key"
         }

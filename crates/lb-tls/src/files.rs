@@ -11,6 +11,8 @@ pub enum Reload {
     Unchanged,
     /// New ones are in force; what an operator should know of them.
     Done(Vec<String>),
+    /// They are as they were, but something in them has come to its end.
+    Stale(Vec<String>),
     /// They are not acceptable, and what there was stays in force.
     Rejected(crate::TlsError),
 }

@@ -35,10 +35,18 @@ pub(crate) fn system_knows(name: &[u8]) -> bool {
 
 /// The roots of a PEM file.
 pub(crate) fn of_file(file: &Path) -> Result<Arc<RootCertStore>, FileError> {
+    of(file, certificates(file)?)
+}
+
+/// The same from what was in the file.
+pub(crate) fn of(
+    file: &Path,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<Arc<RootCertStore>, FileError> {
     let mut roots = RootCertStore::empty();
     let mut refused = None;
-    for certificate in certificates(file)? {
-        if let Err(error) = roots.add(CertificateDer::clone(&certificate)) {
+    for certificate in certificates {
+        if let Err(error) = roots.add(certificate) {
             refused = Some(error.to_string());
         }
     }

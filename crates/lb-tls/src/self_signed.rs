@@ -31,7 +31,7 @@ pub(crate) fn make(address: Option<std::net::IpAddr>, now: SystemTime) -> Result
     let key = PrivateKeyDer::try_from(pair.serialize_der()).map_err(str::to_owned)?;
     let signing = any_supported_type(&key).map_err(|error| error.to_string())?;
     let key = CertifiedKey::new(vec![certificate.der().clone()], signing);
-    Ok(Identity { key, names: Vec::new(), until, notices: Vec::new() })
+    Ok(Identity { key, names: Vec::new(), until, notices: Vec::new(), staple: None })
 }
 
 fn date(time: SystemTime) -> Result<ASN1Time, String> {

@@ -7,10 +7,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::{
-    NoServerSessionStorage, ProducesTickets, UnbufferedServerConnection, WebPkiClientVerifier,
-};
+use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection, WebPkiClientVerifier};
 
 use crate::certificate::{CertificateFiles, FileError, FileProblem};
 use crate::error::TlsError;
@@ -18,7 +15,8 @@ use crate::files::{Reload, Watched};
 use crate::names::Names;
 use crate::session::Session;
 use crate::suites::{MinVersion, provider};
-use crate::{quic, roots, self_signed};
+use crate::tickets::{TicketKeys, Ticketer, Trusted};
+use crate::{certificate, quic, roots, self_signed};
 
 /// What a listener's TLS is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +72,7 @@ impl ServerOptions {
         let mut files: Vec<PathBuf> = self.client_auth.iter().map(|auth| auth.ca.clone()).collect();
         if let Certificates::Files(pairs) = &self.certificates {
             files.extend(pairs.iter().flat_map(|pair| [pair.cert.clone(), pair.key.clone()]));
+            files.extend(pairs.iter().filter_map(|pair| pair.ocsp.clone()));
         }
         files
     }
@@ -82,9 +81,6 @@ impl ServerOptions {
 /// A listener's TLS, shared by all workers.
 pub struct ServerTls {
     options: ServerOptions,
-    /// Keys of session tickets (RFC 5077, RFC 8446 §2.2); they change by themselves every six hours, and sessions outlive a
-    /// change of certificates.
-    tickets: Arc<dyn ProducesTickets>,
     current: ArcSwap<Current>,
     watched: Mutex<Watched>,
 }
@@ -93,6 +89,22 @@ struct Current {
     config: Arc<ServerConfig>,
     quic: Option<Arc<dyn quinn_proto::crypto::ServerConfig>>,
     until: Option<SystemTime>,
+    /// Sessions outlive a change of certificates.
+    tickets: Arc<Ticketer>,
+    /// Responses of OCSP that will be over, and are not yet as far as anyone has been told.
+    staples: Mutex<Vec<(SystemTime, PathBuf)>>,
+}
+
+impl Current {
+    /// What there is to say of responses that have come to their end.
+    fn expired_staples(&self, now: SystemTime) -> Vec<String> {
+        let mut staples = self.staples.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = staples.extract_if(.., |(until, _)| *until <= now);
+        over.map(|(_, file)| {
+            format!("{}: the OCSP response has expired; clients are not shown it any more", file.display())
+        })
+        .collect()
+    }
 }
 
 impl std::fmt::Debug for ServerTls {
@@ -102,15 +114,23 @@ impl std::fmt::Debug for ServerTls {
 }
 
 impl ServerTls {
-    /// Reads the files and sets everything up; beside it what an operator should know of them.
+    /// Reads the files and sets everything up; beside it what an operator should know of them. With the ticket keys of another one,
+    /// whose place it takes, that one's sessions are resumed.
     ///
     /// # Errors
     /// Which file is wrong, and how to mend it.
-    pub fn new(options: ServerOptions) -> Result<(Self, Vec<String>), TlsError> {
+    pub fn new(
+        options: ServerOptions,
+        earlier: Option<&TicketKeys>,
+    ) -> Result<(Self, Vec<String>), TlsError> {
         let watched = Mutex::new(Watched::new(options.files()));
-        let tickets = Ticketer::new()?;
-        let (current, notices) = build(&options, Arc::clone(&tickets))?;
-        Ok((Self { options, tickets, current: ArcSwap::from_pointee(current), watched }, notices))
+        let (current, notices) = build(&options, |trust| Ticketer::new(trust, earlier).map(Arc::new))?;
+        Ok((Self { options, current: ArcSwap::from_pointee(current), watched }, notices))
+    }
+
+    /// The keys of session tickets, for whoever takes its place.
+    pub fn ticket_keys(&self) -> TicketKeys {
+        self.current.load().tickets.keys()
     }
 
     /// A session for a connection that has just been accepted.
@@ -134,15 +154,20 @@ impl ServerTls {
 
     /// Looks at the files, and takes them up where they have changed. To be called every second or so.
     pub fn look(&self) -> Reload {
+        let now = self.current.load_full();
+        now.tickets.turn();
         if !self.watched.lock().unwrap_or_else(PoisonError::into_inner).look() {
-            return Reload::Unchanged;
+            return match now.expired_staples(SystemTime::now()) {
+                over if over.is_empty() => Reload::Unchanged,
+                over => Reload::Stale(over),
+            };
         }
         // Whoever was let in by a certificate that is believed no more must not come back by a ticket.
-        let tickets = match self.options.client_auth {
-            Some(_) => Ticketer::new().map_err(TlsError::from),
-            None => Ok(Arc::clone(&self.tickets)),
+        let tickets = |trust| match trust == now.tickets.trust() {
+            true => Ok(Arc::clone(&now.tickets)),
+            false => Ticketer::new(trust, None).map(Arc::new),
         };
-        match tickets.and_then(|tickets| build(&self.options, tickets)) {
+        match build(&self.options, tickets) {
             Ok((current, notices)) => {
                 self.current.store(Arc::new(current));
                 Reload::Done(notices)
@@ -154,7 +179,7 @@ impl ServerTls {
 
 fn build(
     options: &ServerOptions,
-    tickets: Arc<dyn ProducesTickets>,
+    tickets: impl FnOnce(Trusted) -> Result<Arc<Ticketer>, TlsError>,
 ) -> Result<(Current, Vec<String>), TlsError> {
     let now = SystemTime::now();
     let identities = match &options.certificates {
@@ -167,23 +192,30 @@ fn build(
     };
     let until = identities.iter().map(|identity| identity.until).min().ok_or(TlsError::NoCertificate)?;
     let notices = identities.iter().flat_map(|identity| identity.notices.clone()).collect();
+    let staples = identities.iter().filter_map(|identity| identity.staple.as_ref());
+    let staples = staples.filter_map(|staple| Some((staple.until?, staple.file.clone())));
+    let staples = Mutex::new(staples.collect());
     let provider = provider(options.ciphers.as_deref(), options.min_version)?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(options.min_version.versions())?;
-    let builder = match &options.client_auth {
-        None => builder.with_no_client_auth(),
+    let (builder, trust) = match &options.client_auth {
+        None => (builder.with_no_client_auth(), Trusted::nobody()),
         Some(auth) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots::of_file(&auth.ca)?, provider);
+            let believed = certificate::certificates(&auth.ca)?;
+            let trust = Trusted::by(&believed, auth.is_required);
+            let roots = roots::of(&auth.ca, believed)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
             let verifier = if auth.is_required { verifier } else { verifier.allow_unauthenticated() };
             let unusable = |error: rustls::server::VerifierBuilderError| {
                 FileError::new(&auth.ca, FileProblem::UnusableRoot(error.to_string()))
             };
-            builder.with_client_cert_verifier(verifier.build().map_err(unusable)?)
+            (builder.with_client_cert_verifier(verifier.build().map_err(unusable)?), trust)
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(Names::of(identities)));
     config.alpn_protocols.clone_from(&options.alpn);
-    config.ticketer = tickets;
+    let tickets = tickets(trust)?;
+    config.ticketer = Arc::clone(&tickets) as _;
     // Tickets hold the state of sessions: nothing is kept here, and every worker can resume.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     // Ours is the order, as `ciphers` has it.
@@ -191,5 +223,5 @@ fn build(
     // Clients use one at a time and get a new one with each connection.
     config.send_tls13_tickets = 1;
     let quic = if options.http3 { Some(quic::server(&config)?) } else { None };
-    Ok((Current { config: Arc::new(config), quic, until: Some(until) }, notices))
+    Ok((Current { config: Arc::new(config), quic, until: Some(until), tickets, staples }, notices))
 }

@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use lb_health::SavedState;
+use lb_http::InheritedTickets;
+use lb_tls::TicketKeys;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -19,6 +21,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::edits::Edit;
 
@@ -50,6 +53,28 @@ pub(crate) struct State {
     /// What operators have changed.
     #[serde(default)]
     pub(crate) edits: Vec<Edit>,
+    /// The keys of the session tickets that its clients have.
+    #[serde(default)]
+    pub(crate) tickets: Vec<Tickets>,
+}
+
+/// The ticket keys of a listener.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Tickets {
+    listener: String,
+    address: std::net::SocketAddr,
+    keys: TicketKeys,
+}
+
+impl Tickets {
+    pub(crate) fn of(InheritedTickets { listener, address, keys }: InheritedTickets) -> Self {
+        Self { listener, address, keys }
+    }
+
+    pub(crate) fn into_inherited(self) -> InheritedTickets {
+        let Self { listener, address, keys } = self;
+        InheritedTickets { listener, address, keys }
+    }
 }
 
 /// A socket whose descriptor is beside the message.
@@ -145,14 +170,16 @@ pub(crate) fn receive<M: for<'a> Deserialize<'a>>(
 /// A file that has no name, with this in it.
 pub(crate) fn nameless(content: &impl Serialize) -> io::Result<File> {
     let mut file = File::from(memfd_create("gatewayd-state", MemfdFlags::CLOEXEC)?);
-    file.write_all(&serde_json::to_vec(content)?)?;
+    // There are keys in it.
+    let text = Zeroizing::new(serde_json::to_vec(content)?);
+    file.write_all(&text)?;
     file.rewind()?;
     Ok(file)
 }
 
 /// What is in such a file.
 pub(crate) fn content<T: for<'a> Deserialize<'a>>(file: OwnedFd) -> io::Result<T> {
-    let mut text = Vec::new();
+    let mut text = Zeroizing::new(Vec::new());
     File::from(file).take(MAX_STATE).read_to_end(&mut text)?;
     Ok(serde_json::from_slice(&text)?)
 }

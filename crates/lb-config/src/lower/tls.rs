@@ -68,7 +68,7 @@ pub(super) fn listener(
         ..ServerOptions::new(Certificates::Files(Vec::new()))
     };
     let ciphers = table.ciphers.as_ref().map_or(written.id, |ciphers| ciphers.id);
-    match ServerTls::new(options.clone()) {
+    match ServerTls::new(options.clone(), None) {
         Ok((_, notices)) => {
             for notice in notices {
                 context.warning_at_key(written.id, notice, "");
@@ -90,15 +90,15 @@ fn certificates(
     let mut pairs = Vec::new();
     let mut is_whole = true;
     let more = table.certificates.iter().flat_map(|list| list.value.iter());
-    let first = (table.cert.is_some() || table.key.is_some()).then_some((
-        place,
-        table.cert.as_ref(),
-        table.key.as_ref(),
-    ));
-    let more = more.map(|pair| (pair.id, pair.value.cert.as_ref(), pair.value.key.as_ref()));
-    for (place, cert, key) in first.into_iter().chain(more) {
+    let own = (table.cert.as_ref(), table.key.as_ref(), table.ocsp.as_ref());
+    let first = (own.0.is_some() || own.1.is_some() || own.2.is_some()).then_some((place, own));
+    let more =
+        more.map(|At { id, value }| (*id, (value.cert.as_ref(), value.key.as_ref(), value.ocsp.as_ref())));
+    for (place, (cert, key, ocsp)) in first.into_iter().chain(more) {
         match pair(context, place, ("cert", cert), ("key", key), named) {
-            Some(pair) => pairs.push(pair),
+            Some(pair) => {
+                pairs.push(CertificateFiles { ocsp: ocsp.map(|ocsp| named.file(context, ocsp)), ..pair });
+            }
             None => is_whole = false,
         }
     }
@@ -128,7 +128,8 @@ fn pair(
 ) -> Option<CertificateFiles> {
     match (cert, key) {
         (Some(cert), Some(key)) => {
-            Some(CertificateFiles { cert: named.file(context, cert), key: named.file(context, key) })
+            let (cert, key) = (named.file(context, cert), named.file(context, key));
+            Some(CertificateFiles { cert, key, ocsp: None })
         }
         _ => {
             let (there, missing) = if cert.is_some() { (cert_key, key_key) } else { (key_key, cert_key) };

@@ -95,6 +95,8 @@ pub(crate) enum Protocol {
 pub(crate) struct ListenerTls {
     pub(crate) cert: Option<At<String>>,
     pub(crate) key: Option<At<String>>,
+    /// A DER file of what the authority says of the certificate (OCSP).
+    pub(crate) ocsp: Option<At<String>>,
     /// More of them, chosen by the name that a client asks for.
     pub(crate) certificates: Option<At<List<Certificate>>>,
     pub(crate) min_version: Option<MinVersion>,
@@ -109,6 +111,7 @@ pub(crate) struct ListenerTls {
 pub(crate) struct Certificate {
     pub(crate) cert: Option<At<String>>,
     pub(crate) key: Option<At<String>>,
+    pub(crate) ocsp: Option<At<String>>,
 }
 
 /// The oldest version of TLS that is spoken.
