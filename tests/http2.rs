@@ -1,6 +1,7 @@
 //! HTTP/2 with clients: curl and h2load as they come, and clients that speak it by the frame.
 
 mod backends;
+mod bounds;
 mod frames;
 mod grpc;
 mod hostile;
@@ -13,7 +14,7 @@ use lb_testkit::{Backend, Gate, Gateway, PATIENCE, eventually};
 use serde_json::Value;
 
 use self::frames::{CANCEL, GET, GOAWAY, HEADERS, Peer, RST_STREAM};
-use crate::support::{gateway, launch, rule};
+use crate::support::{STATUS_LISTENER, gateway, launch, rule};
 
 /// What curl prints by prior knowledge; it must succeed.
 #[track_caller]
@@ -226,4 +227,35 @@ fn clients_by_tls_choose_it_by_alpn() {
         let echo: Value = serde_json::from_str(body).unwrap();
         assert_eq!(seen(&echo, "x-forwarded-proto"), ["https"]);
     }
+}
+
+#[test]
+fn a_head_that_is_too_long_is_refused_with_the_words_of_http_1_and_recorded() {
+    let backend = Backend::echo("a");
+    let gateway =
+        gateway(&format!("{STATUS_LISTENER}[access_log]\nenabled = true\n{}", rule("", &[&backend])));
+    let long = format!("x-long: {}", "x".repeat(40_000));
+    let mut told = ["--http1.1", "--http2-prior-knowledge"].map(|version| {
+        let answer = curl(&gateway, "/", &[version, "-i", "-H", &long]);
+        assert!(answer.contains("application/problem+json"), "{version}: {answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str::<Value>(body).unwrap()
+    });
+    for told in &mut told {
+        let id = told["request_id"].take();
+        assert!(id.as_str().is_some_and(|id| !id.is_empty()));
+        let line = gateway.log_line("the refusal", |line| line["request_id"] == id);
+        assert_eq!(line["status_code"], 431, "{line}");
+    }
+    assert_eq!(told[0], told[1]);
+    assert_eq!((&told[1]["status"], &told[1]["code"]), (&431.into(), &"headers_too_large".into()));
+    // Many short fields count with what each costs beside its bytes.
+    let crumbs: Vec<String> = (0..1000).flat_map(|_| ["-H".to_owned(), "x-a: b".to_owned()]).collect();
+    let crumbs: Vec<&str> = crumbs.iter().map(String::as_str).collect();
+    assert!(curl(&gateway, "/", &crumbs).contains("headers_too_large"));
+    let metrics = curl(&gateway, "/metrics", &[]);
+    let refused =
+        metrics.lines().find(|line| line.starts_with("gatewayd_requests_total") && line.contains("4xx"));
+    assert!(refused.is_some_and(|line| line.ends_with(" 3")), "{refused:?}: {metrics}");
+    assert_eq!(backend.hits(), 0);
 }

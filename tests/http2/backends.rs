@@ -13,27 +13,41 @@ use super::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, Peer, REFUSED_STREAM
 use crate::support::{STATUS_LISTENER, backend_status, cli, launch};
 
 /// nghttpd on a directory, in the clear.
-struct Origin {
+pub(super) struct Origin {
     port: Port,
-    _process: Process,
+    process: Process,
     _directory: TempDir,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Origin {
     fn start() -> Self {
+        Self::told(&[])
+    }
+
+    /// With more on its command line.
+    pub(super) fn told(arguments: &[&str]) -> Self {
         let (port, directory) = (Port::free(), TempDir::new().unwrap());
         let body = "0123456789abcdef".repeat(100_000);
         std::fs::write(directory.path().join("large"), &body).unwrap();
         std::fs::write(directory.path().join("index.html"), "hello\n").unwrap();
         let process = Process::spawn(
             Command::new("nghttpd")
+                .args(arguments)
                 .args(["--no-tls", "--echo-upload", "-a", "127.0.0.1", "-d"])
                 .arg(directory.path())
                 .arg(port.address().port().to_string()),
         );
         eventually("nghttpd listens", PATIENCE, || TcpStream::connect(port.address()).is_ok());
-        Self { port, _process: process, _directory: directory, body }
+        Self { port, process, _directory: directory, body }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    pub(super) fn said(&self) -> String {
+        self.process.output()
     }
 
     fn gateway(&self) -> Gateway {

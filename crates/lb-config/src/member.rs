@@ -2,7 +2,7 @@
 //! the file lists with nothing but a URL.
 
 use lb_health::HealthConfig;
-use lb_http::config::{BackendConfig, BackendProtocol, ProxyVersion};
+use lb_http::config::{BackendConfig, BackendLimits, BackendProtocol, ProxyVersion};
 use lb_tls::ClientOptions;
 
 use crate::lower::url::{self, BackendUrl};
@@ -14,6 +14,7 @@ pub struct MemberTemplate {
     /// The upstream's name as rules write it: the same for what a rule makes of it that balances it otherwise.
     pub upstream: String,
     pub(crate) protocol: Option<Protocol>,
+    pub(crate) http2: BackendLimits,
     pub(crate) proxy_protocol: Option<ProxyVersion>,
     /// For `https`.
     pub(crate) tls: MemberTls,
@@ -97,6 +98,7 @@ impl MemberTemplate {
             timeout: None,
             backup: false,
             protocol,
+            http2: self.http2,
             proxy_protocol: self.proxy_protocol,
             health: self.health.clone(),
         })

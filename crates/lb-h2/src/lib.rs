@@ -25,7 +25,7 @@ mod upgrade;
 pub use client::ClientStream;
 pub use fault::is_unprocessed;
 pub use head::{BodyLine, names_a_connection, response, write_request};
-pub use limits::Http2Limits;
+pub use limits::{BackendLimits, Http2Limits, head_size};
 pub use outgoing::PIECE;
 pub use server::{Refused, ServerStream};
 

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use lb_core::{BalancerOptions, KeySource, StrategyConfig};
 use lb_dump::DumpConfig;
-pub use lb_h2::Http2Limits;
+pub use lb_h2::{BackendLimits, Http2Limits};
 use lb_health::{HealthConfig, UpstreamOptions};
 use lb_policy::PolicyConfig;
 use lb_router::{HostPattern, RouteConfig};
@@ -308,6 +308,8 @@ pub struct BackendConfig {
     pub backup: bool,
     /// Which HTTP it speaks.
     pub protocol: BackendProtocol,
+    /// Bounds on its connections where they speak HTTP/2.
+    pub http2: BackendLimits,
     /// Its connections begin with a PROXY header of this version, which names the client. Each serves one request then. Not
     /// for HTTP/2, whose connections many clients share.
     pub proxy_protocol: Option<ProxyVersion>,

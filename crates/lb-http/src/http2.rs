@@ -21,7 +21,8 @@ use bytes::{Bytes, BytesMut};
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
-use lb_h2::ServerStream;
+use lb_h1::{HeadError, RequestError};
+use lb_h2::{ServerStream, head_size};
 
 use self::io::Io;
 pub(crate) use self::streams::{Streams, Tenant};
@@ -200,13 +201,16 @@ impl Server {
         if self.streams.open() >= self.max_streams.saturating_mul(2) {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
+        let fields = request.headers().len();
         let mut head = BytesMut::with_capacity(HEAD_ESTIMATE);
         match ServerStream::open(request, respond, &mut head) {
             Ok(stream) => {
                 let tenant = self.streams.enter();
+                let most = self.client.listener.config.limits.max_header_bytes;
+                let is_too_long = head_size(head.len(), fields) > most;
                 let conversation =
                     Conversation::new(Transport::served(stream, head), Client::stream(&self.client));
-                drop(tokio::task::spawn_local(serve_stream(conversation, tenant)));
+                drop(tokio::task::spawn_local(serve_stream(conversation, tenant, is_too_long)));
             }
             Err(_) => self.streams.count_reset(Instant::now()),
         }
@@ -214,10 +218,19 @@ impl Server {
 }
 
 /// Serves one stream's one request.
-async fn serve_stream(mut conversation: Conversation, tenant: Tenant) {
+async fn serve_stream(mut conversation: Conversation, tenant: Tenant, is_too_long: bool) {
     let client = Rc::clone(&conversation.client);
+    let answered = async {
+        if is_too_long {
+            let limit = client.listener.config.limits.max_header_bytes;
+            let rejected = Reject::Head(RequestError::Head(HeadError::TooLarge { limit }));
+            _ = Box::pin(exchange::refuse_head(&mut conversation, rejected)).await;
+        } else {
+            _ = answer_one(&mut conversation).await;
+        }
+    };
     // That it drains is the business of its connection.
-    in_time(&client, pin!(async { _ = answer_one(&mut conversation).await })).await;
+    in_time(&client, pin!(answered)).await;
     if conversation.transport.is_reset() {
         tenant.was_reset();
     }

@@ -15,7 +15,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::uri::Scheme;
-use lb_h2::{ClientStream, Http2Limits};
+use lb_h2::{BackendLimits, ClientStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::frames;
@@ -26,6 +26,8 @@ pub(crate) struct Multiplex {
     send: SendRequest<Bytes>,
     scheme: Scheme,
     streams: Rc<Cell<usize>>,
+    /// Streams at once that we open, whatever the backend takes.
+    max_streams: usize,
     requests: u32,
     created: Instant,
     /// When it was last given to an exchange.
@@ -43,9 +45,9 @@ impl Drop for Place {
 
 impl Multiplex {
     /// Speaks HTTP/2 over a connection that has just been opened.
-    pub(crate) async fn begin(transport: Transport, now: Instant) -> io::Result<Self> {
+    pub(crate) async fn begin(transport: Transport, limits: BackendLimits, now: Instant) -> io::Result<Self> {
         let scheme = if transport.is_plain() { Scheme::HTTP } else { Scheme::HTTPS };
-        let client = Http2Limits::default().client();
+        let client = limits.client();
         let io = BackendIo(Rc::new(RefCell::new(Wire { transport, outbox: BytesMut::new() })));
         let (send, mut connection) =
             client.handshake::<_, Bytes>(io.clone()).await.map_err(io::Error::other)?;
@@ -56,7 +58,8 @@ impl Multiplex {
                 polled => polled.map(drop),
             }
         })));
-        Ok(Self { send, scheme, streams: Rc::default(), requests: 0, created: now, used: now })
+        let max_streams = limits.max_streams.map_or(usize::MAX, |most| most.get() as usize);
+        Ok(Self { send, scheme, streams: Rc::default(), max_streams, requests: 0, created: now, used: now })
     }
 
     /// Whether another stream can be opened now; `None` where the connection is over.
@@ -64,7 +67,9 @@ impl Multiplex {
         let mut cx = Context::from_waker(Waker::noop());
         match self.send.clone().poll_ready(&mut cx) {
             Poll::Ready(Err(_)) => None,
-            Poll::Ready(Ok(())) => Some(self.streams.get() < self.send.current_max_send_streams()),
+            Poll::Ready(Ok(())) => {
+                Some(self.streams.get() < self.send.current_max_send_streams().min(self.max_streams))
+            }
             Poll::Pending => Some(false),
         }
     }

@@ -20,8 +20,8 @@ use lb_router::{RouteConfig, RouteError, Router};
 
 use crate::budget::Budget;
 use crate::config::{
-    BackendConfig, BackendProtocol, GatewayConfig, HedgeAfter, HostHeader, PoolConfig, ProxyVersion,
-    Redirect, RetryConfig, RuleConfig, Timeouts, UpstreamConfig,
+    BackendConfig, BackendLimits, BackendProtocol, GatewayConfig, HedgeAfter, HostHeader, PoolConfig,
+    ProxyVersion, Redirect, RetryConfig, RuleConfig, Timeouts, UpstreamConfig,
 };
 use crate::hedge::Percentile;
 use crate::limiter::Limiter;
@@ -175,6 +175,7 @@ pub(crate) struct Target {
     pub(crate) backend: Arc<Backend>,
     pub(crate) tls: Option<Arc<BackendTls>>,
     pub(crate) protocol: BackendProtocol,
+    pub(crate) http2: BackendLimits,
     pub(crate) proxy_protocol: Option<ProxyVersion>,
     holder: Arc<SlotHolder>,
 }
@@ -436,6 +437,7 @@ impl Target {
             }),
             tls,
             protocol: config.protocol,
+            http2: config.http2,
             proxy_protocol: config.proxy_protocol,
             holder,
         })

@@ -175,7 +175,7 @@ impl Connection {
             let reason = "it does not speak HTTP/2, which `protocol = \"h2\"` asks for".to_owned();
             return Err(ConnectError::Tls { backend: backend(), reason });
         }
-        let begun = Multiplex::begin(self.transport, self.created).await;
+        let begun = Multiplex::begin(self.transport, target.http2, self.created).await;
         let mut multiplex = begun.map_err(|source| ConnectError::Io { backend: backend(), source })?;
         let stream = Self::stream(&mut multiplex, self.created);
         worker.pool.share(target.slot, multiplex);

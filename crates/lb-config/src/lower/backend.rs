@@ -6,7 +6,7 @@ use lb_http::config::{BackendConfig, BackendProtocol, ProxyVersion};
 
 use super::tls::{self, Belief};
 use super::url::{self, BackendUrl};
-use super::{Context, health};
+use super::{Context, health, http2};
 use crate::tree::NodeId;
 use crate::written::upstream::{self as written, Backend, Protocol};
 use crate::written::values::{At, WordOr};
@@ -57,6 +57,14 @@ pub(super) fn member(
         protocol = BackendProtocol::Http1;
     }
     let tls = tls::backend(context, url.id, &parsed, table.tls.as_ref(), belief, protocol);
+    let speaks_http2 = matches!(protocol, BackendProtocol::Http2 | BackendProtocol::Auto);
+    if let Some(own) = table.http2.as_ref().filter(|_| !speaks_http2) {
+        http2::unused(context, own);
+    }
+    let http2 = match &table.http2 {
+        Some(own) => http2::to_backends(context, Some(own)),
+        None => belief.http2(),
+    };
     let config = BackendConfig {
         url: url.value.clone(),
         host: parsed.host.clone(),
@@ -71,6 +79,7 @@ pub(super) fn member(
         timeout: table.timeout.map(|time| time.0),
         backup: table.backup.unwrap_or(false),
         protocol,
+        http2,
         proxy_protocol,
         health: lb_health::HealthConfig::default(),
     };

@@ -1,9 +1,12 @@
-//! What HTTP/2 clients may ask for.
+//! What HTTP/2 clients may ask for, and backends may answer.
 
-use lb_http::config::{Http2Limits, ListenerTls};
+use std::num::NonZeroU32;
+
+use lb_http::config::{BackendLimits, Http2Limits, ListenerTls};
 
 use super::Context;
 use crate::written::listener::Http2;
+use crate::written::upstream::BackendHttp2;
 use crate::written::values::{At, Size, SwitchOr};
 
 /// The largest window (RFC 9113 §6.9.1), and the smallest that does not stop every body.
@@ -11,6 +14,8 @@ pub(super) const STREAM_WINDOWS: (u64, u64) = (1 << 10, (1 << 31) - 1);
 pub(super) const CONNECTION_WINDOWS: (u64, u64) = (64 << 10, STREAM_WINDOWS.1);
 /// RFC 9113 §6.5.2.
 const FRAMES: (u64, u64) = (16 << 10, (1 << 24) - 1);
+/// Fields of an answer's head. More is refused of backends of HTTP/1.1, too.
+const ANSWER_HEADS: (u64, u64) = (1 << 10, 64 << 10);
 /// More could not be told from an attack.
 const MAX_STREAMS: u32 = 100_000;
 
@@ -38,6 +43,41 @@ pub(super) fn limits(
         max_resets: table.max_resets_per_minute.as_ref().map_or(default.max_resets, |count| count.value),
     };
     (table.enabled != Some(false)).then_some(limits)
+}
+
+/// The bounds on connections to a backend.
+pub(super) fn to_backends(context: &mut Context<'_>, written: Option<&At<BackendHttp2>>) -> BackendLimits {
+    let default = BackendLimits::default();
+    let Some(At { value: table, .. }) = written else { return default };
+    let most = table.max_concurrent_streams.as_ref();
+    BackendLimits {
+        max_streams: most.and_then(|most| NonZeroU32::new(streams(context, Some(most), most.value))),
+        stream_window: size(context, table.stream_window.as_ref(), default.stream_window, STREAM_WINDOWS),
+        connection_window: size(
+            context,
+            table.connection_window.as_ref(),
+            default.connection_window,
+            CONNECTION_WINDOWS,
+        ),
+        max_frame_size: size(context, table.max_frame_size.as_ref(), default.max_frame_size, FRAMES),
+        max_header_bytes: size(
+            context,
+            table.max_header_size.as_ref(),
+            default.max_header_bytes,
+            ANSWER_HEADS,
+        ),
+    }
+}
+
+/// Bounds that are written for a backend, or for all of an upstream, where HTTP/2 is never spoken.
+pub(super) fn unused(context: &mut Context<'_>, written: &At<BackendHttp2>) {
+    context
+        .error_at_key(
+            written.id,
+            "`http2` has bounds for a backend that is not spoken to by HTTP/2",
+            "of no use",
+        )
+        .help("say `protocol = \"h2\"`, \"h2c\" or, for `https`, \"auto\", or remove it");
 }
 
 /// How many streams there may be at once.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use http::HeaderName;
-use lb_http::config::{BackendProtocol, ListenerTls};
+use lb_http::config::{BackendLimits, BackendProtocol, ListenerTls};
 use lb_tls::{
     CertificateFiles, Certificates, ClientAuth, ClientOptions, ClientTls, MinVersion, Pin, ServerOptions,
     ServerTls, TlsError, Trust,
@@ -181,6 +181,7 @@ pub(super) struct Belief<'a> {
     skips_verification: bool,
     upstream: Option<&'a At<BackendTls>>,
     protocol: Option<&'a At<Protocol>>,
+    http2: BackendLimits,
     proxy_protocol: Option<&'a At<ProxyVersion>>,
     /// Whether there may be others than those that are listed.
     discovers: bool,
@@ -197,6 +198,11 @@ impl<'a> Belief<'a> {
         Self { protocol, ..self }
     }
 
+    /// With the bounds on HTTP/2 to all of them.
+    pub(super) fn bounded(self, http2: BackendLimits) -> Self {
+        Self { http2, ..self }
+    }
+
     /// With what is said of how connections to all of them begin.
     pub(super) fn beginning(self, proxy_protocol: Option<&'a At<ProxyVersion>>) -> Self {
         Self { proxy_protocol, ..self }
@@ -205,6 +211,11 @@ impl<'a> Belief<'a> {
     /// With others that come while the gateway runs.
     pub(super) fn discovering(self, discovers: bool) -> Self {
         Self { discovers, ..self }
+    }
+
+    /// The bounds on HTTP/2.
+    pub(super) fn http2(&self) -> BackendLimits {
+        self.http2
     }
 
     /// What is said of how connections begin.

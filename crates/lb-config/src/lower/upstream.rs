@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use lb_core::{BalancerOptions, StrategyConfig};
 use lb_health::{HealthConfig, UpstreamOptions};
-use lb_http::config::{QueueConfig, UpstreamConfig};
+use lb_http::config::{BackendProtocol, QueueConfig, UpstreamConfig};
 
 use super::backend::{self, Member};
 use super::tls::{self, Belief};
-use super::{Context, balance, balancer, health, retries, tcp};
+use super::{Context, balance, balancer, health, http2, retries, tcp};
 use crate::member::MemberTemplate;
 use crate::tree::{NodeId, Tree};
 use crate::written::root::Root;
@@ -47,6 +47,12 @@ impl Entry {
         // To say it once is enough.
         let _ = probes.all(|probe| watch.check(context, probe));
         self.options = watch.options();
+    }
+
+    /// Whether any of its backends, or of those that may come, is spoken to by HTTP/2.
+    fn may_speak_http2(&self, belief: Belief<'_>) -> bool {
+        let speaks = |protocol| matches!(protocol, BackendProtocol::Http2 | BackendProtocol::Auto);
+        speaks(belief.http()) || self.members.iter().any(|member| speaks(member.config.protocol))
     }
 
     /// Takes up what its balancer does beside its strategy.
@@ -91,9 +97,14 @@ impl Upstreams {
             let belief = Belief::of(root, tls)
                 .discovering(written.value.discover.is_some())
                 .speaking(written.value.protocol.as_ref())
+                .bounded(http2::to_backends(context, written.value.http2.as_ref()))
                 .beginning(written.value.proxy_protocol.as_ref());
             let index = upstreams.add(context, name, backends.as_ref(), load_balancing.as_ref(), belief);
             if let Some(entry) = upstreams.entries.get_mut(index) {
+                if let Some(bounds) = written.value.http2.as_ref().filter(|_| !entry.may_speak_http2(belief))
+                {
+                    http2::unused(context, bounds);
+                }
                 let watch = health::Watch::new(
                     root.health_check.as_ref(),
                     health::Written::of_upstream(&written.value),
@@ -217,6 +228,7 @@ fn template(
     Some(MemberTemplate {
         upstream: upstream.to_owned(),
         protocol: belief.protocol().map(|written| written.value),
+        http2: belief.http2(),
         proxy_protocol,
         tls: tls?,
         health: HealthConfig::default(),

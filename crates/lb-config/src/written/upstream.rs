@@ -6,7 +6,7 @@ use serde::Deserialize as Derive;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::health::{CircuitBreaker, HealthCheck, Passive, Queue, Retries};
-use super::values::{At, List, Names, Shorthand, SwitchOr, Time, WordOr, Words};
+use super::values::{At, List, Names, Shorthand, Size, SwitchOr, Time, WordOr, Words};
 
 /// `[upstreams.NAME]`.
 #[derive(Debug, Default, Derive)]
@@ -28,6 +28,8 @@ pub(crate) struct Upstream {
     pub(crate) subset: Option<At<Subset>>,
     /// Of those of its backends that say nothing of it.
     pub(crate) protocol: Option<At<Protocol>>,
+    /// The same.
+    pub(crate) http2: Option<At<BackendHttp2>>,
     /// The same.
     pub(crate) proxy_protocol: Option<At<ProxyVersion>>,
 }
@@ -92,6 +94,20 @@ pub(crate) enum Protocol {
     H2c,
 }
 
+/// Bounds on HTTP/2 to a backend.
+#[derive(Debug, Clone, Default, Derive)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BackendHttp2 {
+    /// Streams at once on one connection; by default as many as the backend takes.
+    pub(crate) max_concurrent_streams: Option<At<u32>>,
+    /// Bytes of a stream's body that may be under way to us, and of all streams' together.
+    pub(crate) stream_window: Option<At<Size>>,
+    pub(crate) connection_window: Option<At<Size>>,
+    pub(crate) max_frame_size: Option<At<Size>>,
+    /// Bytes of an answer's fields, unpacked, each with 32 more (RFC 9113 §6.5.2).
+    pub(crate) max_header_size: Option<At<Size>>,
+}
+
 /// Which of the backends this gateway uses, of a fleet of gateways that together use all.
 #[derive(Debug, Default, Derive)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +131,7 @@ pub(crate) struct Backend {
     pub(crate) health_check_interval: Option<Time>,
     pub(crate) tls: Option<At<BackendTls>>,
     pub(crate) protocol: Option<At<Protocol>>,
+    pub(crate) http2: Option<At<BackendHttp2>>,
     pub(crate) proxy_protocol: Option<At<ProxyVersion>>,
 }
 

@@ -78,6 +78,7 @@ impl BackendConfig {
             && self.port == other.port
             && self.tls == other.tls
             && self.protocol == other.protocol
+            && self.http2 == other.http2
             && self.proxy_protocol == other.proxy_protocol
     }
 }
