@@ -31,6 +31,8 @@ pub(crate) struct Base {
     pub(crate) members: Vec<MemberTemplate>,
     /// Where backends are listed that come and go.
     pub(crate) discover: Vec<UpstreamSources>,
+    /// The upstreams that requests are sent to: by rules, and by their mirrors.
+    requested: HashSet<String>,
     /// Where each rule stands.
     pub(crate) rule_places: Vec<String>,
     /// The admin address, which no backend can be.
@@ -61,7 +63,10 @@ pub(crate) struct LeftOut {
 
 impl Base {
     pub(crate) fn of(loaded: &Loaded) -> Self {
+        let by_rules: HashSet<usize> = loaded.config.rules.iter().flat_map(upstreams_of).collect();
+        let named = loaded.members.iter().enumerate().filter(|(index, _)| by_rules.contains(index));
         Self {
+            requested: named.map(|(_, template)| template.upstream.clone()).collect(),
             config: loaded.config.clone(),
             members: loaded.members.clone(),
             discover: loaded.discover.clone(),
@@ -122,18 +127,11 @@ impl Effective {
     pub(crate) fn compose(&self) -> Composed {
         let mut config = self.base.config.clone();
         let mut left_out = Vec::new();
-        let by_rules: HashSet<usize> = config.rules.iter().flat_map(upstreams_of).collect();
-        for (index, (upstream, template)) in config.upstreams.iter_mut().zip(&self.base.members).enumerate() {
+        for (upstream, template) in config.upstreams.iter_mut().zip(&self.base.members) {
             let Some(members) = self.discovered.get(&template.upstream) else { continue };
             let mut taken: HashSet<_> = upstream.backends.iter().map(place).collect();
             for member in &**members {
-                let backend = self.backend(template, member).and_then(|backend| match backend.protocol {
-                    BackendProtocol::Tcp if by_rules.contains(&index) => {
-                        Err("it takes connections, and a rule's upstream takes requests".to_owned())
-                    }
-                    _ => Ok(backend),
-                });
-                match backend {
+                match self.backend(template, member) {
                     // What the file says of a backend beats what was discovered of it.
                     Ok(backend) => {
                         if taken.insert(place(&backend)) {
@@ -168,6 +166,10 @@ impl Effective {
         if own.any(|address| lb_config::is_own(address, &backend.host, backend.port)) {
             return Err("it is an address of this gateway: requests would go round in a circle".to_owned());
         }
+        if backend.protocol == BackendProtocol::Tcp && self.base.requested.contains(&template.upstream) {
+            let reason = "its URL says that it speaks no HTTP, and a rule sends requests to this upstream; write `http://` or `https://`";
+            return Err(reason.to_owned());
+        }
         Ok(BackendConfig { weight: member.weight, backup: member.backup, ..backend })
     }
 }
@@ -175,8 +177,9 @@ impl Effective {
 /// The upstreams that a rule leads to.
 fn upstreams_of(rule: &RuleConfig) -> impl Iterator<Item = usize> {
     let arms = rule.split.iter().flat_map(|split| &split.arms).map(|arm| arm.upstream);
+    let copies = rule.mirror.iter().map(|mirror| mirror.upstream);
     // What redirects names one, and leads nowhere.
-    arms.chain(rule.redirect.is_none().then_some(rule.upstream))
+    arms.chain(copies).chain(rule.redirect.is_none().then_some(rule.upstream))
 }
 
 /// Where a backend is, however its URL is written.
@@ -258,6 +261,29 @@ mod tests {
         assert_eq!(listed.tls, secure.tls);
         assert_eq!(secure.tls.as_ref().unwrap().server_name, "app.internal");
         assert_eq!((secure.port, clear.port, clear.tls.is_some()), (443, 80, false));
+    }
+
+    #[test]
+    fn what_speaks_no_http_is_no_member_where_requests_are_sent() {
+        for (rule, is_taken) in [
+            ("[[rules]]\nupstream = \"app\"", false),
+            ("[[rules]]\nupstream = \"app\"\nload_balancing = \"random\"", false),
+            ("[[rules]]\nupstream = \"other\"\nmirror = { upstream = \"app\" }", false),
+            ("[[rules]]\nupstream = \"other\"", true),
+        ] {
+            let upstreams = "[upstreams.app]\ndiscover = { file = \"members.toml\" }\n[upstreams.other]\nbackends = [\"10.0.0.9:80\"]\n";
+            let mut effective = effective(&format!("{upstreams}{rule}"));
+            discover(&mut effective, &["tcp://10.0.0.1:80"]);
+            let Composed { left_out, config } = effective.compose();
+            assert_eq!(urls(&config, 0).len(), usize::from(is_taken), "{rule}");
+            let reasons = left_out.iter().map(|left_out| left_out.reason.clone());
+            let refused = effective.refuses("app", &Member::at("tls://10.0.0.1:80"));
+            let edited = effective.check_backend("app", "tcp://10.0.0.1:80").err();
+            for reason in reasons.chain(refused).chain(edited) {
+                assert!(!is_taken && reason.contains("speaks no HTTP"), "{rule}: {reason}");
+            }
+            assert_eq!(effective.check_backend("app", "tcp://10.0.0.1:80").is_ok(), is_taken, "{rule}");
+        }
     }
 
     #[test]
