@@ -508,3 +508,27 @@ fn who_does_not_read_holds_the_other_side_back() {
     let grown = gateway.resident_bytes().saturating_sub(before);
     assert!(grown < 16 << 20, "{grown} bytes are kept for clients that do not read");
 }
+
+#[test]
+fn a_client_that_breaks_off_while_it_waits_is_noticed_at_once() {
+    let a = named("a");
+    let limited = format!("backends = [{{ url = \"{}\", max_connections = 1 }}]\n", url(&a));
+    let queue = "queue = { max_pending = 1, timeout = \"5m\" }";
+    let gateway =
+        gateway(&format!("access_log = true\n{}", tcp("upstream = \"db\"", &format!("{limited}{queue}"))));
+    let mut held = connect(&gateway);
+    assert_eq!(greeted(&mut held), "a");
+    let mut leaves = connect(&gateway);
+    leaves.send("x");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(is_turned_away(&gateway), "it waits");
+    leaves.into_wire().reset();
+    gateway.log_line("it is told to have left", |line| line["status_code"] == 499);
+    // Who has merely said all that there is to say still waits.
+    let mut ends = connect(&gateway);
+    ends.send("y");
+    ends.finish();
+    std::thread::sleep(Duration::from_millis(200));
+    drop(held);
+    assert_eq!(ends.read_exact(2).unwrap(), b"ay");
+}

@@ -163,7 +163,7 @@ fn postgresql_is_spoken_through_it() {
 
 /// `openssl s_client` with this input, to its end.
 #[track_caller]
-fn s_client(address: SocketAddr, arguments: &[&str], input: &str) -> String {
+pub(super) fn s_client(address: SocketAddr, arguments: &[&str], input: &str) -> String {
     let address = address.to_string();
     said(Command::new("openssl").args(["s_client", "-connect", &address]).args(arguments), input)
 }

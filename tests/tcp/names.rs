@@ -1,9 +1,10 @@
-//! TLS that is passed on by the name that its client asks for.
+//! TLS that is passed on, or ended, by the name that its client asks for.
 
 use std::time::Duration;
 
-use lb_testkit::{Backend, Gateway, PATIENCE};
+use lb_testkit::{Authority, Backend, Gateway, PATIENCE};
 
+use super::clients::s_client;
 use super::{connect, failed, gateway, tcp, url};
 
 /// A backend that says its name once it has heard so much, and how much that was.
@@ -137,4 +138,37 @@ fn a_hello_without_end_is_bounded() {
     lb_testkit::eventually("and leaves nothing", PATIENCE, || {
         super::metric(&gateway, "gatewayd_connections_active{listener=\"db\"}") == 0
     });
+}
+
+#[test]
+fn where_tls_ends_here_a_connection_goes_where_its_name_leads() {
+    let [a, b, c] =
+        ["a", "b", "c"].map(|name| Backend::scripted(move |conn| conn.send(format!("to {name}"))));
+    let directory = tempfile::TempDir::new().unwrap();
+    let pair = Authority::new("test root").issue(&["a.example.com"]).write(directory.path(), "server");
+    let with_default = gateway(&routed(&format!("upstream = \"db\"\ntls = {{ {pair} }}"), [&a, &b, &c]));
+    let without = gateway(&routed(&format!("tls = {{ {pair} }}"), [&a, &b, &c]));
+    for (name, leads_to) in [
+        (Some("a.example.com"), "a"),
+        (Some("x.A.Example.com"), "a"),
+        (Some("b.example.com"), "b"),
+        (Some("z.example.com"), "c"),
+        (None, "c"),
+    ] {
+        for version in ["-tls1_2", "-tls1_3"] {
+            let name = name.map_or(vec!["-noservername"], |name| vec!["-servername", name]);
+            let arguments = [&name[..], &["-quiet", version]].concat();
+            let said = s_client(with_default.address_of("listen2"), &arguments, "");
+            assert!(said.contains(&format!("to {leads_to}")), "{name:?}: {said}");
+            let said = s_client(without.address_of("listen2"), &arguments, "");
+            assert_eq!(said.contains(&format!("to {leads_to}")), leads_to != "c", "{name:?}: {said}");
+        }
+    }
+    let handshakes =
+        super::metric(&with_default, "gatewayd_tls_handshakes_total{listener=\"db\",kind=\"full\"}");
+    assert_eq!(handshakes, 10);
+    // What is no TLS is told apart as ever.
+    let mut client = lb_testkit::Client::connect(with_default.address_of("listen2"));
+    client.send("GET / HTTP/1.1\r\n\r\n");
+    assert!(client.read_to_close().starts_with(b"HTTP/1.1 400"));
 }

@@ -103,7 +103,7 @@ impl<'a> Choices<'a> {
 
     async fn wait(&mut self, conversation: &mut Conversation, place: &Place<'_>) -> Result<Choice, Reject> {
         let client = Rc::clone(&conversation.client);
-        // What a connection that is passed on has to say is for the backend, and so is its end.
+        // What a connection that is passed on has to say is for the backend, and so is its end: only that it breaks off is for us.
         let may_listen = client.listener.config.tcp.is_none();
         // Who finds others waiting lets them go first.
         let mut may_look = place.is_first;
@@ -127,7 +127,11 @@ impl<'a> Choices<'a> {
                     if client.watch.is_expired() {
                         return Poll::Ready(Err(Reject::Overloaded));
                     }
-                    if may_listen && let Poll::Ready(Gone) = conversation.poll_gone(cx) {
+                    let has_left = match may_listen {
+                        true => matches!(conversation.poll_gone(cx), Poll::Ready(Gone)),
+                        false => conversation.transport.is_broken(),
+                    };
+                    if has_left {
                         return Poll::Ready(Err(Reject::ClientGone));
                     }
                     if freed.as_mut().poll(cx).is_ready() {

@@ -64,13 +64,18 @@ pub(crate) async fn in_time(client: &Client, mut conversation: Pin<&mut impl Fut
 /// One request after the other.
 async fn converse(stream: TcpStream, client: Rc<Client>) {
     let mut conversation = Conversation::new(Transport::new(stream), Rc::clone(&client));
+    let mut name = None;
+    if client.listener.tls.is_some() && tcp::wants_name(&client) {
+        // It is known ahead of the handshake alone.
+        name = Box::pin(tcp::server_name(&mut conversation)).await;
+    }
     if let Some(tls) = &client.listener.tls
         && let Err(next) = Box::pin(handshake::accept(&mut conversation, tls)).await
     {
         return end(&mut conversation, next).await;
     }
     if client.listener.config.tcp.is_some() {
-        let next = Box::pin(tcp::serve(&mut conversation)).await;
+        let next = Box::pin(tcp::serve(&mut conversation, name)).await;
         return end(&mut conversation, next).await;
     }
     let mut is_first = true;

@@ -2,7 +2,7 @@
 //! exchange, as a request is: chosen, counted, limited and recorded by the same code.
 //!
 //! Only what failed before a byte was passed on is tried elsewhere, which is connecting. Where names lead to different upstreams,
-//! the beginning of the client's TLS is read first, and passed on as it came; it is not ended here.
+//! the beginning of the client's TLS is read first, and passed on as it came: to the backend, or to the handshake where TLS ends here.
 //!
 //! Cost: a connection pays the choice, the connect and the record; a byte pays what `tunnel.rs` says. Dropping the future closes
 //! both connections.
@@ -33,13 +33,18 @@ use crate::watch::{Expired, Phase, later, within_deadline};
 /// The most of a connection that is read to find the name in it: two records of TLS, of which a ClientHello seldom fills one.
 const MAX_HELLO: usize = 32 << 10;
 
-/// Serves one connection, which is in the clear by now.
-pub(crate) async fn serve(conversation: &mut Conversation) -> Next {
+/// Whether it matters for which name a client asks.
+pub(crate) fn wants_name(client: &Client) -> bool {
+    client.listener.config.tcp.as_ref().is_some_and(|tcp| !tcp.names.is_empty())
+}
+
+/// Serves one connection, which is in the clear by now. Where its TLS has ended here, `name` is what it asked for.
+pub(crate) async fn serve(conversation: &mut Conversation, name: Option<String>) -> Next {
     let client = Rc::clone(&conversation.client);
     let mut ticket = Ticket::connection(&client);
     let snapshot = ticket.snapshot();
     let Some(tcp) = in_force(&snapshot, &client.listener.config) else { return Next::Reset };
-    match join(&mut ticket, &snapshot, conversation, tcp).await {
+    match join(&mut ticket, &snapshot, conversation, (tcp, name)).await {
         Ok(connection) => carry(&mut ticket, conversation, connection, tcp).await,
         Err(rejected) => {
             ticket.rejected(&rejected, rejected.status());
@@ -62,9 +67,9 @@ async fn join(
     ticket: &mut Ticket,
     snapshot: &Snapshot,
     conversation: &mut Conversation,
-    tcp: &TcpConfig,
+    (tcp, name): (&TcpConfig, Option<String>),
 ) -> Result<Connection, Reject> {
-    let TcpTarget { upstream, retries } = target(conversation, tcp).await.ok_or(Reject::NoRule)?;
+    let TcpTarget { upstream, retries } = target(conversation, tcp, name).await.ok_or(Reject::NoRule)?;
     let (place, upstream) = snapshot.upstream(upstream).ok_or(Reject::NoBackend)?;
     let began = Instant::now();
     let deadline = later(began, tcp.timeouts.total);
@@ -138,14 +143,19 @@ async fn connect(
 }
 
 /// Where the connection goes, by the name that its TLS asks for where that matters.
-async fn target<'a>(conversation: &mut Conversation, tcp: &'a TcpConfig) -> Option<&'a TcpTarget> {
+async fn target<'a>(
+    conversation: &mut Conversation,
+    tcp: &'a TcpConfig,
+    name: Option<String>,
+) -> Option<&'a TcpTarget> {
     if tcp.names.is_empty() {
         return tcp.default.as_ref();
     }
-    let client = Rc::clone(&conversation.client);
-    client.watch.begin(Phase::Handshake, Instant::now(), tcp.timeouts.hello);
-    // Boxed, so that other connections need no room for it.
-    let name = Box::pin(server_name(conversation, &client)).await;
+    let name = match conversation.transport.session() {
+        Some(_) => name,
+        // Boxed, so that other connections need no room for it.
+        None => Box::pin(server_name(conversation)).await,
+    };
     let by_name = name.and_then(|name| {
         let mut names = tcp.names.iter();
         names.find(|(patterns, _)| patterns.iter().any(|pattern| pattern.matches(Some(&name))))
@@ -155,7 +165,10 @@ async fn target<'a>(conversation: &mut Conversation, tcp: &'a TcpConfig) -> Opti
 
 /// The name that a client asks for, as soon as that is known; none where it speaks no TLS, names nobody, or takes too long. What has
 /// been read stays in the inbox.
-async fn server_name(conversation: &mut Conversation, client: &Client) -> Option<String> {
+pub(crate) async fn server_name(conversation: &mut Conversation) -> Option<String> {
+    let client = &*Rc::clone(&conversation.client);
+    let hello = client.listener.config.tcp.as_ref()?.timeouts.hello;
+    client.watch.begin(Phase::Handshake, Instant::now(), hello);
     let mut reader = HelloReader::default();
     let mut seen = 0;
     let transport = &mut conversation.transport;

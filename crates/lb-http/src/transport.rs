@@ -87,8 +87,11 @@ impl Transport {
         matches!(&self.stream, Stream::Served(stream) if stream.is_reset())
     }
 
-    /// Speaks TLS from now on; the handshake comes first.
-    pub(crate) fn secure(&mut self, session: Session) {
+    /// Speaks TLS from now on; the handshake comes first, with what has been read already.
+    pub(crate) fn secure(&mut self, mut session: Session) {
+        if !self.inbox.is_empty() {
+            session.feed(&std::mem::take(&mut self.inbox));
+        }
         self.tls = Some(Box::new(session));
     }
 
@@ -98,6 +101,11 @@ impl Transport {
             None => Poll::Ready(Ok(())),
             Some(session) => session.poll_handshake(cx, &mut self.stream),
         }
+    }
+
+    /// Whether the peer has broken the connection off. That it has merely ended its side is not told.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.stream.socket().is_ok_and(|socket| !matches!(socket.take_error(), Ok(None)))
     }
 
     /// Goes on in the clear with a peer that has never spoken TLS.

@@ -67,7 +67,7 @@ pub(super) fn lower(
     let message = "a TCP listener passes connections on as they are, and has no use for this key";
     refuse(context, listener.id, OF_HTTP, message, |_| "remove it, or write `protocol = \"http\"`");
     let default = table.upstream.as_ref().map(|written| target(context, upstreams, written));
-    let names = table.sni.as_ref().map(|sni| names(context, listener, sni, upstreams));
+    let names = table.sni.as_ref().map(|sni| names(context, sni, upstreams));
     if default.is_none()
         && names.is_none()
         && !["upstream", "sni"].iter().any(|key| context.tree.has(listener.id, key))
@@ -147,21 +147,9 @@ fn target(context: &mut Context<'_>, upstreams: &Upstreams, written: &At<String>
 /// What names lead to.
 fn names(
     context: &mut Context<'_>,
-    listener: &At<Listener>,
     written: &At<List<Sni>>,
     upstreams: &Upstreams,
 ) -> Vec<(Vec<HostPattern>, TcpTarget)> {
-    if let Some(tls) = &listener.value.tls {
-        let place = context.key_place(tls.id);
-        context
-            .error_at_key(
-                written.id,
-                "`sni` chooses by the name in TLS that is passed on, and this listener ends it",
-                "not here",
-            )
-            .also(place, "it ends here")
-            .help("remove `tls` to pass TLS on, or `sni` to end it here");
-    }
     let mut names = Vec::new();
     for item in written.value.iter() {
         let Sni { hosts, upstream } = &item.value;
