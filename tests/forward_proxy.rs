@@ -79,8 +79,10 @@ fn curl_reaches_http_and_https_through_it() {
     assert_eq!(request.target, "/some/path?q=1", "in origin form");
     let fields = |name: &str| request.headers(name);
     assert_eq!(fields("host"), [origin.address().to_string()]);
-    assert_eq!((fields("x-own"), fields("connection")), (vec!["kept"], vec!["close"]));
-    for name in ["proxy-connection", "proxy-authorization", "x-forwarded-for", "via", "forwarded"] {
+    assert_eq!(fields("x-own"), ["kept"]);
+    for name in
+        ["connection", "proxy-connection", "proxy-authorization", "x-forwarded-for", "via", "forwarded"]
+    {
         assert!(fields(name).is_empty(), "{name}: {:?}", fields(name));
     }
     let port = secure.address().port();
@@ -192,13 +194,17 @@ fn who_does_not_say_who_they_are_gets_nothing() {
     let launch = launch();
     std::fs::write(launch.directory().join("password"), "s3cret\n").unwrap();
     let users = "users = [{ name = \"alice\", password = \"file:{dir}/password\" }, \
-         { name = \"bob\", password = \"sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8\" }]";
+         { name = \"bob\", password = \"sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8\" }, \
+         { name = \"carol\", password = \"$2y$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK\" }, \
+         { name = \"dave\", password = \"$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4\" }]";
     let gateway = launch.config(&proxy(&format!("{NEAR}, {users}"), "")).start();
     let authority = origin.address().to_string();
     for fields in [
         "",
         "Proxy-Authorization: Basic YWxpY2U6d3Jvbmc=\r\n",
         "Proxy-Authorization: Basic Ym9iOnMzY3JldA==\r\n",
+        "Proxy-Authorization: Basic Y2Fyb2w6cGFzc3dvcmQ=\r\n",
+        "Proxy-Authorization: Basic bm9ib2R5OnMzY3JldA==\r\n",
         "Proxy-Authorization: Bearer s3cret\r\n",
         "Proxy-Authorization: Basic !!!\r\n",
         "Authorization: Basic YWxpY2U6czNjcmV0\r\n",
@@ -210,14 +216,14 @@ fn who_does_not_say_who_they_are_gets_nothing() {
     }
     assert_eq!(origin.accepted(), 0);
     let through = format!("http://{}", gateway.address());
-    for user in ["alice:s3cret", "bob:password"] {
+    for user in ["alice:s3cret", "bob:password", "carol:s3cret", "dave:password", "carol:s3cret"] {
         for target in [&["-p"][..], &[]] {
             let (done, said) =
                 curl(&[&["-x", &through, "--proxy-user", user, &origin.url()][..], target].concat());
             assert!(done, "{said}");
         }
     }
-    assert_eq!(origin.hits(), 4);
+    assert_eq!(origin.hits(), 10);
     assert!(origin.requests().iter().all(|request| request.headers("proxy-authorization").is_empty()));
     // What is said to the other server is its own.
     let credentials = "Proxy-Authorization: Basic YWxpY2U6czNjcmV0\r\nAuthorization: Basic b3RoZXI6b25l\r\n";
@@ -320,4 +326,92 @@ fn servers_that_cannot_be_had_are_told_apart() {
     assert_eq!(code(&ask(&gateway, &resets.address().to_string(), "")), (502, "upstream_reset".to_owned()));
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(gateway.get("/health").status, 200);
+}
+
+#[test]
+fn a_password_that_was_right_is_not_looked_at_again_and_wrong_ones_cannot_keep_others_out() {
+    let origin = Backend::echo("a");
+    // 2¹² rounds take tenths of a second.
+    let hashed = "$2y$12$abcdefghijklmnopqrstuuIkD3QUGeSzQARHziTZIsG4D8yrNpG.S";
+    let users = format!("users = [{{ name = \"alice\", password = \"{hashed}\" }}]");
+    let gateway = gateway(&proxy(&format!("{NEAR}, {users}"), ""));
+    let authority = origin.address().to_string();
+    let right = "Proxy-Authorization: Basic YWxpY2U6czNjcmV0\r\n";
+    assert_eq!(ask(&gateway, &authority, right).status, 200);
+    let wrong: Vec<_> = (0..6)
+        .map(|_| {
+            let mut client = gateway.client();
+            client.send(format!(
+                "GET http://{authority}/ HTTP/1.1\r\nHost: {authority}\r\nProxy-Authorization: Basic YWxpY2U6d3Jvbmc=\r\n\r\n"
+            ));
+            client
+        })
+        .collect();
+    for _ in 0..50 {
+        assert_eq!(ask(&gateway, &authority, right).status, 200);
+    }
+    for mut client in wrong {
+        assert_eq!(client.response().status, 407);
+    }
+    assert_eq!(origin.hits(), 51);
+}
+
+/// A forward proxy with one worker.
+fn of_one_worker(keys: &str) -> Gateway {
+    gateway(&format!("[server]\nworkers = 1\n{}", proxy(keys, "").replacen("access_log = true\n", "", 1)))
+}
+
+#[test]
+fn connections_to_other_servers_are_kept_and_looked_at_anew_for_each_request() {
+    let origin = Backend::echo("a");
+    let port = origin.address().port();
+    let gateway = of_one_worker(&format!("{NEAR}, deny_hosts = [\"denied.test\"]"));
+    for host in ["127.0.0.1", "127.0.0.1", "localhost"] {
+        assert_eq!(ask(&gateway, &format!("{host}:{port}"), "").status, 200);
+    }
+    assert_eq!((origin.hits(), origin.accepted()), (3, 1), "one connection for all, whoever asks");
+    assert_eq!(code(&ask(&gateway, &format!("denied.test:{port}"), "")), forbidden());
+    let file = gateway.directory().join("gatewayd.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, config.replace("deny_hosts", "deny_networks = [\"127.0.0.0/8\"], deny_hosts"))
+        .unwrap();
+    gateway.signal("HUP");
+    eventually("the address is denied, kept or not", PATIENCE, || {
+        code(&ask(&gateway, &format!("127.0.0.1:{port}"), "")) == forbidden()
+    });
+}
+
+#[test]
+fn a_kept_connection_that_its_server_has_left_is_replaced() {
+    // It closes as soon as the next request has come.
+    let origin = Backend::scripted(|conn| {
+        conn.read_some(1).ok();
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        conn.read_some(1).ok();
+    });
+    let gateway = of_one_worker(NEAR);
+    let authority = origin.address().to_string();
+    for _ in 0..3 {
+        assert_eq!(ask(&gateway, &authority, "").status, 200);
+    }
+    assert_eq!(origin.accepted(), 3);
+}
+
+#[test]
+fn what_may_not_be_asked_twice_or_is_bound_to_its_connection_has_one_of_its_own() {
+    let origin = Backend::echo("a");
+    let gateway = of_one_worker(NEAR);
+    let authority = origin.address().to_string();
+    assert_eq!(ask(&gateway, &authority, "").status, 200);
+    let mut client = gateway.client();
+    client.send(format!(
+        "POST http://{authority}/ HTTP/1.1\r\nHost: {authority}\r\nContent-Length: 3\r\n\r\nabc"
+    ));
+    assert_eq!(client.response().status, 200);
+    assert_eq!(origin.accepted(), 2);
+    for fields in ["Authorization: Negotiate YII=\r\n", "Authorization: NTLM TlRM\r\n"] {
+        assert_eq!(ask(&gateway, &authority, fields).status, 200);
+        assert_eq!(origin.requests().last().unwrap().headers("connection"), ["close"]);
+    }
+    assert_eq!(origin.accepted(), 4);
 }

@@ -17,9 +17,9 @@ use crate::client::Client;
 use crate::config::HostHeader;
 use crate::conversation::Conversation;
 use crate::pace::Pace;
+use crate::pool::Home;
 use crate::reject::Reject;
 use crate::send::{Sending, Sent};
-use crate::slots::Slot;
 use crate::snapshot::{Rule, Target};
 use crate::target::{self, Asked};
 use crate::ticket::Ticket;
@@ -61,7 +61,7 @@ pub(crate) struct Answer {
     pub(crate) came_at: Instant,
     pub(crate) connection: Connection,
     /// Where the connection may be kept; nowhere if none.
-    pub(crate) slot: Option<Slot>,
+    pub(crate) home: Home,
 }
 
 /// Why an attempt brought no answer.
@@ -98,15 +98,8 @@ impl Answer {
     pub(crate) fn discard(mut self, client: &Client, upload: &Upload) {
         let ended = crate::body::discard(self.head.framing, &mut self.connection.transport.inbox);
         if ended && self.head.keep_alive && upload.is_sent() {
-            keep(client, self.slot, self.connection, Instant::now());
+            client.worker.pool.keep(self.home, self.connection, Instant::now());
         }
-    }
-}
-
-/// Keeps a connection for another request.
-pub(crate) fn keep(client: &Client, slot: Option<Slot>, connection: Connection, now: Instant) {
-    if let Some(slot) = slot {
-        client.worker.pool.put(slot, connection, now);
     }
 }
 
@@ -222,7 +215,7 @@ pub(crate) async fn attempt(
             Sent::Answered(head) => {
                 let came_at = Instant::now();
                 ticket.answered(head.status, sent_at, came_at);
-                return Ok(Answer { head, came_at, connection, slot: Some(target.slot) });
+                return Ok(Answer { head, came_at, connection, home: Home::Backend(target.slot) });
             }
             Sent::Rejected(Reject::UpstreamTimeout)
                 if limits.is_own_and_repeatable() && outgoing.can_repeat() =>

@@ -16,7 +16,7 @@ use lb_policy::{BodyFilter, ClientInfo, RequestParts, ResponseParts, Verdict};
 use lb_router::{RequestView, Routed};
 
 use crate::answer::{self, Manner, Plan};
-use crate::attempt::{self, Answer, Outgoing};
+use crate::attempt::{Answer, Outgoing};
 use crate::body::Passage;
 use crate::config::{Redirect, Timeouts};
 use crate::conversation::{Conversation, Next};
@@ -279,7 +279,7 @@ pub(crate) async fn pass_on(
             ticket.complete(now);
             ticket.release_backend();
             if answer.head.keep_alive && upload.is_sent() {
-                attempt::keep(&client, answer.slot, answer.connection, now);
+                client.worker.pool.keep(answer.home, answer.connection, now);
             }
             plan.next(conversation, upload)
         }

@@ -1,12 +1,14 @@
 //! A listener that connects its clients to other servers than its upstreams' (RFC 9110 §3.7, §9.3.6): by CONNECT to whatever they
 //! then speak, and for requests in absolute form by HTTP. Off unless the listener says who may have what.
 //!
-//! The host is looked up once, and what is connected to is the very address that has been looked at. Connections are made for one
-//! request, and bounded in number. Requests in origin form go to the rules, as on any listener.
+//! The host is looked up for each request, and what is connected to is the very address that has been looked at. Connections are bounded in
+//! number; those of HTTP are kept for a while (`kept.rs`). Requests in origin form go to the rules, as on any listener.
 //!
 //! Cost to other listeners: one comparison a request. Dropping the future closes both connections.
 
 mod access;
+mod kept;
+mod users;
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderName};
 use http::{HeaderMap, StatusCode, Version, uri::PathAndQuery};
 use lb_h1::{Authority, ConnectionHeader, Fields, RequestHead, RequestLine, TargetForm, encode_request_head};
 use lb_observe::ListenerStats;
@@ -22,12 +24,16 @@ use lb_policy::Refusal;
 use tokio::net::TcpStream;
 
 use self::access::Denied;
+pub(crate) use self::kept::Kept;
+pub(crate) use self::users::Passwords;
+use self::users::authenticate;
 use crate::answer::Manner;
 use crate::attempt::Answer;
 use crate::client::Client;
 use crate::config::ForwardProxyConfig;
 use crate::conversation::{Conversation, Next};
 use crate::exchange;
+use crate::pool::Home;
 use crate::reject::{Reject, client_closed_request};
 use crate::send::{Sending, Sent};
 use crate::target::Asked;
@@ -97,7 +103,17 @@ impl Drop for Place {
 /// A connection to another server.
 struct Joined {
     connection: Connection,
+    address: SocketAddr,
     _place: Place,
+}
+
+/// Whether a connection of an earlier request will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// One that is kept.
+    Any,
+    /// None but a new one.
+    New,
 }
 
 /// Connects to the server that is asked for by CONNECT.
@@ -108,11 +124,11 @@ async fn join(
     headers: &Fields,
     upload: &Upload,
 ) -> Result<Joined, Reject> {
-    authenticate(proxy, headers)?;
+    authenticate(client, proxy, headers).await?;
     if !upload.is_empty() {
         return Err(Reject::bad_request("CONNECT has no body"));
     }
-    connect(client, proxy, asked, 443).await
+    connect(client, proxy, asked, 443, Way::New).await
 }
 
 /// Asks the server that stands in a request's target.
@@ -126,7 +142,7 @@ async fn ask(
 ) -> Result<(Answer, Place), Reject> {
     let client = Rc::clone(&conversation.client);
     let mut headers = request.headers;
-    authenticate(proxy, &headers)?;
+    authenticate(&client, proxy, &headers).await?;
     if asked.form == (TargetForm::Absolute { https: true }) {
         return Err(Reject::bad_request("https is asked for by CONNECT"));
     }
@@ -134,62 +150,69 @@ async fn ask(
     // What is said to this proxy is for nobody else.
     headers.remove(&header::PROXY_AUTHORIZATION);
     headers.remove(&PROXY_CONNECTION);
-    let Joined { mut connection, _place } = connect(&client, proxy, asked, 80).await?;
+    let is_personal = binds_connection(&headers);
+    // What came over a kept connection can be lost with it, and is asked once more. So that must do no harm.
+    let can_repeat = upload.is_empty() && asked.method.is_idempotent();
+    let mut way = if can_repeat && !is_personal { Way::Any } else { Way::New };
     let url: Arc<str> = Arc::from("the server that was asked for");
-    let head = encode(asked, &headers, upload)?;
     let timeouts = proxy.timeouts;
-    let sent_at = Instant::now();
-    match upload.is_complete() {
-        true => client.watch.begin(Phase::Wait, sent_at, timeouts.response_head),
-        false => client.watch.begin(Phase::Upload, sent_at, timeouts.idle),
-    }
-    let mut sending = Sending {
-        conversation,
-        backend: &mut connection.transport,
-        upload,
-        head,
-        url: &url,
-        method: &asked.method,
-        upgrade: None,
-        takes_interim: request.version >= Version::HTTP_11,
-        idle: timeouts.idle,
-        pace: None,
-        response_head: timeouts.response_head,
-    };
-    match sending.run().await {
-        Sent::Answered(head) => {
-            let came_at = Instant::now();
-            ticket.answered(head.status, sent_at, came_at);
-            Ok((Answer { head, came_at, connection, slot: None }, _place))
+    loop {
+        let Joined { mut connection, address, _place } = connect(&client, proxy, asked, 80, way).await?;
+        if is_personal {
+            connection.become_personal();
         }
-        Sent::Rejected(rejected) => Err(rejected),
-        Sent::Broken { error, .. } => Err(Reject::Send(error)),
+        let head = encode(asked, &headers, upload, is_personal)?;
+        connection.count_request();
+        let sent_at = Instant::now();
+        match upload.is_complete() {
+            true => client.watch.begin(Phase::Wait, sent_at, timeouts.response_head),
+            false => client.watch.begin(Phase::Upload, sent_at, timeouts.idle),
+        }
+        let mut sending = Sending {
+            conversation,
+            backend: &mut connection.transport,
+            upload,
+            head,
+            url: &url,
+            method: &asked.method,
+            upgrade: None,
+            takes_interim: request.version >= Version::HTTP_11,
+            idle: timeouts.idle,
+            pace: None,
+            response_head: timeouts.response_head,
+        };
+        match sending.run().await {
+            Sent::Answered(head) => {
+                let came_at = Instant::now();
+                ticket.answered(head.status, sent_at, came_at);
+                let answer = Answer { head, came_at, connection, home: Home::Foreign(address) };
+                return Ok((answer, _place));
+            }
+            Sent::Rejected(rejected) => return Err(rejected),
+            Sent::Broken { is_answered: false, .. } if connection.is_reused() => way = Way::New,
+            Sent::Broken { error, .. } => return Err(Reject::Send(error)),
+        }
     }
 }
 
-/// The head as the other server gets it: in origin form, for this request alone.
-fn encode(asked: &Asked, headers: &Fields, upload: &Upload) -> Result<BytesMut, Reject> {
+/// Whether who asks is known to the other server by the connection (RFC 4559), which nobody else may have then.
+fn binds_connection(headers: &Fields) -> bool {
+    let says = |value: &[u8]| {
+        let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"negotiate") || scheme.eq_ignore_ascii_case(b"ntlm")
+    };
+    headers.get(&header::AUTHORIZATION).is_some_and(says)
+}
+
+/// The head as the other server gets it: in origin form.
+fn encode(asked: &Asked, headers: &Fields, upload: &Upload, is_last: bool) -> Result<BytesMut, Reject> {
     let target = asked.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let line = RequestLine { method: &asked.method, target: target.as_bytes(), version: Version::HTTP_11 };
     let mut out = BytesMut::new();
-    encode_request_head(&mut out, line, headers, upload.framing(), ConnectionHeader::Close)
+    let connection = if is_last { ConnectionHeader::Close } else { ConnectionHeader::Implied };
+    encode_request_head(&mut out, line, headers, upload.framing(), connection)
         .map_err(|error| Reject::bad_request(format!("the request cannot be forwarded: {error}")))?;
     Ok(out)
-}
-
-fn authenticate(proxy: &ForwardProxyConfig, headers: &Fields) -> Result<(), Reject> {
-    if proxy.knows(headers.get(&header::PROXY_AUTHORIZATION)) {
-        return Ok(());
-    }
-    let mut fields = HeaderMap::new();
-    let challenge = HeaderValue::from_static("Basic realm=\"proxy\", charset=\"UTF-8\"");
-    fields.insert(header::PROXY_AUTHENTICATE, challenge);
-    Err(Reject::Refused(Box::new(Refusal {
-        status: StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-        code: "unauthorized",
-        detail: "this proxy wants to know who asks".to_owned(),
-        headers: fields,
-    })))
 }
 
 fn forbidden(denied: Denied) -> Reject {
@@ -207,6 +230,7 @@ async fn connect(
     proxy: &ForwardProxyConfig,
     asked: &Asked,
     usual_port: u16,
+    way: Way,
 ) -> Result<Joined, Reject> {
     let authority = asked.host.as_deref().map(Authority::parse).and_then(Result::ok);
     let host = authority.and_then(|authority| str::from_utf8(authority.host()).ok());
@@ -222,20 +246,20 @@ async fn connect(
     let place = Place::take(client, proxy)?;
     client.watch.begin(Phase::Connect, Instant::now(), proxy.timeouts.connect);
     let name = || Arc::from(format!("{host}:{port}"));
-    let opened = within_deadline(&client.watch, open(client, proxy, host, port)).await;
-    let connection = match opened {
+    let opened = within_deadline(&client.watch, open(client, proxy, (host, port), way)).await;
+    let (connection, address) = match opened {
         Ok(opened) => opened?,
         Err(Expired) => return Err(Reject::Connect(ConnectError::Timeout { backend: name() })),
     };
-    Ok(Joined { connection, _place: place })
+    Ok(Joined { connection, address, _place: place })
 }
 
 async fn open(
     client: &Client,
     proxy: &ForwardProxyConfig,
-    host: &str,
-    port: u16,
-) -> Result<Connection, Reject> {
+    (host, port): (&str, u16),
+    way: Way,
+) -> Result<(Connection, SocketAddr), Reject> {
     let backend = || Arc::from(format!("{host}:{port}"));
     let addresses = look_up(client, host, port).await;
     if addresses.is_empty() {
@@ -246,10 +270,14 @@ async fn open(
         if proxy.check_address(address.ip()).is_err() {
             continue;
         }
+        let kept = || client.worker.pool.foreign.take(address);
+        if let Some(kept) = (way == Way::Any).then(kept).flatten() {
+            return Ok((kept, address));
+        }
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 let _ = stream.set_nodelay(true);
-                return Ok(Connection::begun(Transport::new(stream)));
+                return Ok((Connection::begun(Transport::new(stream)), address));
             }
             Err(source) => last = Reject::Connect(ConnectError::Io { backend: backend(), source }),
         }
@@ -281,7 +309,7 @@ async fn tunnel(
     proxy: &ForwardProxyConfig,
     joined: Joined,
 ) -> Next {
-    let Joined { mut connection, _place } = joined;
+    let Joined { mut connection, _place, .. } = joined;
     ticket.answered_here(StatusCode::OK);
     let id = ticket.request_id().to_str().unwrap_or_default();
     let head = format!("HTTP/1.1 200 Connection established\r\nX-Request-Id: {id}\r\n\r\n");

@@ -25,6 +25,7 @@ use crate::client::Client;
 use crate::config::HedgeAfter;
 use crate::conversation::{Conversation, Gone};
 use crate::decisions;
+use crate::pool::Home;
 use crate::reject::Reject;
 use crate::send::{MAX_INTERIM, response_limits};
 use crate::snapshot::{Rule, Target, Upstream};
@@ -156,7 +157,7 @@ pub(crate) async fn race<'a>(
                 }
                 let came_at = Instant::now();
                 ticket.answered(head.status, sent_at, came_at);
-                return Ok(Answer { head, came_at, connection, slot: Some(winner.target.slot) });
+                return Ok(Answer { head, came_at, connection, home: Home::Backend(winner.target.slot) });
             }
             Event::Lost => {
                 for leg in legs.drain(1..) {

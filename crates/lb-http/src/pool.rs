@@ -5,9 +5,11 @@
 //! them is closed.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::config::PoolConfig;
+use crate::forward_proxy::Kept;
 use crate::multiplex::Multiplex;
 use crate::slots::Slot;
 use crate::upstream::{Connection, Purpose};
@@ -18,6 +20,17 @@ pub(crate) struct Pool {
     /// By the slots' places.
     idle: RefCell<Vec<Stack>>,
     count: Cell<usize>,
+    /// Connections to servers that are nobody's backends.
+    pub(crate) foreign: Kept,
+}
+
+/// Where a connection is kept between requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Home {
+    /// At a backend's place.
+    Backend(Slot),
+    /// By the address of a server that a client has asked for.
+    Foreign(SocketAddr),
 }
 
 /// One backend's connections.
@@ -38,7 +51,8 @@ struct Idle {
 impl Pool {
     /// A pool with this worker's share of the bounds.
     pub(crate) fn new(config: PoolConfig, workers: usize) -> Self {
-        Self { config: Cell::new(share(config, workers)), idle: RefCell::default(), count: Cell::new(0) }
+        let config = Cell::new(share(config, workers));
+        Self { config, idle: RefCell::default(), count: Cell::new(0), foreign: Kept::default() }
     }
 
     /// Takes up a configuration: its bounds, and its backends' slots. The connections of all others are closed.
@@ -83,9 +97,20 @@ impl Pool {
         None
     }
 
+    /// Keeps a connection for the next request where it belongs.
+    pub(crate) fn keep(&self, home: Home, connection: Connection, now: Instant) {
+        match home {
+            Home::Backend(slot) => self.put(slot, connection, now),
+            Home::Foreign(address) if self.config.get().max_idle_per_backend > 0 => {
+                self.foreign.put(address, connection, now);
+            }
+            Home::Foreign(_) => {}
+        }
+    }
+
     /// Keeps a connection for the next request, or closes it where a bound says so or the backend has gone. Where the backend's share is
     /// full, the connection that has been idle longest makes room.
-    pub(crate) fn put(&self, slot: Slot, mut connection: Connection, now: Instant) {
+    fn put(&self, slot: Slot, mut connection: Connection, now: Instant) {
         if connection.transport.is_multiplexed() {
             // Its stream is over; the connection itself is here.
             return;
@@ -139,12 +164,14 @@ impl Pool {
             kept += idle.len();
         }
         self.count.set(kept);
+        self.foreign.sweep(now, config.idle_timeout);
     }
 
     /// Closes everything.
     pub(crate) fn clear(&self) {
         self.idle.borrow_mut().clear();
         self.count.set(0);
+        self.foreign.clear();
     }
 }
 

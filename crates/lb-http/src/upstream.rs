@@ -244,6 +244,11 @@ impl Connection {
         self.is_personal
     }
 
+    /// Nobody else's request may go out on it from now on.
+    pub(crate) fn become_personal(&mut self) {
+        self.is_personal = true;
+    }
+
     pub(crate) fn mark_reused(&mut self) {
         self.reused = true;
     }

@@ -1,6 +1,7 @@
 //! A worker: one thread with a runtime, sockets and a pool of its own. Workers share configuration and counters,
 //! and nothing that a request would have to wait for.
 
+mod control;
 mod quic;
 
 use std::cell::{Cell, RefCell};
@@ -19,9 +20,10 @@ use http::{Method, Response, StatusCode, header};
 use lb_h1::{DateCache, Fields};
 use lb_observe::{DecisionLog, PreambleFailure, Recorder, Trail};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+pub(crate) use self::control::Control;
 use self::quic::Endpoints;
 use crate::admission::{Admission, Seat};
 use crate::client::{Client, Listener};
@@ -45,8 +47,6 @@ use crate::transport::SCRATCH;
 const PAGE_THREADS: usize = 2;
 /// Trails of exchanges that have ended, which a worker keeps for others.
 const SPARE_TRAILS: usize = 256;
-/// Names of clients' that are looked up at a time; more wait.
-const MAX_LOOKUPS: usize = 64;
 /// How often a worker looks after its pool and its clock.
 const TICK: Duration = Duration::from_secs(1);
 /// How long accepting rests when the process has no descriptor left, or as many clients as it may.
@@ -74,20 +74,6 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     pub(crate) admission: Arc<Admission>,
     pub(crate) control: Control,
-}
-
-/// The control side, as workers need it.
-pub(crate) struct Control {
-    pub(crate) runtime: tokio::runtime::Handle,
-    /// Names that clients ask for and that are being looked up: a bound on the control side's threads that wait for an answer.
-    pub(crate) lookups: Arc<Semaphore>,
-}
-
-impl Control {
-    /// The runtime that this is called in.
-    pub(crate) fn here() -> Self {
-        Self { runtime: tokio::runtime::Handle::current(), lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
-    }
 }
 
 impl Shared {

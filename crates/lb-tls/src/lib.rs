@@ -30,7 +30,7 @@ pub use error::TlsError;
 pub use failure::{FailureKind, HandshakeError};
 pub use files::Reload;
 pub use hello::{Hello, HelloReader};
-pub use password::{PasswordDigest, PasswordError};
+pub use password::{Mark, Password, PasswordError, Verified};
 pub use quic::quic_certificate;
 pub use server::{Certificates, ClientAuth, ServerOptions, ServerTls};
 pub use session::Session;

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use lb_http::config::{ForwardProxyConfig, ForwardProxyUser, Timeouts};
 use lb_router::HostPattern;
-use lb_tls::PasswordDigest;
+use lb_tls::{Password, PasswordError};
 
 use super::{Context, listener, tcp};
 use crate::tree::Kind;
@@ -124,7 +124,7 @@ fn users(context: &mut Context<'_>, written: Option<&List<ProxyUser>>) -> Vec<Fo
                 )
                 .help("names are not empty, and have neither colons nor control characters");
         }
-        if let Some(password) = digest(context, password) {
+        if let Some(password) = self::password(context, password) {
             users.push(ForwardProxyUser { name: name.value.clone(), password });
         }
     }
@@ -140,21 +140,40 @@ fn users(context: &mut Context<'_>, written: Option<&List<ProxyUser>>) -> Vec<Fo
 }
 
 /// A password that is hashed, or does not stand in the file itself.
-fn digest(context: &mut Context<'_>, written: &At<String>) -> Option<PasswordDigest> {
+fn password(context: &mut Context<'_>, written: &At<String>) -> Option<Password> {
     let text = written.value.trim_end_matches(['\r', '\n']);
     let is_elsewhere = matches!(context.tree.kind(written.id), Kind::Loose { .. });
-    let digest = match text.starts_with("sha256:") {
-        true => text.parse().ok(),
-        false if is_elsewhere && !text.is_empty() => PasswordDigest::of(text.as_bytes()),
-        false => None,
-    };
-    if digest.is_none() {
-        context
-            .error(written.id, "a password stands elsewhere, or is hashed", "neither")
-            .help("write \"file:PATH\", \"${NAME}\" for one of the environment, or \"sha256:…\" with what `printf %s PASSWORD | sha256sum` prints");
+    match text.parse::<Password>() {
+        Ok(password) => {
+            if !password.is_slow() {
+                context
+                    .warning_at_key(
+                        written.id,
+                        "`sha256:` has no salt and is quickly made: whoever reads it can try billions of passwords a second",
+                        "for long random passwords alone",
+                    )
+                    .help(HOW_TO_HASH);
+            }
+            Some(password)
+        }
+        Err(PasswordError::Unknown) if is_elsewhere && !text.is_empty() => {
+            Some(Password::of(text.as_bytes()))
+        }
+        Err(PasswordError::Unknown) => {
+            context.error(written.id, "a password stands elsewhere, or is hashed", "neither").help(format!(
+                "write \"file:PATH\" or \"${{NAME}}\" for one of the environment, or a hash: {HOW_TO_HASH}"
+            ));
+            None
+        }
+        Err(error) => {
+            context.error(written.id, error.to_string(), "not a hash").help(HOW_TO_HASH);
+            None
+        }
     }
-    digest
 }
+
+const HOW_TO_HASH: &str =
+    "`htpasswd -nB NAME` and `argon2 \"$(openssl rand -hex 8)\" -id -e` print hashes with a salt";
 
 fn timeouts(root: &Root, table: &ForwardProxy) -> Timeouts {
     let usual = Timeouts::default();

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use lb_router::HostPattern;
-use lb_tls::PasswordDigest;
+use lb_tls::Password;
 
 use super::Timeouts;
 
@@ -38,7 +38,7 @@ pub struct ForwardProxyUser {
     /// Without a colon (RFC 7617 §2).
     pub name: String,
     /// Of what must be said with it.
-    pub password: PasswordDigest,
+    pub password: Password,
 }
 
 impl ForwardProxyConfig {

@@ -4,8 +4,6 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use lb_router::HostPattern;
 
 use crate::config::ForwardProxyConfig;
@@ -67,30 +65,6 @@ impl ForwardProxyConfig {
         let address = address.to_canonical();
         self.allow_networks.iter().any(|network| network.contains(&address))
     }
-
-    /// Whether this is a Proxy-Authorization of someone who may (RFC 7617). Every user is looked at, so that the time it takes
-    /// does not tell who exists.
-    pub(super) fn knows(&self, authorization: Option<&[u8]>) -> bool {
-        let shown = authorization.and_then(credentials);
-        let (name, password) = shown.as_ref().map_or((&[][..], &[][..]), |(name, password)| (name, password));
-        let fits = |known: bool, user: &crate::config::ForwardProxyUser| {
-            let is_his = user.password.is_of(password);
-            known | (is_his & (user.name.as_bytes() == name))
-        };
-        self.users.is_empty() || self.users.iter().fold(false, fits)
-    }
-}
-
-/// Name and password of `Basic …`.
-fn credentials(authorization: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (scheme, encoded) = authorization.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    let decoded = STANDARD.decode(encoded.trim_ascii()).ok()?;
-    let colon = decoded.iter().position(|byte| *byte == b':')?;
-    let (name, password) = decoded.split_at(colon);
-    Some((name.to_vec(), password.get(1..).unwrap_or_default().to_vec()))
 }
 
 /// A host that could be an address in a spelling that not everyone reads alike: `127.1`, `0x7f000001`, `2130706433`, `010.0.0.1`.
@@ -146,10 +120,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lb_tls::PasswordDigest;
-
     use super::*;
-    use crate::config::{ForwardProxyUser, Timeouts};
+    use crate::config::Timeouts;
 
     fn open() -> ForwardProxyConfig {
         ForwardProxyConfig {
@@ -325,41 +297,5 @@ mod tests {
         ] {
             assert!(!is_doubtful(host), "{host}");
         }
-    }
-
-    #[test]
-    fn only_those_who_are_known_pass() {
-        let user = |name: &str, password: &str| ForwardProxyUser {
-            name: name.to_owned(),
-            password: PasswordDigest::of(password.as_bytes()).unwrap(),
-        };
-        let config = ForwardProxyConfig { users: vec![user("alice", "a:b"), user("bob", "pw")], ..open() };
-        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text)).into_bytes();
-        for (text, expected) in [
-            ("alice:a:b", true),
-            ("bob:pw", true),
-            ("alice:pw", false),
-            ("bob:", false),
-            (":pw", false),
-            ("bob", false),
-            ("BOB:pw", false),
-            ("", false),
-        ] {
-            assert_eq!(config.knows(Some(&basic(text))), expected, "{text}");
-        }
-        assert!(
-            config.knows(Some(
-                &basic("bob:pw").to_ascii_lowercase()[..6]
-                    .iter()
-                    .copied()
-                    .chain(basic("bob:pw")[6..].iter().copied())
-                    .collect::<Vec<_>>()
-            ))
-        );
-        for bad in [&b"Bearer x"[..], b"Basic", b"Basic ", b"Basic !!!", b"\xff"] {
-            assert!(!config.knows(Some(bad)), "{bad:?}");
-        }
-        assert!(!config.knows(None));
-        assert!(open().knows(None));
     }
 }
