@@ -35,6 +35,7 @@ mod probes;
 mod process;
 mod report;
 mod resident;
+mod route;
 mod scenario;
 mod scene;
 mod slow_readers;
@@ -100,6 +101,8 @@ enum Benchmark {
     Peers,
     /// Nanoseconds and allocations of one choice, for each strategy.
     Pick,
+    /// Nanoseconds of finding a rule, and of compiling ten thousand.
+    Route,
     /// Balancing quality in simulated time.
     LbQuality,
     /// What clients notice of slow, failing and vanishing backends.
@@ -118,6 +121,7 @@ impl Benchmark {
             Benchmark::Proxy => "proxy",
             Benchmark::Peers => "peers",
             Benchmark::Pick => "pick",
+            Benchmark::Route => "route",
             Benchmark::LbQuality => "lb-quality",
             Benchmark::Faults => "faults",
             Benchmark::Hostile => "hostile",
@@ -132,6 +136,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match args.benchmark {
         Benchmark::Proxy | Benchmark::Peers => compare::run(args),
         Benchmark::Pick => pick::run(args),
+        Benchmark::Route => route::run(args),
         Benchmark::Hostile => hostile::run(args),
         Benchmark::Soak => soak::run(args),
         Benchmark::Probes => probes::run(args),

@@ -1,4 +1,5 @@
-//! What routing costs each request: reading target and host, and finding the rule among 10, 100 and 10 000.
+//! What routing costs each request: reading target and host, finding the rule among 10, 1 000 and 10 000, and compiling
+//! that many. `cargo xtask bench route` makes tables of it.
 //!
 //! Requests are drawn at random over all rules, so that large tables pay for their cache misses.
 
@@ -12,6 +13,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use http::header::ACCEPT;
 use http::{HeaderMap, Method};
 use lb_router::authority::parse_host;
 use lb_router::target::normalize_path;
@@ -27,7 +29,15 @@ struct Kind {
     request: fn(usize) -> (String, String),
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 9] = [
+    Kind {
+        name: "exact",
+        rule: |n| RouteConfig {
+            path: PathConfig::Exact(format!("/api/v{}/thing{n}", n % 7)),
+            ..RouteConfig::default()
+        },
+        request: |n| ("example.com".to_owned(), format!("/api/v{}/thing{n}", n % 7)),
+    },
     Kind {
         name: "prefix",
         rule: |n| RouteConfig {
@@ -63,13 +73,41 @@ const KINDS: [Kind; 5] = [
         },
         request: |n| ("example.com".to_owned(), format!("/service{n}/v2/users/42")),
     },
+    // Nothing to file it by: it is found by the text that it needs.
+    Kind {
+        name: "regex-inner",
+        rule: |n| RouteConfig {
+            path: PathConfig::Regex(format!("^/[a-z]{{2}}/thing{n}/(edit|view)$")),
+            ..RouteConfig::default()
+        },
+        request: |n| ("example.com".to_owned(), format!("/en/thing{n}/edit")),
+    },
+    // Five rules have one path: two ask for another method, two for another header, and the last takes it.
+    Kind {
+        name: "conditions",
+        rule: |n| RouteConfig {
+            path: PathConfig::Prefix(format!("/api/service{}", n / 5)),
+            methods: if n % 5 < 2 { vec![Method::POST] } else { Vec::new() },
+            headers: if matches!(n % 5, 2 | 3) { vec![(ACCEPT, "text/csv".to_owned())] } else { Vec::new() },
+            ..RouteConfig::default()
+        },
+        request: |n| ("example.com".to_owned(), format!("/api/service{}/users", n / 5)),
+    },
+    Kind {
+        name: "mixed",
+        rule: |n| {
+            let kind = &KINDS[n % 7];
+            RouteConfig { hosts: vec![format!("h{}.example.com", n % 50)], ..(kind.rule)(n) }
+        },
+        request: |n| (format!("h{}.example.com", n % 50), (KINDS[n % 7].request)(n).1),
+    },
 ];
 
 fn routing(criterion: &mut Criterion) {
     let headers = HeaderMap::new();
     for kind in &KINDS {
         let mut group = criterion.benchmark_group(format!("route/{}", kind.name));
-        for count in [10, 100, 10_000] {
+        for count in [10, 1_000, 10_000] {
             let router = Router::new((0..count).map(kind.rule).collect()).unwrap();
             // A fixed linear congruential sequence: the same requests in every run.
             let requests: Vec<_> =
@@ -79,15 +117,19 @@ fn routing(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     next = (next + 1) % REQUESTS;
                     let (host, path) = &requests[next];
-                    let request = RequestView {
-                        method: &Method::GET,
-                        host: Some(host),
-                        path,
-                        query: None,
-                        headers: &headers,
-                    };
-                    match router.route(&request) {
+                    match find(&router, host, path, &headers) {
                         Routed::Rule(rule) => rule.rewrite(path).len(),
+                        other => panic!("{other:?}"),
+                    }
+                });
+            });
+            let misses: Vec<_> = requests.iter().map(|(host, path)| (missed(host), missed(path))).collect();
+            group.bench_function(BenchmarkId::new("miss", count), |bencher| {
+                bencher.iter(|| {
+                    next = (next + 1) % REQUESTS;
+                    let (host, path) = &misses[next];
+                    match find(&router, host, path, &headers) {
+                        Routed::None => {}
                         other => panic!("{other:?}"),
                     }
                 });
@@ -97,9 +139,18 @@ fn routing(criterion: &mut Criterion) {
     }
 }
 
+/// What looks much the same but is taken by no rule.
+fn missed(text: &str) -> String {
+    text.replace("example", "sample").replace("/service", "/servant").replace("/thing", "/think")
+}
+
+fn find<'r>(router: &'r Router, host: &str, path: &str, headers: &HeaderMap) -> Routed<'r> {
+    router.route(&RequestView { method: &Method::GET, host: Some(host), path, query: None, headers })
+}
+
 fn building(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("build");
-    for kind in KINDS.iter().filter(|kind| matches!(kind.name, "prefix" | "host")) {
+    for kind in &KINDS {
         let rules: Vec<_> = (0..10_000).map(kind.rule).collect();
         group.bench_function(BenchmarkId::new("router", kind.name), |bencher| {
             bencher.iter(|| Router::new(black_box(rules.clone())).map(|router| router.len()));
@@ -125,7 +176,7 @@ fn reading(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().sample_size(30);
+    config = Criterion::default().sample_size(20);
     targets = reading, routing, building
 }
 criterion_main!(benches);

@@ -2,22 +2,30 @@
 //!
 //! Hosts are looked up by hash: the name itself, then what follows each of its dots. Each host has a tree of
 //! path segments; a rule stands where the segments that it asks for end. So a rule that the index names needs
-//! only be asked its other conditions; but a regex stands where its literal beginning ends, and is asked too.
+//! only be asked its other conditions; but a regex stands where its literal beginning ends, and is asked too. Where many do, a
+//! [`Sieve`] names those that the path could match.
 //!
 //! Cost: one hash for each host level that some wildcard has, one for each path segment while rules go on. Keys
 //! come from the configuration alone, so the hash need not withstand clients; nothing is allocated for a host in
 //! lower case.
 
+use std::num::NonZeroU32;
+
 use hashbrown::{DefaultHashBuilder, Equivalent, HashMap};
 use smallvec::SmallVec;
 
 use crate::host::{HostPattern, name};
+use crate::path::PathPattern;
 use crate::rule::Rule;
 use crate::shape::Shape;
+use crate::sieve::Sieve;
 use crate::template::Segment;
 
 /// Where the path tree of the rules for every host begins.
 const EVERY_HOST: u32 = 0;
+
+/// From so many regexes at one place on it is worth looking for their text first.
+const CROWD: usize = 8;
 
 /// An index over the hosts and paths of a list of rules.
 #[derive(Debug, Clone)]
@@ -27,6 +35,8 @@ pub(crate) struct Index {
     edges: HashMap<Edge<Box<str>>, u32>,
     /// Roots by host in lower case, or by what follows a star, which begins with a dot as no host does.
     hosts: HashMap<Box<str>, u32>,
+    /// What finds the regexes that crowd at one node.
+    sieves: Vec<Sieve>,
     /// The most dots in any wildcard: a longer host is not looked up more often.
     levels: usize,
 }
@@ -41,6 +51,8 @@ struct Node {
     here: Places,
     /// Rules whose path ends here or anywhere below.
     beneath: Places,
+    /// The sieve of others of that kind, counted from one.
+    sieve: Option<NonZeroU32>,
 }
 
 /// Places of rules in their list, in that order.
@@ -65,6 +77,7 @@ impl Index {
             nodes: vec![Node::default()],
             edges: HashMap::with_hasher(DefaultHashBuilder::default()),
             hosts: HashMap::with_hasher(DefaultHashBuilder::default()),
+            sieves: Vec::new(),
             levels: 0,
         };
         for (place, rule) in (0..).zip(rules) {
@@ -77,7 +90,31 @@ impl Index {
                 index.file(root, &shape, place);
             }
         }
+        index.sift(rules);
         index
+    }
+
+    /// Moves regexes that crowd at one node into a sieve of its own.
+    fn sift(&mut self, rules: &[Rule]) {
+        for node in self.nodes.iter_mut().filter(|node| node.beneath.len() >= CROWD) {
+            let pattern = |&place: &u32| match &rules.get(place as usize)?.path {
+                PathPattern::Regex(regex) => Some((place, regex.as_str())),
+                _ => None,
+            };
+            let regexes: Vec<_> = node.beneath.iter().filter_map(pattern).collect();
+            if regexes.len() < CROWD {
+                continue;
+            }
+            let Some(sieve) = Sieve::new(&regexes) else { continue };
+            node.beneath.retain(|place| sieve.places().binary_search(&*place).is_err());
+            node.beneath.shrink_to_fit();
+            self.sieves.push(sieve);
+            node.sieve = u32::try_from(self.sieves.len()).ok().and_then(NonZeroU32::new);
+        }
+    }
+
+    fn sieve(&self, node: &Node) -> Option<&Sieve> {
+        self.sieves.get(node.sieve?.get() as usize - 1)
     }
 
     /// The root for this pattern, made where there is none yet.
@@ -138,10 +175,11 @@ impl Index {
     }
 
     /// Shows every list of rules whose host and path match, each in listed order; a rule may be in several.
-    /// Rules with a regex are among them where it could match.
-    pub(crate) fn candidates(&self, host: Option<&str>, path: &str, mut visit: impl FnMut(&[u32])) {
+    /// Rules with a regex are among them where it could match. `visit` gives back from which place on rules are of no
+    /// more interest.
+    pub(crate) fn candidates(&self, host: Option<&str>, path: &str, mut visit: impl FnMut(&[u32]) -> u32) {
         let relative = path.strip_prefix('/');
-        self.roots(host.and_then(name), |root| self.walk(root, relative, &mut visit));
+        self.roots(host.and_then(name), |root| self.walk(root, path, relative, &mut visit));
     }
 
     /// Shows every list of rules that could take all that a rule for `host` and `shape` could.
@@ -172,27 +210,38 @@ impl Index {
     }
 
     /// `rest` is what of the path lies below this node; none where it ends here.
-    fn walk(&self, at: u32, rest: Option<&str>, visit: &mut impl FnMut(&[u32])) {
+    fn walk(&self, at: u32, path: &str, rest: Option<&str>, visit: &mut impl FnMut(&[u32]) -> u32) {
         let Some(node) = self.nodes.get(at as usize) else { return };
-        visit(&node.beneath);
-        let Some(rest) = rest else { return visit(&node.here) };
+        let enough = visit(&node.beneath);
+        if let Some(sieve) = self.sieve(node)
+            && sieve.places().first().is_some_and(|&first| first < enough)
+        {
+            sieve.candidates(path, |places| _ = visit(places));
+        }
+        let Some(rest) = rest else {
+            visit(&node.here);
+            return;
+        };
         let (head, next) = match rest.split_once('/') {
             Some((head, next)) => (head, Some(next)),
             None => (rest, None),
         };
         if let Some(child) = self.literal(at, node, head) {
-            self.walk(child, next, visit);
+            self.walk(child, path, next, visit);
         }
         if let Some(child) = node.parameter
             && !head.is_empty()
         {
-            self.walk(child, next, visit);
+            self.walk(child, path, next, visit);
         }
     }
 
     fn walk_shape(&self, at: u32, segments: &[Segment], open: bool, visit: &mut impl FnMut(&[u32])) {
         let Some(node) = self.nodes.get(at as usize) else { return };
         visit(&node.beneath);
+        if let Some(sieve) = self.sieve(node) {
+            visit(sieve.places());
+        }
         let Some((segment, rest)) = segments.split_first() else {
             if !open {
                 visit(&node.here);

@@ -43,12 +43,15 @@ mod index;
 mod method;
 mod path;
 mod percent;
+mod positions;
 mod query;
+mod regex;
 mod rewrite;
 mod router;
 mod rule;
 mod shadow;
 mod shape;
+mod sieve;
 pub mod target;
 mod template;
 

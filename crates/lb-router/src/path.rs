@@ -1,22 +1,10 @@
 //! What a rule asks of the path, compiled.
 
-use std::fmt::Display;
-use std::ops::Range;
-
-use regex::{Regex, RegexBuilder};
-use regex_syntax::hir::literal::{ExtractKind, Extractor};
-use regex_syntax::hir::{Hir, Look};
-
 use crate::config::PathConfig;
 use crate::error::RouteProblem;
+use crate::regex::PathRegex;
 use crate::target::normalize_path;
 use crate::template::{Capture, PathTemplate};
-
-/// Bytes that one compiled expression may take, and again for its lazily built automaton.
-const REGEX_SIZE_LIMIT: usize = 1 << 20;
-
-/// How deep groups may nest.
-const REGEX_NEST_LIMIT: u32 = 64;
 
 /// A compiled condition on a normalised path.
 #[derive(Debug, Clone)]
@@ -25,11 +13,7 @@ pub(crate) enum PathPattern {
     Exact(Box<str>),
     /// Without its last slash; empty for `/`, which takes everything.
     Prefix(Box<str>),
-    Regex {
-        regex: Regex,
-        /// What every match begins with, cut after whole segments: like a prefix, but no more than a hint.
-        prefix: Box<str>,
-    },
+    Regex(Box<PathRegex>),
     Template(PathTemplate),
 }
 
@@ -39,7 +23,7 @@ impl PathPattern {
             PathConfig::Any => Self::Any,
             PathConfig::Exact(path) => Self::Exact(literal(path)?.into()),
             PathConfig::Prefix(prefix) => Self::Prefix(literal_prefix(prefix)?),
-            PathConfig::Regex(pattern) => compile_regex(pattern)?,
+            PathConfig::Regex(pattern) => Self::Regex(Box::new(PathRegex::compile(pattern)?)),
             PathConfig::Template(template) => Self::Template(PathTemplate::parse(template)?),
         })
     }
@@ -49,7 +33,7 @@ impl PathPattern {
             Self::Any => true,
             Self::Exact(exact) => **exact == *path,
             Self::Prefix(prefix) => strip_segments(path, prefix).is_some(),
-            Self::Regex { regex, .. } => regex.is_match(path),
+            Self::Regex(regex) => regex.matches(path),
             Self::Template(template) => template.matches(path),
         }
     }
@@ -59,11 +43,11 @@ impl PathPattern {
         match self {
             Self::Any | Self::Exact(_) | Self::Prefix(_) => Vec::new(),
             Self::Template(template) => template.parameters().to_vec(),
-            Self::Regex { regex, .. } => regex
-                .capture_names()
-                .enumerate()
+            Self::Regex(regex) => regex
+                .groups()
+                .into_iter()
                 .flat_map(|(number, name)| {
-                    let names = [name.map(str::to_owned), Some(number.to_string())];
+                    let names = [name, Some(number.to_string())];
                     names.into_iter().flatten().map(move |name| (name, Capture::Group(number)))
                 })
                 .collect(),
@@ -94,47 +78,6 @@ pub(crate) fn literal_prefix(prefix: &str) -> Result<Box<str>, RouteProblem> {
         path.pop();
     }
     Ok(path.into())
-}
-
-fn compile_regex(pattern: &str) -> Result<PathPattern, RouteProblem> {
-    // `regex` tells the place of an error only in a drawing; the parser it uses tells it in numbers.
-    let parsed = regex_syntax::ParserBuilder::new().nest_limit(REGEX_NEST_LIMIT).build().parse(pattern);
-    let hir = parsed.map_err(|error| match &error {
-        regex_syntax::Error::Parse(error) => regex_problem(pattern, &error.kind(), span(error.span())),
-        regex_syntax::Error::Translate(error) => regex_problem(pattern, &error.kind(), span(error.span())),
-        other => regex_problem(pattern, other, 0..pattern.len()),
-    })?;
-    let regex = RegexBuilder::new(pattern)
-        .size_limit(REGEX_SIZE_LIMIT)
-        .dfa_size_limit(REGEX_SIZE_LIMIT)
-        .nest_limit(REGEX_NEST_LIMIT)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => RouteProblem::RegexTooLarge { pattern: pattern.to_owned() },
-            other => regex_problem(pattern, &other, 0..pattern.len()),
-        })?;
-    Ok(PathPattern::Regex { regex, prefix: common_prefix(&hir) })
-}
-
-/// The whole segments that every path begins with which the expression matches; often none.
-fn common_prefix(hir: &Hir) -> Box<str> {
-    if !hir.properties().look_set_prefix().contains(Look::Start) {
-        return Box::default();
-    }
-    let begins = Extractor::new().kind(ExtractKind::Prefix).extract(hir);
-    let text = begins.longest_common_prefix().and_then(|bytes| str::from_utf8(bytes).ok());
-    match text.and_then(|text| text.rsplit_once('/')) {
-        Some((whole, _)) if whole.starts_with('/') => whole.into(),
-        _ => Box::default(),
-    }
-}
-
-fn span(span: &regex_syntax::ast::Span) -> Range<usize> {
-    span.start.offset..span.end.offset
-}
-
-fn regex_problem(pattern: &str, message: &dyn Display, span: Range<usize>) -> RouteProblem {
-    RouteProblem::Regex { pattern: pattern.to_owned(), message: message.to_string(), span }
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ fn is_risky(pieces: &[Piece]) -> bool {
 
 fn expand(pieces: &[Piece], path: &str, pattern: &PathPattern) -> String {
     let groups = match pattern {
-        PathPattern::Regex { regex, .. } => regex.captures(path),
+        PathPattern::Regex(regex) => regex.captures(path),
         _ => None,
     };
     let relative = path.strip_prefix('/').unwrap_or(path);

@@ -168,6 +168,7 @@ impl Router {
                     Err(_) => {}
                 }
             }
+            best.map_or(u32::MAX, |best| u32::try_from(best.index).unwrap_or(u32::MAX))
         });
         match best {
             Some(rule) => Routed::Rule(rule),

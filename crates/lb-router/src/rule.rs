@@ -98,7 +98,7 @@ impl Rule {
     /// The same for a rule that the index names: its host and path match, but for a regex.
     pub(crate) fn check_indexed(&self, request: &RequestView<'_>, method: MethodSet) -> Result<(), Miss> {
         match &self.path {
-            PathPattern::Regex { regex, .. } if !regex.is_match(request.path) => Err(Miss::Path),
+            PathPattern::Regex(regex) if !regex.matches(request.path) => Err(Miss::Path),
             _ => self.check_rest(request, method),
         }
     }

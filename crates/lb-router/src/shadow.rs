@@ -77,11 +77,9 @@ impl HostPattern {
 impl PathPattern {
     fn covers(&self, other: &Self, shape: &Shape) -> bool {
         match (self, other) {
-            (Self::Regex { regex: mine, .. }, Self::Regex { regex: theirs, .. }) => {
-                mine.as_str() == theirs.as_str()
-            }
-            (Self::Regex { regex, .. }, Self::Exact(path)) => regex.is_match(path),
-            (Self::Regex { .. }, _) => false,
+            (Self::Regex(mine), Self::Regex(theirs)) => mine.as_str() == theirs.as_str(),
+            (Self::Regex(regex), Self::Exact(path)) => regex.matches(path),
+            (Self::Regex(_), _) => false,
             _ => Shape::of(self).covers(shape),
         }
     }

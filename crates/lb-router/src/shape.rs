@@ -19,9 +19,8 @@ impl Shape {
         match pattern {
             PathPattern::Any => Self { segments: Vec::new(), open: true },
             PathPattern::Exact(path) => Self { segments: literals(path), open: false },
-            PathPattern::Prefix(prefix) | PathPattern::Regex { prefix, .. } => {
-                Self { segments: literals(prefix), open: true }
-            }
+            PathPattern::Prefix(prefix) => Self { segments: literals(prefix), open: true },
+            PathPattern::Regex(regex) => Self { segments: literals(regex.prefix()), open: true },
             PathPattern::Template(template) => {
                 Self { segments: template.segments.to_vec(), open: template.tail }
             }

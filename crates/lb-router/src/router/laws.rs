@@ -43,6 +43,30 @@ fn any_path() -> impl Strategy<Value = PathConfig> {
     ]
 }
 
+/// Expressions that overlap, of a few letters that are often in paths; some need a text, some do not.
+fn any_regex() -> impl Strategy<Value = String> {
+    let piece = select(
+        &[
+            "/a", "/b", "/ab", "/A", "/(a|b)", "/(?i)AB", "/[ab]+", "/.*", "(/|$)", "/a%2F", "/[^/]+",
+            "(/ab)?", "/b{1,2}",
+        ][..],
+    );
+    (select(&["", "^"][..]), prop::collection::vec(piece, 1..4), select(&["", "$", "/?$"][..]))
+        .prop_map(|(start, pieces, end)| format!("{start}{}{end}", pieces.concat()))
+}
+
+/// So many expressions that they are looked for by their text, and some other rules between them.
+fn any_crowd() -> impl Strategy<Value = (Vec<RouteConfig>, Vec<Request>)> {
+    let rule = (any_rule(), prop::option::weighted(0.8, any_regex())).prop_map(|(rule, regex)| match regex {
+        Some(regex) => {
+            let rewrite = RewriteConfig { template: None, ..rule.rewrite };
+            RouteConfig { path: PathConfig::Regex(regex), rewrite, ..rule }
+        }
+        None => rule,
+    });
+    (prop::collection::vec(rule, 20..60), prop::collection::vec(any_request(), 1..8))
+}
+
 fn any_rewrite() -> impl Strategy<Value = RewriteConfig> {
     let prefix = || prop::option::of(any_literal_path());
     (prefix(), prefix()).prop_map(|(strip_prefix, add_prefix)| RewriteConfig {
@@ -164,6 +188,18 @@ proptest! {
         for request in &requests {
             let (got, wanted) = (router.route(&request.view()), one_by_one(&router, &request.view()));
             prop_assert_eq!(told(&got), told(&wanted), "{:?}", request);
+        }
+    }
+
+    #[test]
+    fn a_crowd_of_regexes_is_found_as_asking_one_by_one_finds((rules, requests) in any_crowd()) {
+        let router = Router::new(rules).unwrap();
+        for request in &requests {
+            let (got, wanted) = (router.route(&request.view()), one_by_one(&router, &request.view()));
+            prop_assert_eq!(told(&got), told(&wanted), "{:?}", request);
+        }
+        for Shadowed { rule, by } in router.warnings() {
+            prop_assert!(by < rule);
         }
     }
 
