@@ -99,7 +99,7 @@ fn a_response_that_clients_would_not_believe_is_named_and_not_shown() {
     let cases: [(&str, &[&str], Prepare); 8] = [
         ("missing", &["no such file"], |_, _| ()),
         ("empty", &["no OCSP response", "empty"], |_, dir| {
-            std::fs::write(dir.join("server.ocsp"), "").unwrap()
+            std::fs::write(dir.join("server.ocsp"), "").unwrap();
         }),
         ("PEM", &["no OCSP response", "PEM"], |_, dir| {
             std::fs::copy(dir.join("server.crt"), dir.join("server.ocsp")).unwrap();
