@@ -3,7 +3,7 @@
 mod backends;
 mod bounds;
 mod frames;
-mod grpc;
+pub(crate) mod grpc;
 mod hostile;
 mod negotiated;
 mod websocket;

@@ -1,6 +1,8 @@
 //! HTTP/3 with clients: aioquic from PyPI, and what clients over TCP are told.
 
+mod grpc;
 mod hostile;
+mod websocket;
 
 use std::process::{Child, Command, Stdio};
 
@@ -17,7 +19,7 @@ const LISTENER: &str =
 /// A client that runs this once the prelude has.
 fn client(gateway: &Gateway, script: &str) -> Child {
     let address = gateway.address();
-    Command::new(python("aioquic==1.7.2"))
+    Command::new(python("aioquic==1.7.2 wsproto==1.2.0"))
         .args(["-c", &format!("{CLIENT}\n{script}")])
         .args([address.ip().to_string(), address.port().to_string()])
         .stdout(Stdio::piped())

@@ -1,5 +1,7 @@
 //! What the areas share: the program under test, short configurations, tallies.
 
+pub(crate) mod websocket;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,33 +1,15 @@
 //! Connections that are switched to another protocol: WebSocket with a real library, and whatever else both sides agree on.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use lb_testkit::{Backend, Client, Conn, Gateway, PATIENCE, eventually};
+use lb_testkit::{Backend, Client, Gateway, PATIENCE, eventually};
 
+use crate::support::websocket::{AGREED, Library, echo};
 use crate::support::{STATUS_LISTENER, backend_status, gateway, python, rule};
 
 const ASKED: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, X-Hop\r\nUpgrade: websocket\r\nX-Hop: 1\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-
-/// Agrees to switch, then sends every byte back until the peer has said all.
-fn echo(conn: &mut Conn) {
-    let Some(request) = conn.request() else { return };
-    if request.header("upgrade").is_none() {
-        conn.reply("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        return;
-    }
-    conn.reply(AGREED);
-    while let Ok(bytes) = conn.read_some(64 << 10)
-        && !bytes.is_empty()
-        && conn.try_send(&bytes).is_ok()
-    {}
-    conn.try_send("bye").ok();
-}
-
 fn switched(gateway: &Gateway) -> Client {
     let mut client = gateway.client();
     client.send(ASKED);
@@ -212,32 +194,12 @@ fn a_backend_that_cannot_be_reached_costs_no_upgrade() {
 #[test]
 fn a_websocket_library_is_content() {
     let python = python("websockets==15.0.1");
-    let mut server = Command::new(&python)
-        .args([
-            "-c",
-            "
-from websockets.sync.server import serve
-def echo(ws):
-    for message in ws:
-        if message == 'close':
-            ws.close(4001, 'as asked')
-        else:
-            ws.send(message)
-with serve(echo, '127.0.0.1', 0, max_size=1 << 24) as server:
-    print(server.socket.getsockname()[1], flush=True)
-    server.serve_forever()
-",
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut port = String::new();
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let server = Library::start();
     let gateway = gateway(&format!(
         "[[listeners]]\naddress = \"{{listen}}\"\n\
          [[listeners]]\naddress = \"{{listen2}}\"\ntls = \"self-signed\"\n\
-         [[rules]]\nbackends = [\"127.0.0.1:{}\"]",
-        port.trim()
+         [[rules]]\nbackends = [\"{}\"]",
+        server.address()
     ));
     let client = "
 import ssl, sys
@@ -246,7 +208,7 @@ from websockets.exceptions import ConnectionClosed
 trusting = ssl.create_default_context()
 trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
 options = {'ssl': trusting} if sys.argv[1].startswith('wss') else {}
-with connect(sys.argv[1] + '/chat?x=1', max_size=1 << 24, **options) as ws:
+with connect(sys.argv[1] + '/chat?x=1', max_size=1 << 24, subprotocols=['chat'], **options) as ws:
     for message in ['hello', '', b'\\x00\\xff', 'x' * 1_000_000, b'y' * 5_000_000]:
         ws.send(message)
         assert ws.recv() == message
@@ -264,8 +226,6 @@ with connect(sys.argv[1] + '/chat?x=1', max_size=1 << 24, **options) as ws:
         format!("wss://{}", gateway.address_of("listen2")),
     ]
     .map(|url| Command::new(&python).args(["-c", client, &url]).output().unwrap());
-    server.kill().unwrap();
-    server.wait().unwrap();
     for output in outputs {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "4001 as asked");

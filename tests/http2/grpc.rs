@@ -115,18 +115,23 @@ print(json.dumps(seen))
 "#;
 
 /// A grpcio server and the gateway in front of it.
-struct Scene {
-    gateway: Gateway,
+pub(crate) struct Scene {
+    pub(crate) gateway: Gateway,
     _server: Process,
     _port: Port,
 }
 
 fn scene(more: &str) -> Scene {
+    scene_at("", more)
+}
+
+/// The same at these listeners.
+pub(crate) fn scene_at(listeners: &str, more: &str) -> Scene {
     let port = Port::free();
     let server = Process::spawn(Command::new(python()).args(["-c", SERVER]).arg(port.address().to_string()));
     eventually("the server listens", PATIENCE, || std::net::TcpStream::connect(port.address()).is_ok());
     let config = format!(
-        "[access_log]\nenabled = true\n[[rules]]\nbackends = [{{ url = \"http://{}\", protocol = \"h2c\" }}]\n{more}",
+        "[access_log]\nenabled = true\n{listeners}[[rules]]\nbackends = [{{ url = \"http://{}\", protocol = \"h2c\" }}]\n{more}",
         port.address()
     );
     Scene { gateway: launch().config(&config).start(), _server: server, _port: port }

@@ -1,15 +1,12 @@
 //! WebSocket over HTTP/2 (RFC 8441): a real client of both, and streams by the frame.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use lb_testkit::{Backend, Conn, Gateway, PATIENCE, eventually};
+use lb_testkit::{Backend, Gateway, PATIENCE, eventually};
 
 use super::frames::{CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, Peer, RST_STREAM, SETTINGS, block};
+use crate::support::websocket::{AGREED, Library, echo};
 use crate::support::{STATUS_LISTENER, backend_status, gateway, python, rule};
-
-const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: whatever\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
 
 const CONNECT: [(&str, &str); 7] = [
     (":method", "CONNECT"),
@@ -20,21 +17,6 @@ const CONNECT: [(&str, &str); 7] = [
     ("sec-websocket-version", "13"),
     ("sec-websocket-protocol", "chat"),
 ];
-
-/// Agrees to switch, then sends every byte back until the peer has said all, and says goodbye.
-fn echo(conn: &mut Conn) {
-    let Some(request) = conn.request() else { return };
-    if request.header("upgrade").is_none() {
-        conn.reply("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        return;
-    }
-    conn.reply(AGREED);
-    while let Ok(bytes) = conn.read_some(64 << 10)
-        && !bytes.is_empty()
-        && conn.try_send(&bytes).is_ok()
-    {}
-    conn.try_send("bye").ok();
-}
 
 #[track_caller]
 fn switched(gateway: &Gateway, stream: u32) -> Peer {
@@ -200,30 +182,12 @@ fn silence_has_a_bound_of_its_own() {
 /// `h2` and `wsproto`, against a server of HTTP/1.1 that knows nothing of it.
 #[test]
 fn a_websocket_library_is_content() {
-    let websockets = python("websockets==15.0.1");
-    let mut server = Command::new(&websockets)
-        .args([
-            "-c",
-            "
-from websockets.sync.server import serve
-def echo(ws):
-    for message in ws:
-        ws.close(4001, 'as asked') if message == 'close' else ws.send(message)
-with serve(echo, '127.0.0.1', 0, max_size=1 << 24, subprotocols=['chat']) as server:
-    print(server.socket.getsockname()[1], flush=True)
-    server.serve_forever()
-",
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut port = String::new();
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let server = Library::start();
     let gateway = gateway(&format!(
         "[[listeners]]\naddress = \"{{listen}}\"\n\
          [[listeners]]\naddress = \"{{listen2}}\"\ntls = \"self-signed\"\n\
-         [[rules]]\npath = \"/chat\"\nbackends = [\"127.0.0.1:{}\"]",
-        port.trim()
+         [[rules]]\npath = \"/chat\"\nbackends = [\"{}\"]",
+        server.address()
     ));
     let client = "
 import socket, ssl, sys
@@ -320,6 +284,4 @@ print(closed.code, closed.reason)
         let said = String::from_utf8_lossy(&output.stdout);
         assert_eq!(said.trim(), "4001 as asked", "{tls}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    server.kill().unwrap();
-    server.wait().unwrap();
 }

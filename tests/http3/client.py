@@ -86,6 +86,14 @@ class Client(QuicConnectionProtocol):
         self.transmit()
         return stream_id
 
+    def extended(self, path, protocol="websocket", fields=()):
+        """An extended CONNECT (RFC 9220), whose stream stays open."""
+        stream_id = self._quic.get_next_available_stream_id()
+        pseudo = [(":method", "CONNECT"), (":protocol", protocol), (":scheme", "https"), (":authority", "a.example"), (":path", path)]
+        self.head(stream_id, pseudo + [("sec-websocket-version", "13")] + list(fields), False)
+        self.transmit()
+        return stream_id
+
     def head(self, stream_id, fields, end):
         encoded = [(n.encode() if isinstance(n, str) else n, v.encode() if isinstance(v, str) else v) for n, v in fields]
         self.h3.send_headers(stream_id, encoded, end)

@@ -30,7 +30,7 @@ BAD = [
     PSEUDO + [('content-length', '3')],
     PSEUDO + [('content-length', 'x')],
     PSEUDO + [('content-length', '0'), ('content-length', '1')],
-    [(':method', 'CONNECT'), (':protocol', 'websocket')] + PSEUDO[1:],
+    [(':method', 'CONNECT'), (':protocol', 'unheard-of')] + PSEUDO[1:],
 ]
 async def main():
     import aioquic.h3.connection as h3

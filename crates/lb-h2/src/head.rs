@@ -30,12 +30,15 @@ pub enum BodyLine {
     Chunked,
 }
 
-/// Writes a request as HTTP/1.1 has it. `h2` has refused uppercase names, fields of a connection, pseudo-header fields that are
-/// missing, unknown, repeated or out of place; what two readers could take differently is refused here, and what remains is
-/// judged by the reader of HTTP/1.1.
+/// Writes a request as HTTP/1.1 has it. `h2` and `h3` have refused uppercase names, pseudo-header fields that are missing, unknown,
+/// repeated or out of place; what two readers could take differently is refused here, and what remains is judged by the reader of
+/// HTTP/1.1.
 ///
-/// An extended CONNECT (RFC 8441) is a GET that asks for an upgrade.
-pub(crate) fn write_request_as<B>(
+/// An extended CONNECT (RFC 8441, RFC 9220) is a GET that asks for an upgrade.
+///
+/// # Errors
+/// [`Refused`] where `:authority` and Host differ, or the scheme is none of ours.
+pub fn write_request<B>(
     out: &mut BytesMut,
     request: &Request<B>,
     body: BodyLine,
@@ -67,14 +70,6 @@ pub(crate) fn write_request_as<B>(
     }
     out.extend_from_slice(b"\r\n");
     Ok(())
-}
-
-/// Writes the head of a request of HTTP/3, which stands for itself, as HTTP/1.1 has it.
-///
-/// # Errors
-/// [`Refused`] where two readers could take it differently.
-pub fn write_request<B>(out: &mut BytesMut, request: &Request<B>, body: BodyLine) -> Result<(), Refused> {
-    write_request_as(out, request, body, None)
 }
 
 /// The one host: `:authority`, or Host where there is none; both must agree (RFC 9113 §8.3.1).
@@ -137,6 +132,14 @@ pub fn response(head: &ResponseHead) -> Response<()> {
         // Trailers alone, of which the length of HTTP/1.1 is no part.
         response.headers_mut().remove(header::CONTENT_LENGTH);
     }
+    response
+}
+
+/// The same for the client of an extended CONNECT: consent is 200, and any other success would be taken for consent.
+#[must_use]
+pub fn response_to_connect(head: &ResponseHead) -> Response<()> {
+    let mut response = response(head);
+    *response.status_mut() = upgrade::answer(head.status, response.headers_mut());
     response
 }
 

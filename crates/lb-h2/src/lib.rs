@@ -24,7 +24,7 @@ mod upgrade;
 
 pub use client::ClientStream;
 pub use fault::is_unprocessed;
-pub use head::{BodyLine, names_a_connection, response, write_request};
+pub use head::{BodyLine, names_a_connection, response, response_to_connect, write_request};
 pub use limits::{BackendLimits, Http2Limits, head_size};
 pub use outgoing::PIECE;
 pub use server::{Refused, ServerStream};

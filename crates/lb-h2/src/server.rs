@@ -62,7 +62,7 @@ impl ServerStream {
         if respond.poll_reset(&mut cx).is_ready() {
             return Err(Refused);
         }
-        if let Err(refused) = head::write_request_as(out, &request, body, upgrade.as_ref()) {
+        if let Err(refused) = head::write_request(out, &request, body, upgrade.as_ref()) {
             respond.send_reset(Reason::PROTOCOL_ERROR);
             return Err(refused);
         }
@@ -175,11 +175,11 @@ impl ServerStream {
 
     fn send_head(&mut self, cx: &mut Context<'_>, head: &ResponseHead) -> io::Result<()> {
         let is_ended = head::ends_with(head);
-        let mut response = head::response(head);
-        if self.upgrade.is_some() {
-            self.is_switched = head.upgrade.is_some();
-            *response.status_mut() = upgrade::answer(head.status, response.headers_mut());
-        }
+        let response = match self.upgrade {
+            Some(_) => head::response_to_connect(head),
+            None => head::response(head),
+        };
+        self.is_switched = head.upgrade.is_some();
         let stream = self.respond.send_response(response, is_ended).map_err(broken)?;
         let mut answer = Outgoing::new(stream, head.framing, is_ended);
         let body = std::mem::take(&mut self.head);

@@ -31,7 +31,7 @@ use crate::relay::{CLIENT_STALLED, Relayed, relay};
 use crate::snapshot::{Rule, RulePolicy};
 use crate::target::{self, Asked, Matched, Target};
 use crate::ticket::Ticket;
-use crate::tunnel::{End, Tunnel};
+use crate::tunnel::{self, End, Tunnel};
 use crate::upload::Upload;
 use crate::upstream::{ConnectError, Connection};
 use crate::watch::{Expired, Phase, later, within_deadline};
@@ -326,8 +326,8 @@ pub(crate) struct Switched {
 }
 
 impl Switched {
-    /// Carries whatever the two have to say. Dropping it breaks that off.
-    pub(crate) async fn carry(mut self: Box<Self>, conversation: &mut Conversation) {
+    /// Carries whatever the two have to say. Dropping it breaks that off, and so is it where the client has not been told the end.
+    pub(crate) async fn carry(mut self: Box<Self>, conversation: &mut Conversation) -> Next {
         let Self { ticket, connection } = &mut *self;
         let (timeouts, backend) = (ticket.timeouts(), &mut connection.transport);
         let mut tunnel = Tunnel::new(conversation, backend, (timeouts.tunnel, timeouts.idle));
@@ -336,6 +336,7 @@ impl Switched {
         if ended == End::Over {
             ticket.complete(Instant::now());
         }
+        if tunnel.is_told(tunnel::Side::Client) { Next::Close } else { Next::Break }
     }
 }
 

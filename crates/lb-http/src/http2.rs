@@ -244,10 +244,7 @@ pub(crate) async fn answer_one(conversation: &mut Conversation) -> Next {
             let room = Box::new_uninit();
             let next = Box::into_pin(Box::write(room, exchange::serve(conversation, head))).await;
             return match next {
-                Next::Switched(switched) => {
-                    switched.carry(conversation).await;
-                    Next::Close
-                }
+                Next::Switched(switched) => switched.carry(conversation).await,
                 next => next,
             };
         }

@@ -8,6 +8,7 @@
 
 pub(crate) mod endpoint;
 mod frames;
+mod protocol;
 mod quic;
 mod stream;
 
@@ -21,7 +22,7 @@ use lb_observe::HandshakeFailure;
 use quinn::{Incoming, ServerConfig, VarInt};
 
 use self::endpoint::Handshake;
-use self::quic::{Connection, Stops};
+use self::quic::{Asides, Connection};
 use crate::client::Client;
 use crate::config::Http3Limits;
 use crate::handshake;
@@ -46,12 +47,12 @@ pub(crate) async fn serve(arrival: Arrival, client: Rc<Client>) {
     let Some(quic) = shake_hands(arrival, &client).await else { return };
     let max_header = client.listener.config.limits.max_header_bytes.saturating_mul(HEAD_ROOM);
     let max_header = u64::try_from(max_header).unwrap_or(u64::MAX);
-    let (connection, stops) = Connection::new(quic.clone(), max_header);
+    let (connection, asides) = Connection::new(quic.clone(), max_header);
     let mut builder = h3::server::builder();
-    builder.max_field_section_size(max_header).send_grease(false);
+    builder.max_field_section_size(max_header).enable_extended_connect(true).send_grease(false);
     let Ok(connection) = builder.build(connection).await else { return };
     let streams = Streams::new(limits.max_resets, Instant::now());
-    let mut server = Server { connection, stops, client, streams, limits, leaving_since: None };
+    let mut server = Server { connection, asides, client, streams, limits, leaving_since: None };
     if server.run().await == Over::Restless {
         quic.close(code(Code::H3_EXCESSIVE_LOAD), b"");
     }
@@ -105,7 +106,7 @@ enum Over {
 
 struct Server {
     connection: h3::server::Connection<Connection, Bytes>,
-    stops: Stops,
+    asides: Asides,
     client: Rc<Client>,
     streams: Rc<Streams>,
     limits: Http3Limits,
@@ -153,12 +154,12 @@ impl Server {
 
     /// Takes a stream in.
     fn admit(&self, resolver: RequestResolver<Connection, Bytes>) {
-        let stopped = self.stops.take(resolver.frame_stream.id());
+        let Some(aside) = self.asides.take(resolver.frame_stream.id()) else { return };
         if self.streams.open() >= self.limits.max_streams.saturating_mul(2) {
             return;
         }
         let (client, tenant) = (Rc::clone(&self.client), self.streams.enter());
-        drop(tokio::task::spawn_local(stream::serve(resolver, stopped, client, tenant)));
+        drop(tokio::task::spawn_local(stream::serve(resolver, aside, client, tenant)));
     }
 }
 

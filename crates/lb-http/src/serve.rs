@@ -104,8 +104,8 @@ async fn converse(stream: TcpStream, client: Rc<Client>) {
         match next {
             Next::KeepAlive => {}
             Next::Switched(switched) => {
-                Box::pin(switched.carry(&mut conversation)).await;
-                return end(&mut conversation, Next::Close).await;
+                let next = Box::pin(switched.carry(&mut conversation)).await;
+                return end(&mut conversation, next).await;
             }
             next => return end(&mut conversation, next).await,
         }

@@ -62,9 +62,10 @@ impl Transport {
         Self { stream: Stream::Served(Box::new(stream)), tls: None, inbox: head }
     }
 
-    /// The near end of a pipe to a client's stream of HTTP/3, whose request's head has been read.
-    pub(crate) fn piped(pipe: DuplexStream, head: BytesMut) -> Self {
-        Self { stream: Stream::Piped(pipe), tls: None, inbox: head }
+    /// The near end of a pipe to a client's stream of HTTP/3, whose request's head has been read. `is_connect` where the client
+    /// waits for the consent to speak another protocol.
+    pub(crate) fn piped(pipe: DuplexStream, head: BytesMut, is_connect: bool) -> Self {
+        Self { stream: Stream::Piped { pipe, is_connect }, tls: None, inbox: head }
     }
 
     /// A stream of HTTP/2 to a backend.
@@ -79,7 +80,11 @@ impl Transport {
 
     /// Whether a client waits for the consent to speak another protocol, and would take any success for it.
     pub(crate) fn is_connect(&self) -> bool {
-        matches!(&self.stream, Stream::Served(stream) if stream.is_connect())
+        match &self.stream {
+            Stream::Served(stream) => stream.is_connect(),
+            Stream::Piped { is_connect, .. } => *is_connect,
+            Stream::Tcp(_) | Stream::Asked(_) => false,
+        }
     }
 
     /// Whether a client has reset its stream.

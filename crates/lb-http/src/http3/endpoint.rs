@@ -30,6 +30,8 @@ const SEND_WINDOW: u64 = 1 << 20;
 const CRYPTO_BUFFER: usize = 16 << 10;
 /// Buffers of the socket, as far as the system allows.
 const SOCKET_BUFFER: usize = 2 << 20;
+/// Who waits for an answer, or is a tunnel, may be silent for longer than a connection may: a packet is asked for at least so often.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How often a socket is asked for that another process has.
 const BIND_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -139,6 +141,7 @@ fn transport(limits: &ClientLimits) -> TransportConfig {
         .send_window(SEND_WINDOW)
         .crypto_buffer_size(CRYPTO_BUFFER)
         .datagram_receive_buffer_size(None)
+        .keep_alive_interval(Some(KEEP_ALIVE.min(limits.keep_alive_timeout / 3)))
         .max_idle_timeout(idle);
     transport
 }

@@ -4,7 +4,6 @@
 //! frame for one that has ended. So frames are bounded here, and such an end is an error (RFC 9114 §7.1).
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,6 +16,7 @@ use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId, Wri
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 
 use super::frames::Frames;
+use super::protocol::{IsWebSocket, Lead};
 
 /// How much of a stream is read at a time.
 const READ: usize = 16 << 10;
@@ -26,13 +26,19 @@ type Later<T> = Pin<Box<dyn Future<Output = Result<T, ConnectionError>>>>;
 /// Ready when the client wants no more of an answer, or has taken all of it.
 pub(super) type Stopped = Pin<Box<dyn Future<Output = bool>>>;
 
-/// What tells of each stream whether its client still wants the answer, until who serves it has taken it.
-#[derive(Clone, Default)]
-pub(super) struct Stops(Rc<RefCell<BTreeMap<u64, Stopped>>>);
+/// What a request's stream tells beside what `h3` reads of it.
+pub(super) struct Aside {
+    pub(super) stopped: Stopped,
+    pub(super) is_websocket: IsWebSocket,
+}
 
-impl Stops {
-    pub(super) fn take(&self, id: StreamId) -> Option<Stopped> {
-        self.0.borrow_mut().remove(&id.into_inner())
+/// The same of the stream that was accepted last, until who serves it has taken it: one is taken or refused before the next comes.
+#[derive(Clone, Default)]
+pub(super) struct Asides(Rc<RefCell<Option<(StreamId, Aside)>>>);
+
+impl Asides {
+    pub(super) fn take(&self, id: StreamId) -> Option<Aside> {
+        self.0.borrow_mut().take_if(|(of, _)| *of == id).map(|(_, aside)| aside)
     }
 }
 
@@ -40,7 +46,7 @@ impl Stops {
 pub(super) struct Connection {
     quic: quinn::Connection,
     max_frame: u64,
-    stops: Stops,
+    asides: Asides,
     bidi: Option<Later<(quinn::SendStream, quinn::RecvStream)>>,
     uni: Option<Later<quinn::RecvStream>>,
     open: Opener,
@@ -48,10 +54,10 @@ pub(super) struct Connection {
 
 impl Connection {
     /// `max_frame` bounds frames other than DATA.
-    pub(super) fn new(quic: quinn::Connection, max_frame: u64) -> (Self, Stops) {
-        let stops = Stops::default();
+    pub(super) fn new(quic: quinn::Connection, max_frame: u64) -> (Self, Asides) {
+        let asides = Asides::default();
         let open = Opener::new(quic.clone());
-        (Self { quic, max_frame, stops: stops.clone(), bidi: None, uni: None, open }, stops)
+        (Self { quic, max_frame, asides: asides.clone(), bidi: None, uni: None, open }, asides)
     }
 }
 
@@ -71,7 +77,7 @@ impl quic::Connection<Bytes> for Connection {
         let accepted = ready!(accept.as_mut().poll(cx));
         self.uni = None;
         Poll::Ready(match accepted {
-            Ok(stream) => Ok(RecvStream { stream, frames: Frames::of_control(self.max_frame) }),
+            Ok(stream) => Ok(RecvStream { stream, frames: Frames::of_control(self.max_frame), lead: None }),
             Err(error) => Err(lost(error)),
         })
     }
@@ -90,10 +96,12 @@ impl quic::Connection<Bytes> for Connection {
         Poll::Ready(match accepted {
             Ok((send, recv)) => {
                 let stopped = send.stopped();
-                let is_stopped: Stopped = Box::pin(async move { !matches!(stopped.await, Ok(None)) });
-                let id = VarInt::from(send.id()).into_inner();
-                self.stops.0.borrow_mut().insert(id, is_stopped);
-                let recv = RecvStream { stream: recv, frames: Frames::of_request(self.max_frame) };
+                let stopped: Stopped = Box::pin(async move { !matches!(stopped.await, Ok(None)) });
+                let lead = Lead::default();
+                let aside = Aside { stopped, is_websocket: lead.is_websocket() };
+                *self.asides.0.borrow_mut() = Some((id(send.id()), aside));
+                let frames = Frames::of_request(self.max_frame);
+                let recv = RecvStream { stream: recv, frames, lead: Some(lead) };
                 Ok(BidiStream { send: SendStream { stream: send, writing: None }, recv })
             }
             Err(error) => Err(lost(error)),
@@ -219,12 +227,13 @@ impl quic::SendStream<Bytes> for BidiStream {
 pub(super) struct RecvStream {
     stream: quinn::RecvStream,
     frames: Frames,
+    /// Of a request.
+    lead: Option<Lead>,
 }
 
-impl quic::RecvStream for RecvStream {
-    type Buf = Bytes;
-
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
+impl RecvStream {
+    /// What has come; nothing at the end.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
         let mut bytes = BytesMut::zeroed(READ);
         let count = ready!(self.stream.poll_read(cx, &mut bytes)).map_err(|error| match error {
             ReadError::Reset(code) => StreamErrorIncoming::StreamTerminated { error_code: code.into_inner() },
@@ -233,16 +242,29 @@ impl quic::RecvStream for RecvStream {
             }
             error => StreamErrorIncoming::Unknown(Box::new(error)),
         })?;
-        if count == 0 {
-            return Poll::Ready(match self.frames.end() {
-                Ok(()) => Ok(None),
-                Err(error) => Err(StreamErrorIncoming::Unknown(Box::new(error))),
-            });
-        }
-        bytes.truncate(count);
-        match self.frames.pass(&bytes) {
-            Ok(()) => Poll::Ready(Ok(Some(bytes.freeze()))),
-            Err(error) => Poll::Ready(Err(StreamErrorIncoming::Unknown(Box::new(error)))),
+        let framed = match count {
+            0 => self.frames.end().map(|()| None),
+            _ => {
+                bytes.truncate(count);
+                self.frames.pass(&bytes).map(|()| Some(bytes.freeze()))
+            }
+        };
+        Poll::Ready(framed.map_err(|error| StreamErrorIncoming::Unknown(Box::new(error))))
+    }
+}
+
+impl quic::RecvStream for RecvStream {
+    type Buf = Bytes;
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
+        loop {
+            let piece = ready!(self.poll_piece(cx))?;
+            let Some(lead) = &mut self.lead else { return Poll::Ready(Ok(piece)) };
+            // What is not whole at the stream's end is an error already.
+            match piece.map(|piece| lead.pass(piece)) {
+                Some(passed) if passed.is_empty() => {}
+                passed => return Poll::Ready(Ok(passed)),
+            }
         }
     }
 

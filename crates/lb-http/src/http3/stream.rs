@@ -3,6 +3,9 @@
 //! A pipe of [`PIPE`] bytes each way stands between the two, and all of it is one task: the exchange, what it is sent and what it
 //! sends. What the pipe does not take waits on the client's side, where QUIC's windows hold it back. A stream that breaks off is to
 //! the exchange a client that has left; an exchange that breaks off is a reset, never an end.
+//!
+//! A stream that becomes WebSocket (RFC 9220) has bytes both ways in DATA frames once the backend has agreed, and each side ends by
+//! itself.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -15,13 +18,14 @@ use h3::server::{RequestResolver, RequestStream};
 use http::{HeaderValue, Method, Request, header};
 use lb_h1::{
     Asked, BodyDecoder, BodyLimits, CHUNK_END, Decoded, HeadLimits, LAST_CHUNK, ParseState, ResponseHead,
-    chunk_head, encode_trailers, parse_response,
+    Upgrade, chunk_head, encode_trailers, parse_response,
 };
 use lb_h2::BodyLine;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::quic::{Connection, RecvStream, SendStream, Stopped};
+use super::quic::{Aside, Connection, RecvStream, SendStream, Stopped};
 use crate::client::Client;
 use crate::config::Timeouts;
 use crate::conversation::{Conversation, Next};
@@ -47,6 +51,8 @@ enum End {
     Malformed,
     /// The exchange has broken off.
     Broken,
+    /// What the stream has become has broken off.
+    Severed,
 }
 
 /// How the body of the request goes on.
@@ -54,25 +60,30 @@ enum End {
 enum Body {
     Length(u64),
     Chunked,
+    /// It is none: bytes of another protocol, until the client has said all.
+    Tunnel,
 }
 
 /// Serves a stream's request.
 pub(super) async fn serve(
     resolver: RequestResolver<Connection, Bytes>,
-    stopped: Option<Stopped>,
+    aside: Aside,
     client: Rc<Client>,
     tenant: Tenant,
 ) {
+    let Aside { stopped, is_websocket } = aside;
     let limit = client.listener.config.limits.header_timeout;
     // One that is refused or late is dropped, which ends it.
     let Ok(resolved) = timeout(limit, resolver.resolve_request()).await else { return };
     let Ok((request, stream)) = resolved else { return tenant.was_reset() };
     let (send, mut recv) = stream.split();
     let mut out = Out { stream: send, is_over: false };
-    let Ok(opened) = timeout(limit, open(&request, &mut recv)).await else { return };
+    let opening = open(&request, &mut recv, is_websocket.get());
+    let Ok(opened) = timeout(limit, opening).await else { return };
     let end = match opened {
-        Ok(Opened { head, body, first }) => {
-            let carry = Carry { method: request.method().clone(), body, first, stopped };
+        Ok(Opened { head, body, first, upgrade }) => {
+            let method = if upgrade.is_some() { Method::GET } else { request.method().clone() };
+            let carry = Carry { method, upgrade, body, first, stopped };
             run(carry, head, &mut out, &mut recv, &client).await
         }
         Err(end) => end,
@@ -82,11 +93,12 @@ pub(super) async fn serve(
             recv.stop_sending(Code::H3_NO_ERROR);
             return;
         }
-        End::Left => Code::H3_REQUEST_CANCELLED,
+        // The same tells of a connection's reset (RFC 9220 §3).
+        End::Left | End::Severed => Code::H3_REQUEST_CANCELLED,
         End::Malformed => Code::H3_MESSAGE_ERROR,
         End::Broken => Code::H3_INTERNAL_ERROR,
     };
-    if end != End::Broken {
+    if matches!(end, End::Left | End::Malformed) {
         tenant.was_reset();
     }
     recv.stop_sending(code);
@@ -118,6 +130,8 @@ struct Opened {
     head: BytesMut,
     body: Body,
     first: First,
+    /// What the stream is to become.
+    upgrade: Option<Upgrade>,
 }
 
 enum First {
@@ -129,18 +143,19 @@ enum First {
     None,
 }
 
-async fn open(request: &Request<()>, recv: &mut Incoming) -> Result<Opened, End> {
+async fn open(request: &Request<()>, recv: &mut Incoming, is_websocket: bool) -> Result<Opened, End> {
     let headers = request.headers();
-    let is_foreign = request.extensions().get::<h3::ext::Protocol>().is_some();
-    if is_foreign || lb_h2::names_a_connection(headers) {
+    if lb_h2::names_a_connection(headers) {
         return Err(End::Malformed);
     }
+    let upgrade = upgrade(request, is_websocket)?;
     // What is no number is refused where it is read.
     let number = |length: &HeaderValue| length.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let length: Option<u64> = headers.get(header::CONTENT_LENGTH).map(number);
     // Only a stream's end tells that there is no body. Whoever has a right to send none is waited for; a call of gRPC may be waiting for
     // our answer itself.
     let first = match (length, request.method()) {
+        _ if upgrade.is_some() => First::Unread,
         (None, method) if *method != Method::POST && *method != Method::PUT && *method != Method::PATCH => {
             match recv.recv_data().await {
                 Ok(Some(mut piece)) => First::Piece(piece.copy_to_bytes(piece.remaining())),
@@ -151,21 +166,39 @@ async fn open(request: &Request<()>, recv: &mut Incoming) -> Result<Opened, End>
         _ => First::Unread,
     };
     let (body, line) = match (length, &first) {
+        _ if upgrade.is_some() => (Body::Tunnel, BodyLine::AsFields),
         (Some(length), _) => (Body::Length(length), BodyLine::AsFields),
         (None, First::None) => (Body::Length(0), BodyLine::AsFields),
         (None, _) => (Body::Chunked, BodyLine::Chunked),
     };
     let mut head = BytesMut::with_capacity(HEAD_ESTIMATE);
-    lb_h2::write_request(&mut head, request, line).map_err(|_| End::Malformed)?;
-    Ok(Opened { head, body, first })
+    lb_h2::write_request(&mut head, request, line, upgrade.as_ref()).map_err(|_| End::Malformed)?;
+    Ok(Opened { head, body, first, upgrade })
+}
+
+/// What an extended CONNECT asks for.
+fn upgrade(request: &Request<()>, is_websocket: bool) -> Result<Option<Upgrade>, End> {
+    let Some(protocol) = request.extensions().get::<h3::ext::Protocol>() else { return Ok(None) };
+    let uri = request.uri();
+    let is_whole = *request.method() == Method::CONNECT
+        && uri.scheme().is_some()
+        && uri.path_and_query().is_some()
+        && !request.headers().contains_key(header::CONTENT_LENGTH);
+    let upgrade = match is_websocket {
+        true => Some(Upgrade::WebSocket),
+        false => Upgrade::read(protocol.as_str().as_bytes()),
+    };
+    upgrade.filter(|_| is_whole).map(Some).ok_or(End::Malformed)
 }
 
 async fn run(carry: Carry, head: BytesMut, out: &mut Out, recv: &mut Incoming, client: &Rc<Client>) -> End {
     let (near, far) = tokio::io::duplex(PIPE);
     let client = Client::stream(client);
+    let is_connect = carry.upgrade.is_some();
     let is_whole = Cell::new(false);
     let exchange = async {
-        let mut conversation = Conversation::new(Transport::piped(near, head), Rc::clone(&client));
+        let transport = Transport::piped(near, head, is_connect);
+        let mut conversation = Conversation::new(transport, Rc::clone(&client));
         let answered = async {
             let next = answer_one(&mut conversation).await;
             is_whole.set(!matches!(next, Next::Break | Next::Reset));
@@ -173,7 +206,8 @@ async fn run(carry: Carry, head: BytesMut, out: &mut Out, recv: &mut Incoming, c
         in_time(&client, pin!(answered)).await;
     };
     let mut exchange = pin!(exchange);
-    let mut carried = pin!(carry.run(far, out, recv));
+    let is_switched = Cell::new(false);
+    let mut carried = pin!(carry.run(far, out, recv, &is_switched));
     tokio::select! {
         end = &mut carried => {
             // It sees that its client is gone, or has been done already.
@@ -182,7 +216,7 @@ async fn run(carry: Carry, head: BytesMut, out: &mut Out, recv: &mut Incoming, c
         }
         () = &mut exchange => {
             if !is_whole.get() {
-                return End::Broken;
+                return if is_switched.get() { End::Severed } else { End::Broken };
             }
             // What is left is no more than the pipe holds, and what the client's windows do.
             timeout(Timeouts::default().idle, carried).await.unwrap_or(End::Broken)
@@ -193,33 +227,58 @@ async fn run(carry: Carry, head: BytesMut, out: &mut Out, recv: &mut Incoming, c
 /// What passes between a stream and its exchange.
 struct Carry {
     method: Method,
+    upgrade: Option<Upgrade>,
     body: Body,
     first: First,
-    stopped: Option<Stopped>,
+    stopped: Stopped,
 }
 
 impl Carry {
-    async fn run(self, pipe: DuplexStream, out: &mut Out, recv: &mut Incoming) -> End {
-        let Self { method, body, first, stopped } = self;
+    /// `is_switched` is set once the stream is another protocol's.
+    async fn run(
+        self,
+        pipe: DuplexStream,
+        out: &mut Out,
+        recv: &mut Incoming,
+        is_switched: &Cell<bool>,
+    ) -> End {
+        let Self { method, upgrade, body, first, stopped } = self;
         let (mut from, mut to) = tokio::io::split(pipe);
-        let up = async {
-            let uploaded = upload(recv, &mut to, body, first).await;
-            match uploaded {
-                Ok(()) => std::future::pending().await,
+        let agreed = Notify::new();
+        let both = async {
+            let up = async {
+                upload(recv, &mut to, body, first).await?;
+                if body == Body::Tunnel {
+                    // Before that, the end would be taken for the client's leave.
+                    agreed.notified().await;
+                    return to.shutdown().await.map_err(|_| End::Severed);
+                }
+                std::future::pending().await
+            };
+            let down = async {
+                let asked = Asked { method: &method, upgrade: upgrade.as_ref() };
+                let switched = || {
+                    is_switched.set(true);
+                    agreed.notify_one();
+                };
+                match answer(out, &mut from, asked, switched).await {
+                    Ok(()) if is_switched.get() => Ok(()),
+                    Ok(()) => Err(End::Answered),
+                    Err(Stop::Client) => Err(End::Left),
+                    Err(Stop::Exchange) if is_switched.get() => Err(End::Severed),
+                    Err(Stop::Exchange) => Err(End::Broken),
+                }
+            };
+            // The answer's end is the stream's, unless it has become something else: there each side ends by itself.
+            match tokio::try_join!(biased; down, up) {
+                Ok(((), ())) => End::Answered,
                 Err(end) => end,
             }
         };
-        let left = async {
-            let is_stopped = match stopped {
-                Some(stopped) => stopped.await,
-                None => false,
-            };
-            if is_stopped { End::Left } else { std::future::pending().await }
-        };
+        let left = async { if stopped.await { End::Left } else { std::future::pending().await } };
         tokio::select! {
             biased;
-            end = download(out, &mut from, &method) => end,
-            end = up => end,
+            end = both => end,
             end = left => end,
         }
     }
@@ -250,7 +309,7 @@ async fn upload(
     }
     let trailers = recv.recv_trailers().await.map_err(|error| ended_by(&error))?;
     match left {
-        Body::Length(0) => Ok(()),
+        Body::Length(0) | Body::Tunnel => Ok(()),
         Body::Length(_) => Err(End::Malformed),
         Body::Chunked => {
             let mut last = BytesMut::new();
@@ -272,6 +331,7 @@ async fn pass(pipe: &mut WriteHalf<DuplexStream>, piece: Bytes, left: &mut Body)
             *left = left.checked_sub(piece.len() as u64).ok_or(End::Malformed)?;
             pipe.write_all(&piece).await
         }
+        Body::Tunnel => pipe.write_all(&piece).await,
         Body::Chunked => {
             let head = chunk_head(piece.len());
             let framed = [head.as_ref(), &piece, CHUNK_END].concat();
@@ -285,25 +345,29 @@ async fn pass(pipe: &mut WriteHalf<DuplexStream>, piece: Bytes, left: &mut Body)
     }
 }
 
-/// Passes the answer on.
-async fn download(out: &mut Out, pipe: &mut ReadHalf<DuplexStream>, method: &Method) -> End {
-    match answer(out, pipe, method).await {
-        Ok(()) => End::Answered,
-        Err(Stop::Client) => End::Left,
-        Err(Stop::Exchange) => End::Broken,
-    }
-}
-
 /// Who is to blame that an answer has no end.
 enum Stop {
     Client,
     Exchange,
 }
 
-async fn answer(out: &mut Out, pipe: &mut ReadHalf<DuplexStream>, method: &Method) -> Result<(), Stop> {
+/// Passes the answer on; tells where it is the consent to another protocol.
+async fn answer(
+    out: &mut Out,
+    pipe: &mut ReadHalf<DuplexStream>,
+    asked: Asked<'_>,
+    switched: impl FnOnce(),
+) -> Result<(), Stop> {
     let mut buffer = BytesMut::new();
-    let head = final_head(out, pipe, method, &mut buffer).await?;
-    sent(out.stream.send_response(lb_h2::response(&head))).await?;
+    let head = final_head(out, pipe, asked, &mut buffer).await?;
+    let response = match asked.upgrade {
+        Some(_) => lb_h2::response_to_connect(&head),
+        None => lb_h2::response(&head),
+    };
+    sent(out.stream.send_response(response)).await?;
+    if head.upgrade.is_some() {
+        switched();
+    }
     let mut body = BodyDecoder::for_response(head.framing, BodyLimits::default());
     loop {
         match body.decode(&mut buffer).map_err(|_| Stop::Exchange)? {
@@ -324,12 +388,12 @@ async fn answer(out: &mut Out, pipe: &mut ReadHalf<DuplexStream>, method: &Metho
 async fn final_head(
     out: &mut Out,
     pipe: &mut ReadHalf<DuplexStream>,
-    method: &Method,
+    asked: Asked<'_>,
     buffer: &mut BytesMut,
 ) -> Result<ResponseHead, Stop> {
     let mut parse = ParseState::default();
     loop {
-        let parsed = parse_response(buffer, &own_limits(), Asked { method, upgrade: None }, &mut parse);
+        let parsed = parse_response(buffer, &own_limits(), asked, &mut parse);
         match parsed.map_err(|_| Stop::Exchange)? {
             Some(head) if head.is_interim() => sent(out.stream.send_response(lb_h2::response(&head))).await?,
             Some(head) => return Ok(head),

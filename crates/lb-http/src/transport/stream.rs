@@ -20,7 +20,10 @@ pub(super) enum Stream {
     /// A stream of HTTP/2 to a backend.
     Asked(Box<ClientStream>),
     /// The exchange's end of a pipe, at the other end of which is a client's stream of HTTP/3.
-    Piped(DuplexStream),
+    Piped {
+        pipe: DuplexStream,
+        is_connect: bool,
+    },
 }
 
 impl Stream {
@@ -28,7 +31,7 @@ impl Stream {
     pub(super) fn socket(&self) -> io::Result<&TcpStream> {
         match self {
             Self::Tcp(stream) => Ok(stream),
-            Self::Served(_) | Self::Asked(_) | Self::Piped(_) => Err(io::ErrorKind::InvalidInput.into()),
+            Self::Served(_) | Self::Asked(_) | Self::Piped { .. } => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 }
@@ -41,7 +44,7 @@ impl Stream {
             Self::Tcp(stream) => socket::poll_recv(stream, cx, scratch),
             Self::Served(stream) => stream.poll_read(cx, scratch),
             Self::Asked(stream) => stream.poll_read(cx, scratch),
-            Self::Piped(pipe) => {
+            Self::Piped { pipe, .. } => {
                 let mut buffer = ReadBuf::new(scratch);
                 ready!(Pin::new(pipe).poll_read(cx, &mut buffer))?;
                 Poll::Ready(Ok(buffer.filled().len()))
@@ -56,7 +59,7 @@ impl Stream {
             Self::Tcp(stream) => socket::poll_send(stream, cx, bytes),
             Self::Served(stream) => stream.poll_write(cx, bytes),
             Self::Asked(stream) => stream.poll_write(cx, bytes),
-            Self::Piped(pipe) => Pin::new(pipe).poll_write(cx, bytes),
+            Self::Piped { pipe, .. } => Pin::new(pipe).poll_write(cx, bytes),
         }
     }
 }
@@ -101,7 +104,7 @@ impl AsyncWrite for Stream {
     #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(_) | Self::Piped(_) => Poll::Ready(Ok(())),
+            Self::Tcp(_) | Self::Piped { .. } => Poll::Ready(Ok(())),
             Self::Served(stream) => stream.poll_flush(cx),
             Self::Asked(stream) => stream.poll_flush(cx),
         }
@@ -112,7 +115,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Served(stream) => stream.poll_shutdown(cx),
-            Self::Asked(_) | Self::Piped(_) => Poll::Ready(Ok(())),
+            Self::Asked(_) => Poll::Ready(Ok(())),
+            Self::Piped { pipe, .. } => Pin::new(pipe).poll_shutdown(cx),
         }
     }
 }
