@@ -6,6 +6,7 @@ mod frames;
 pub(crate) mod grpc;
 mod hostile;
 mod negotiated;
+mod tunnels;
 mod websocket;
 
 use std::process::Command;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::{cli, gateway, python, rule};
 
 const CLIENT: &str = include_str!("http3/client.py");
-const LISTENER: &str =
+pub(crate) const LISTENER: &str =
     "[[listeners]]\nname = \"web\"\naddress = \"{listen}\"\ntls = \"self-signed\"\nhttp3 = true\n";
 
 /// A client that runs this once the prelude has.
@@ -37,7 +37,7 @@ fn said(child: Child) -> String {
 }
 
 #[track_caller]
-pub(super) fn run(gateway: &Gateway, script: &str) -> String {
+pub(crate) fn run(gateway: &Gateway, script: &str) -> String {
     said(client(gateway, script))
 }
 

@@ -8,7 +8,7 @@ use super::frames::{CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, Peer, RST_ST
 use crate::support::websocket::{AGREED, Library, echo};
 use crate::support::{STATUS_LISTENER, backend_status, gateway, python, rule};
 
-const CONNECT: [(&str, &str); 7] = [
+pub(super) const CONNECT: [(&str, &str); 7] = [
     (":method", "CONNECT"),
     (":protocol", "websocket"),
     (":scheme", "http"),
@@ -29,7 +29,7 @@ fn switched(gateway: &Gateway, stream: u32) -> Peer {
 
 /// The data of a stream up to its end, or until there is so much of it.
 #[track_caller]
-fn data(peer: &mut Peer, stream: u32, enough: usize) -> Vec<u8> {
+pub(super) fn data(peer: &mut Peer, stream: u32, enough: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while bytes.len() < enough {
         let frame = peer.until("data", |frame| frame.stream == stream && frame.kind == DATA);

@@ -10,12 +10,13 @@ use h2::Reason;
 use h2::client::{ResponseFuture, SendRequest};
 use http::uri::Scheme;
 use http::{Method, header};
-use lb_h1::{BodyFraming, HeadLimits, ParseState, RequestHead, parse_request};
+use lb_h1::{BodyFraming, HeadLimits, ParseState, RequestHead, ResponseFraming, parse_request};
 
 use crate::fault::{broken, unsent};
 use crate::head::{self, BodyLine};
 use crate::incoming::Incoming;
 use crate::outgoing::{Outgoing, PIECE};
+use crate::upgrade::Switch;
 
 /// One request and its answer. Dropped before both are over, it resets its stream.
 pub struct ClientStream {
@@ -26,6 +27,8 @@ pub struct ClientStream {
     parse: ParseState,
     asked: Option<Outgoing>,
     is_head: bool,
+    /// What the stream is asked to become; then it has bytes both ways in place of bodies.
+    switch: Option<Switch>,
     answer: Answer,
 }
 
@@ -45,7 +48,13 @@ impl ClientStream {
     #[must_use]
     pub fn new(send: SendRequest<Bytes>, scheme: Scheme) -> Self {
         let (head, parse) = (BytesMut::new(), ParseState::default());
-        Self { send, scheme, head, parse, asked: None, is_head: false, answer: Answer::None }
+        Self { send, scheme, head, parse, asked: None, is_head: false, switch: None, answer: Answer::None }
+    }
+
+    /// Whether the backend takes an extended CONNECT (RFC 8441), as far as it has said. To any other an upgrade is not passed on.
+    #[must_use]
+    pub fn takes_connect(&self) -> bool {
+        self.send.is_extended_connect_protocol_enabled()
     }
 
     /// Takes bytes of the request: its head, whole or in parts, and its body.
@@ -65,12 +74,19 @@ impl ClientStream {
     }
 
     fn ask(&mut self, cx: &mut Context<'_>, head: &RequestHead) -> io::Result<()> {
-        let request = head::request(head, self.scheme.clone()).ok_or(io::ErrorKind::InvalidData)?;
+        let mut request = head::request(head, self.scheme.clone()).ok_or(io::ErrorKind::InvalidData)?;
         self.is_head = head.method == Method::HEAD;
-        let is_ended = matches!(head.framing, BodyFraming::None | BodyFraming::Length(0));
+        if let Some(upgrade) = &head.upgrade
+            && self.takes_connect()
+        {
+            self.switch = Switch::ask(&mut request, upgrade);
+        }
+        let is_ended =
+            self.switch.is_none() && matches!(head.framing, BodyFraming::None | BodyFraming::Length(0));
+        let framing = if self.switch.is_some() { ResponseFraming::Tunnel } else { head.framing.into() };
         let (answer, stream) = self.send.send_request(request, is_ended).map_err(unsent)?;
         self.answer = Answer::Awaited(answer);
-        let mut asked = Outgoing::new(stream, head.framing.into(), is_ended);
+        let mut asked = Outgoing::new(stream, framing, is_ended);
         let body = std::mem::take(&mut self.head);
         let taken = if body.is_empty() { Poll::Ready(Ok(0)) } else { asked.poll_write(cx, &body) };
         self.asked = Some(asked);
@@ -85,6 +101,14 @@ impl ClientStream {
         match &mut self.asked {
             Some(asked) => asked.poll_flush(cx),
             None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Ends a way that is another protocol's; any other ends with its message.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.asked {
+            Some(asked) if self.switch.is_some() => asked.poll_close(cx),
+            _ => Poll::Ready(Ok(())),
         }
     }
 
@@ -110,7 +134,13 @@ impl ClientStream {
                         });
                     }
                     let response = ready!(Pin::new(answer).poll(cx)).map_err(broken)?;
-                    let (parts, body) = response.into_parts();
+                    let (mut parts, body) = response.into_parts();
+                    if let Some(switch) = self.switch.as_ref().filter(|_| parts.status.is_success()) {
+                        let mut head = BytesMut::new();
+                        switch.write_consent(&mut head, &mut parts.headers);
+                        self.answer = Answer::Here { head, body: Box::new(Incoming::new(body, false)) };
+                        continue;
+                    }
                     let has_length = parts.headers.contains_key(header::CONTENT_LENGTH);
                     let is_chunked = !has_length && !body.is_end_stream();
                     let mut head = BytesMut::new();

@@ -183,7 +183,7 @@ pub(crate) async fn attempt(
 ) -> Result<Answer, Failed> {
     let client = Rc::clone(ticket.client());
     let limits = Limits::of(ticket, rule, target, outgoing);
-    let purpose = Purpose::of(outgoing.upgrade, target);
+    let purpose = Purpose::of(outgoing.upgrade, conversation.transport.is_connect(), target);
     let mut pooled = client.worker.pool.take(target.slot, purpose);
     let mut was_refused = false;
     loop {

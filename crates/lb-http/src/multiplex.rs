@@ -17,6 +17,7 @@ use h2::client::SendRequest;
 use http::uri::Scheme;
 use lb_h2::{BackendLimits, ClientStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 use crate::frames;
 use crate::transport::Transport;
@@ -28,6 +29,7 @@ pub(crate) struct Multiplex {
     streams: Rc<Cell<usize>>,
     /// Streams at once that we open, whatever the backend takes.
     max_streams: usize,
+    settings: Rc<Settings>,
     requests: u32,
     created: Instant,
     /// When it was last given to an exchange.
@@ -35,11 +37,61 @@ pub(crate) struct Multiplex {
 }
 
 /// A stream that is counted while it is in use.
-pub(crate) struct Place(Rc<Cell<usize>>);
+pub(crate) struct Place {
+    streams: Rc<Cell<usize>>,
+    settings: Rc<Settings>,
+}
+
+impl Place {
+    /// Ready once the backend has said what it takes, or can say no more.
+    pub(crate) async fn settled(&self) {
+        while !self.settings.are_here.get() {
+            self.settings.came.notified().await;
+        }
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.streams.set(self.streams.get().saturating_sub(1));
+    }
+}
+
+/// Octets ahead of a frame's payload (RFC 9113 §4.1).
+const FRAME_HEAD: usize = 9;
+
+/// Whether the backend's settings have been read, which are the first frame of all (RFC 9113 §3.4).
+#[derive(Default)]
+struct Settings {
+    /// The length of the first frame, as far as it is known.
+    length: Cell<usize>,
+    passed: Cell<usize>,
+    are_here: Cell<bool>,
+    came: Notify,
+}
+
+impl Settings {
+    /// More is asked for, so that something has been made of all that came before.
+    fn look(&self) {
+        let passed = self.passed.get();
+        if !self.are_here.get() && passed >= FRAME_HEAD && passed >= FRAME_HEAD + self.length.get() {
+            self.come();
+        }
+    }
+
+    /// These bytes are read.
+    fn pass(&self, bytes: &[u8]) {
+        if self.are_here.get() {
+            return;
+        }
+        let first = bytes.iter().take(3_usize.saturating_sub(self.passed.get()));
+        self.length.set(first.fold(self.length.get(), |length, byte| length << 8 | usize::from(*byte)));
+        self.passed.set(self.passed.get().saturating_add(bytes.len()));
+    }
+
+    fn come(&self) {
+        self.are_here.set(true);
+        self.came.notify_waiters();
     }
 }
 
@@ -48,7 +100,9 @@ impl Multiplex {
     pub(crate) async fn begin(transport: Transport, limits: BackendLimits, now: Instant) -> io::Result<Self> {
         let scheme = if transport.is_plain() { Scheme::HTTP } else { Scheme::HTTPS };
         let client = limits.client();
-        let io = BackendIo(Rc::new(RefCell::new(Wire { transport, outbox: BytesMut::new() })));
+        let settings = Rc::<Settings>::default();
+        let wire = Wire { transport, outbox: BytesMut::new(), settings: Rc::clone(&settings) };
+        let io = BackendIo(Rc::new(RefCell::new(wire)));
         let (send, mut connection) =
             client.handshake::<_, Bytes>(io.clone()).await.map_err(io::Error::other)?;
         // It owns itself: what it ends by is known to its streams.
@@ -59,7 +113,16 @@ impl Multiplex {
             }
         })));
         let max_streams = limits.max_streams.map_or(usize::MAX, |most| most.get() as usize);
-        Ok(Self { send, scheme, streams: Rc::default(), max_streams, requests: 0, created: now, used: now })
+        Ok(Self {
+            send,
+            scheme,
+            streams: Rc::default(),
+            max_streams,
+            settings,
+            requests: 0,
+            created: now,
+            used: now,
+        })
     }
 
     /// Whether another stream can be opened now; `None` where the connection is over.
@@ -85,7 +148,13 @@ impl Multiplex {
         self.requests = self.requests.saturating_add(1);
         self.used = now;
         let stream = ClientStream::new(self.send.clone(), self.scheme.clone());
-        (Transport::asked(stream), Place(Rc::clone(&self.streams)))
+        let (streams, settings) = (Rc::clone(&self.streams), Rc::clone(&self.settings));
+        (Transport::asked(stream), Place { streams, settings })
+    }
+
+    /// Whether its streams may become another protocol (RFC 8441); `None` where the backend has not said.
+    pub(crate) fn takes_connect(&self) -> Option<bool> {
+        self.settings.are_here.get().then(|| self.send.is_extended_connect_protocol_enabled())
     }
 
     pub(crate) fn streams(&self) -> usize {
@@ -112,12 +181,19 @@ struct BackendIo(Rc<RefCell<Wire>>);
 struct Wire {
     transport: Transport,
     outbox: BytesMut,
+    settings: Rc<Settings>,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.settings.come();
+    }
 }
 
 impl BackendIo {
     /// Sends what has been written.
     fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Wire { transport, outbox } = &mut *self.0.borrow_mut();
+        let Wire { transport, outbox, .. } = &mut *self.0.borrow_mut();
         frames::poll_send(cx, outbox, transport)
     }
 }
@@ -128,7 +204,11 @@ impl AsyncRead for BackendIo {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let count = ready!(self.0.borrow_mut().transport.poll_read(cx, buffer.initialize_unfilled()))?;
+        let Wire { transport, settings, .. } = &mut *self.0.borrow_mut();
+        settings.look();
+        let unfilled = buffer.initialize_unfilled();
+        let count = ready!(transport.poll_read(cx, unfilled))?;
+        settings.pass(unfilled.get(..count).unwrap_or_default());
         buffer.advance(count);
         Poll::Ready(Ok(()))
     }
@@ -144,7 +224,7 @@ impl AsyncWrite for BackendIo {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Wire { transport, outbox } = &mut *self.0.borrow_mut();
+        let Wire { transport, outbox, .. } = &mut *self.0.borrow_mut();
         frames::poll_gather(cx, outbox, transport, pieces)
     }
 

@@ -78,13 +78,13 @@ impl Pool {
     }
 
     /// The most recently used connection that is still alive; dead ones found on the way are dropped. A backend that leaves the choice
-    /// may have connections of both kinds: while there is one of HTTP/2, it is taken, unless the connection is to become another protocol.
+    /// may have connections of both kinds: while there is one of HTTP/2, it is taken, unless the exchange is to become another protocol
+    /// and the backend does not take that there.
     pub(crate) fn take(&self, slot: Slot, purpose: Purpose) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(slot.place).filter(|stack| stack.turn == slot.turn)?;
         if !stack.shared.is_empty()
-            && purpose == Purpose::Exchange
-            && let Some(stream) = stack.stream(&self.config.get(), Instant::now())
+            && let Some(stream) = stack.stream(&self.config.get(), purpose, Instant::now())
         {
             return Some(stream);
         }
@@ -106,6 +106,12 @@ impl Pool {
             }
             Home::Foreign(_) => {}
         }
+    }
+
+    /// Whether a backend's connections of HTTP/2 may become another protocol, as far as one is here and it has said so.
+    pub(crate) fn takes_connect(&self, slot: Slot) -> Option<bool> {
+        let idle = self.idle.borrow();
+        idle.get(slot.place).filter(|stack| stack.turn == slot.turn)?.takes_connect()
     }
 
     /// Keeps a connection for the next request, or closes it where a bound says so or the backend has gone. Where the backend's share is
@@ -176,14 +182,20 @@ impl Pool {
 }
 
 impl Stack {
-    /// A stream on the first connection with room; those that are over or worn are let go.
-    fn stream(&mut self, config: &PoolConfig, now: Instant) -> Option<Connection> {
+    /// What the latest says that has said anything.
+    fn takes_connect(&self) -> Option<bool> {
+        self.shared.iter().rev().find_map(Multiplex::takes_connect)
+    }
+
+    /// A stream on the first connection with room that does; those that are over or worn are let go.
+    fn stream(&mut self, config: &PoolConfig, purpose: Purpose, now: Instant) -> Option<Connection> {
         self.shared.retain_mut(|shared| {
             let worn = config.max_requests_per_connection.is_some_and(|max| shared.requests() >= max.get())
                 || config.max_connection_age.is_some_and(|max| now.duration_since(shared.created()) >= max);
             !worn && shared.has_room().is_some()
         });
-        let shared = self.shared.iter_mut().find(|shared| shared.has_room_now())?;
+        let does = |shared: &Multiplex| purpose == Purpose::Exchange || shared.takes_connect() == Some(true);
+        let shared = self.shared.iter_mut().find(|shared| shared.has_room_now() && does(shared))?;
         Some(Connection::stream(shared, now))
     }
 }

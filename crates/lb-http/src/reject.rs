@@ -68,6 +68,8 @@ impl Reject {
     pub(crate) fn blames(&self) -> Option<FailureKind> {
         match self {
             Self::Connect(ConnectError::Timeout { .. }) | Self::UpstreamTimeout => Some(FailureKind::Timeout),
+            // Whoever asks for something else is served.
+            Self::Connect(ConnectError::NoConnect { .. }) => None,
             Self::Connect(_) => Some(FailureKind::Connect),
             Self::Send(_) => Some(FailureKind::Reset),
             _ => None,
@@ -190,7 +192,7 @@ impl Reject {
                 "upstream_reset",
                 "the server behind this gateway gave no valid answer",
             ),
-            Self::NotSwitched => row(
+            Self::NotSwitched | Self::Connect(ConnectError::NoConnect { .. }) => row(
                 StatusCode::BAD_GATEWAY,
                 "upstream_reset",
                 "the server behind this gateway does not speak this protocol here",

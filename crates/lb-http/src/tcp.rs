@@ -27,7 +27,7 @@ use crate::reject::{Reject, client_closed_request};
 use crate::snapshot::{Snapshot, Target};
 use crate::ticket::Ticket;
 use crate::tunnel::{End, Side, Tunnel};
-use crate::upstream::{ConnectError, Connection, Purpose};
+use crate::upstream::{ConnectError, Connection, HTTP1};
 use crate::watch::{Expired, Phase, later, within_deadline};
 
 /// The most of a connection that is read to find the name in it: two records of TLS, of which a ClientHello seldom fills one.
@@ -133,8 +133,8 @@ async fn connect(
     deadline: Instant,
 ) -> Result<Connection, ConnectError> {
     // Nobody here speaks HTTP/2, so that it had better not be agreed on.
-    let purpose = if backend.protocol == BackendProtocol::Auto { Purpose::Switch } else { Purpose::Exchange };
-    let open = Connection::plain(backend, client, client.peer, purpose);
+    let only = (backend.protocol == BackendProtocol::Auto).then_some(HTTP1);
+    let open = Connection::plain(backend, client, client.peer, only);
     client.watch.begin_until(Phase::Connect, later(Instant::now(), tcp.timeouts.connect).min(deadline));
     match within_deadline(&client.watch, open).await {
         Ok(connected) => connected,

@@ -87,6 +87,14 @@ impl Transport {
         }
     }
 
+    /// Whether what it carries may become another protocol: a connection of its own may, and a stream where the backend has said so.
+    pub(crate) fn takes_connect(&self) -> bool {
+        match &self.stream {
+            Stream::Asked(stream) => stream.takes_connect(),
+            Stream::Tcp(_) | Stream::Served(_) | Stream::Piped { .. } => true,
+        }
+    }
+
     /// Whether a client has reset its stream.
     pub(crate) fn is_reset(&self) -> bool {
         matches!(&self.stream, Stream::Served(stream) if stream.is_reset())

@@ -42,6 +42,15 @@ pub(crate) enum ConnectError {
         /// What is wrong with its certificate or its TLS, in words.
         reason: String,
     },
+    /// There is a connection of HTTP/2, on which nothing can become another protocol.
+    #[error(
+        "backend {backend}: it speaks HTTP/2 and does not take WebSocket there (it has not announced \
+         SETTINGS_ENABLE_CONNECT_PROTOCOL); with `protocol = \"auto\"` or \"h1\" it is asked by HTTP/1.1"
+    )]
+    NoConnect {
+        /// The backend's URL.
+        backend: Arc<str>,
+    },
     /// The system refused; the last address' error.
     #[error("backend {backend}: cannot connect: {source}")]
     Io {
@@ -92,20 +101,30 @@ impl SendError {
     }
 }
 
+/// HTTP/1.1, as TLS agrees on it.
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
+
 /// What a connection is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// An exchange.
     Exchange,
-    /// One that may become another protocol, with a backend that leaves the choice: it is asked for HTTP/1.1.
+    /// One that is to become another protocol: over HTTP/2 where the backend takes that (RFC 8441), or else over HTTP/1.1, if that is
+    /// left to choose.
     Switch,
 }
 
 impl Purpose {
-    /// Of a request that asks for this upgrade.
-    pub(crate) fn of(upgrade: Option<&Upgrade>, target: &Target) -> Self {
-        let is_choice = target.protocol == BackendProtocol::Auto;
-        if is_choice && upgrade.is_some() { Self::Switch } else { Self::Exchange }
+    /// Of a request that asks for this upgrade, by an extended CONNECT or otherwise.
+    pub(crate) fn of(upgrade: Option<&Upgrade>, is_connect: bool, target: &Target) -> Self {
+        match (upgrade, target.protocol) {
+            (Some(_), BackendProtocol::Auto) => Self::Switch,
+            // Any other upgrade may be passed over (RFC 9110 §7.8).
+            (Some(upgrade), BackendProtocol::Http2) if is_connect || *upgrade == Upgrade::WebSocket => {
+                Self::Switch
+            }
+            _ => Self::Exchange,
+        }
     }
 }
 
@@ -118,7 +137,7 @@ pub(crate) struct Connection {
     /// Whether it speaks for one client alone.
     is_personal: bool,
     /// Where it is one of a connection's streams.
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 impl Connection {
@@ -130,7 +149,10 @@ impl Connection {
         address: IpAddr,
         purpose: Purpose,
     ) -> Result<Self, ConnectError> {
-        let opened = Self::plain(target, client, address, purpose).await?;
+        if purpose == Purpose::Switch {
+            return Box::pin(Self::to_switch(target, client, address)).await;
+        }
+        let opened = Self::plain(target, client, address, None).await?;
         match target.protocol {
             BackendProtocol::Http1 | BackendProtocol::Tcp => Ok(opened),
             BackendProtocol::Auto if !opened.speaks_http2() => Ok(opened),
@@ -141,18 +163,40 @@ impl Connection {
         }
     }
 
-    /// The same, whatever is to be spoken on it.
+    /// The same, on which the exchange can become another protocol.
+    async fn to_switch(target: &Target, client: &Client, address: IpAddr) -> Result<Self, ConnectError> {
+        let may_choose = target.protocol == BackendProtocol::Auto;
+        if client.worker.pool.takes_connect(target.slot) != Some(false) {
+            let opened = Self::plain(target, client, address, None).await?;
+            if may_choose && !opened.speaks_http2() {
+                return Ok(opened);
+            }
+            let stream = opened.multiplex(target, &client.worker).await?;
+            if let Some(place) = &stream.place {
+                place.settled().await;
+            }
+            if stream.transport.takes_connect() {
+                return Ok(stream);
+            }
+        }
+        match may_choose {
+            true => Self::plain(target, client, address, Some(HTTP1)).await,
+            false => Err(ConnectError::NoConnect { backend: Arc::clone(&target.url) }),
+        }
+    }
+
+    /// A connection, whatever is to be spoken on it; by TLS it is asked for `only`, where that is said.
     pub(crate) async fn plain(
         target: &Target,
         client: &Client,
         address: IpAddr,
-        purpose: Purpose,
+        only: Option<&[u8]>,
     ) -> Result<Self, ConnectError> {
         match target.proxy_protocol {
-            None => Self::open(target, &[], purpose).await,
+            None => Self::open(target, &[], only).await,
             Some(version) => {
                 let preamble = proxy_protocol::header(version, client.ends_as(address));
-                let opened = Self::open(target, &preamble, purpose).await?;
+                let opened = Self::open(target, &preamble, only).await?;
                 Ok(Self { is_personal: true, ..opened })
             }
         }
@@ -161,7 +205,7 @@ impl Connection {
     /// One that has just been opened.
     pub(crate) fn begun(transport: Transport) -> Self {
         let created = Instant::now();
-        Self { transport, reused: false, requests: 0, created, is_personal: false, _place: None }
+        Self { transport, reused: false, requests: 0, created, is_personal: false, place: None }
     }
 
     /// Whether HTTP/2 has been agreed on by TLS.
@@ -192,13 +236,13 @@ impl Connection {
             requests: 0,
             created: now,
             is_personal: false,
-            _place: Some(place),
+            place: Some(place),
         }
     }
 
     /// Connects to the first address that accepts, and says the preamble ahead of everything else. Cancel-safe; the caller
     /// bounds the time.
-    async fn open(target: &Target, preamble: &[u8], purpose: Purpose) -> Result<Self, ConnectError> {
+    async fn open(target: &Target, preamble: &[u8], only: Option<&[u8]>) -> Result<Self, ConnectError> {
         let backend = &target.url;
         let mut last = None;
         for address in &*target.endpoint.addresses() {
@@ -213,7 +257,6 @@ impl Connection {
                             .map_err(|source| ConnectError::Io { backend: Arc::clone(backend), source })?;
                     }
                     if let Some(tls) = target.tls.as_deref() {
-                        let only = (purpose == Purpose::Switch).then_some(&b"http/1.1"[..]);
                         // Boxed, so that a request in the clear needs no room for it.
                         Box::pin(secure(&mut transport, tls, backend, only)).await?;
                     }

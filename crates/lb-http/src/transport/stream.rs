@@ -115,7 +115,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Served(stream) => stream.poll_shutdown(cx),
-            Self::Asked(_) => Poll::Ready(Ok(())),
+            Self::Asked(stream) => stream.poll_shutdown(cx),
             Self::Piped { pipe, .. } => Pin::new(pipe).poll_shutdown(cx),
         }
     }
