@@ -1,5 +1,6 @@
 //! HTTP/3 with clients: aioquic from PyPI, and what clients over TCP are told.
 
+mod changes;
 mod grpc;
 mod hostile;
 mod websocket;
@@ -397,7 +398,7 @@ fn a_drain_says_goodbye_and_lets_finish_what_was_begun() {
 async def main():
     async with connected() as client:
         begun = client.open('GET', '/')
-        await client.until('a goodbye', lambda: client.goaways() > 0)
+        await client.until('a notice, and a goodbye', lambda: client.goaways() == 2)
         late = await client.get('/late')
         assert late.reset == 0x10b or client.terminated, (late.reset, late.heads)
         print('told', flush=True)
@@ -408,7 +409,7 @@ run(main)
     );
     eventually("the request is there", PATIENCE, || gate.waiting() == 1);
     gateway.sigterm();
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    std::thread::sleep(std::time::Duration::from_secs(2));
     gate.open();
     said(child);
     assert_eq!(gateway.wait_exit(PATIENCE), Some(0));

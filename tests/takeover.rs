@@ -26,7 +26,7 @@ impl Drop for Successor {
     }
 }
 
-fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     Command::new("sh").arg("-c").arg(format!("kill -{name} {pid} 2>/dev/null")).status().ok();
 }
 

@@ -1,13 +1,13 @@
 //! The sockets that this process is given: by the one that it takes over from, or by systemd (sd_listen_fds(3)).
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use lb_http::{Inherited, InheritedSocket};
+use lb_http::{Inherited, InheritedPackets, InheritedSocket};
 use listenfd::ListenFd;
 use rustix::net::SocketType;
 use rustix::net::sockopt::socket_type;
@@ -68,23 +68,34 @@ impl Given {
             given.edits = Some(edits);
         }
         let mut received = 0;
+        let mut packets = None;
         while received < hello.sockets {
             let (described, descriptors) = channel::receive::<Vec<Described>>(channel)?.context(ended)?;
             if described.is_empty() || described.len() != descriptors.len() {
                 bail!("a message has {} sockets and {} descriptors", described.len(), descriptors.len());
             }
             received += described.len();
-            for (Described { purpose, name, address }, descriptor) in described.into_iter().zip(descriptors) {
-                let socket = TcpListener::from(descriptor);
+            for (Described { purpose, name, address, generation }, descriptor) in
+                described.into_iter().zip(descriptors)
+            {
                 match purpose {
                     Purpose::Listener => {
-                        given.inherited.sockets.push(InheritedSocket {
+                        let (address, socket) = (Some(address), TcpListener::from(descriptor));
+                        given.inherited.sockets.push(InheritedSocket { name, address, socket });
+                    }
+                    Purpose::Admin => given.admin.push(TcpListener::from(descriptor)),
+                    Purpose::Packets => packets = Some(UdpSocket::from(descriptor)),
+                    Purpose::PacketsBefore => {
+                        let Some(socket) = packets.take() else { bail!("a socket for packets is missing") };
+                        let before = descriptor;
+                        given.inherited.packets.push(InheritedPackets {
                             name,
-                            address: Some(address),
+                            address,
                             socket,
+                            before,
+                            generation,
                         });
                     }
-                    Purpose::Admin => given.admin.push(socket),
                     Purpose::Unknown => {
                         tracing::warn!(%name, %address, "a socket of unknown purpose is closed");
                     }

@@ -16,7 +16,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use lb_http::{Inherited, InheritedSocket, Reloader};
+use lb_http::{Inherited, InheritedPackets, InheritedSocket, Reloader};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::{oneshot, watch};
 
@@ -205,30 +205,41 @@ fn start(
 
 fn hand_over(
     channel: &OwnedFd,
-    inherited: Inherited,
+    mut inherited: Inherited,
     edits: Vec<Edit>,
     admin: Option<InheritedSocket>,
     deadline: Instant,
 ) -> io::Result<()> {
     channel::set_patience(channel, deadline.saturating_duration_since(Instant::now()))?;
-    let listeners = inherited.sockets.into_iter().map(|socket| (Purpose::Listener, socket));
-    let sockets: Vec<_> = listeners.chain(admin.map(|socket| (Purpose::Admin, socket))).collect();
     let state = channel::nameless(&State {
-        health: inherited.health,
+        health: inherited.health.take(),
         edits,
-        tickets: inherited.tickets.into_iter().map(Tickets::of).collect(),
+        tickets: std::mem::take(&mut inherited.tickets).into_iter().map(Tickets::of).collect(),
     })?;
+    let sockets = described(inherited, admin)?;
     channel::send(channel, &Hello { form: FORM, sockets: sockets.len() }, &[state.as_fd()])?;
     for sockets in sockets.chunks(SOCKETS_A_MESSAGE) {
-        let describe = |(purpose, it): &(Purpose, InheritedSocket)| -> io::Result<Described> {
-            let address = it.address.map_or_else(|| it.socket.local_addr(), Ok)?;
-            Ok(Described { purpose: *purpose, name: it.name.clone(), address })
-        };
-        let described = sockets.iter().map(describe).collect::<io::Result<Vec<_>>>()?;
-        let descriptors: Vec<_> = sockets.iter().map(|(_, it)| it.socket.as_fd()).collect();
+        let (described, descriptors): (Vec<_>, Vec<_>) =
+            sockets.iter().map(|(described, socket)| (described, socket.as_fd())).unzip();
         channel::send(channel, &described, &descriptors)?;
     }
     Ok(())
+}
+
+/// Every socket with what is said of it.
+fn described(inherited: Inherited, admin: Option<InheritedSocket>) -> io::Result<Vec<(Described, OwnedFd)>> {
+    let listeners = inherited.sockets.into_iter().map(|socket| (Purpose::Listener, socket));
+    let mut sockets = Vec::new();
+    for (purpose, it) in listeners.chain(admin.map(|socket| (Purpose::Admin, socket))) {
+        let address = it.address.map_or_else(|| it.socket.local_addr(), Ok)?;
+        sockets.push((Described { purpose, name: it.name, address, generation: 0 }, it.socket.into()));
+    }
+    for InheritedPackets { name, address, socket, before, generation } in inherited.packets {
+        let describe = |purpose| Described { purpose, name: name.clone(), address, generation };
+        sockets.push((describe(Purpose::Packets), socket.into()));
+        sockets.push((describe(Purpose::PacketsBefore), before));
+    }
+    Ok(sockets)
 }
 
 /// Waits for a process that is about to end, and ends it where it does not.

@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use crate::admission::Admission;
 use crate::config::{GatewayConfig, HedgeAfter};
 use crate::descriptors;
-use crate::http3::endpoint::Place;
+use crate::http3::packets::Packets;
 use crate::inherit::Inherited;
 use crate::listen::{ListenError, Sockets};
 use crate::listeners::Opening;
@@ -133,23 +133,26 @@ impl Gateway {
         for ((listener, tls), id) in config.listeners.iter().zip(secured).zip(0..) {
             let (name, address) = (&listener.name, listener.address);
             let inherited = attachments.inherited.take(name, address);
-            let is_awaited = !inherited.is_empty();
-            let opened = match inherited.is_empty() {
-                true => Sockets::open(name, address, workers, false)?,
-                false => Sockets::inherit(name, address, inherited)?,
+            let is_inherited = !inherited.is_empty();
+            let opened = match is_inherited {
+                false => Sockets::open(name, address, workers, false)?,
+                true => Sockets::inherit(name, address, inherited)?,
             };
             let local = opened.local_addr().unwrap_or(address);
             addresses.push((name.clone(), local));
             sockets.push(opened.deal(name, address, workers)?.into_iter());
             let (config, sockets) = (listener.clone(), Arc::new(opened));
-            let place = listener.limits.http3.map(|_| match is_awaited {
+            let packets = match (listener.limits.http3, attachments.inherited.take_packets(name, address)) {
+                (None, _) => None,
+                (Some(_), Some(inherited)) => Some(Packets::inherited(inherited)),
                 // The process before may still have it.
-                true => Ok(Place::Awaited(local)),
-                false => Place::bind(local).map_err(|source| ListenError::new(name, local, source)),
-            });
-            let has_quic = place.is_some();
-            quic.push(place.transpose()?);
-            listeners.push(Open { id, config, tls, local, sockets, has_quic });
+                (Some(_), None) if is_inherited => Some(Packets::awaited(local)),
+                (Some(_), None) => {
+                    Some(Packets::bind(local).map_err(|source| ListenError::new(name, local, source))?)
+                }
+            };
+            quic.push(packets.clone());
+            listeners.push(Open { id, config, tls, local, sockets, packets });
         }
         let Inherited { sockets: unwanted, health: known, .. } = attachments.inherited;
         for socket in unwanted {

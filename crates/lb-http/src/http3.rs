@@ -8,6 +8,7 @@
 
 pub(crate) mod endpoint;
 mod frames;
+pub(crate) mod packets;
 mod protocol;
 mod quic;
 mod stream;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h3::error::Code;
+use h3::quic::SendStream as _;
 use h3::server::RequestResolver;
 use lb_observe::HandshakeFailure;
 use quinn::{Incoming, ServerConfig, VarInt};
@@ -30,6 +32,12 @@ use crate::http2::Streams;
 
 /// How long a connection that is told to go may take to hear it, and the last answers to arrive.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a client that is told to go may still begin what it has sent before it heard.
+const NOTICE: Duration = Duration::from_secs(1);
+/// From one request's stream to the next (RFC 9000 §2.1).
+const STREAMS_APART: u64 = 4;
+/// How many requests that may be.
+const ON_THE_WAY: usize = 1 << 20;
 /// What a head may be in fields, beyond which nobody reads it: what is within, and too large, is told so by the exchange.
 const HEAD_ROOM: usize = 4;
 
@@ -52,7 +60,8 @@ pub(crate) async fn serve(arrival: Arrival, client: Rc<Client>) {
     builder.max_field_section_size(max_header).enable_extended_connect(true).send_grease(false);
     let Ok(connection) = builder.build(connection).await else { return };
     let streams = Streams::new(limits.max_resets, Instant::now());
-    let mut server = Server { connection, asides, client, streams, limits, leaving_since: None };
+    let mut server =
+        Server { connection, asides, client, streams, limits, leaving: Leaving::No, next_stream: 0 };
     if server.run().await == Over::Restless {
         quic.close(code(Code::H3_EXCESSIVE_LOAD), b"");
     }
@@ -110,7 +119,19 @@ struct Server {
     client: Rc<Client>,
     streams: Rc<Streams>,
     limits: Http3Limits,
-    leaving_since: Option<Instant>,
+    leaving: Leaving,
+    /// The next stream that the client may open, as far as is known.
+    next_stream: u64,
+}
+
+/// How far the goodbye is (RFC 9114 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// The client is to go, and may not have heard it yet.
+    Noticed(Instant),
+    /// Nothing more is taken.
+    Told(Instant),
 }
 
 impl Server {
@@ -119,23 +140,25 @@ impl Server {
         let gate = Rc::clone(&self.client.listener.gate);
         loop {
             let (streams, were_open) = (Rc::clone(&self.streams), self.streams.are_open());
-            let deadline = match (were_open, self.leaving_since) {
-                (true, _) => None,
-                (false, None) => Some(idle_since + self.client.listener.config.limits.keep_alive_timeout),
-                (false, Some(since)) => Some(since.max(idle_since) + FAREWELL),
+            let keep_alive = self.client.listener.config.limits.keep_alive_timeout;
+            let deadline = match (self.leaving, were_open) {
+                (Leaving::Noticed(since), _) => Some(since + NOTICE),
+                (Leaving::No | Leaving::Told(_), true) => None,
+                (Leaving::No, false) => Some(idle_since + keep_alive),
+                (Leaving::Told(since), false) => Some(since.max(idle_since) + FAREWELL),
             };
             tokio::select! {
                 biased;
-                () = gate.leaving(), if self.leaving_since.is_none() => self.leave().await,
+                () = gate.leaving(), if self.leaving == Leaving::No => self.give_notice().await,
                 () = streams.changed(were_open) => {
                     if streams.is_restless() {
                         return Over::Restless;
                     }
                     idle_since = Instant::now();
                 }
-                () = at(deadline) => match self.leaving_since {
-                    None => self.leave().await,
-                    Some(_) => return Over::Ended,
+                () = at(deadline) => match self.leaving {
+                    Leaving::No | Leaving::Noticed(_) => self.say_goodbye().await,
+                    Leaving::Told(_) => return Over::Ended,
                 },
                 accepted = self.connection.accept() => match accepted {
                     Ok(Some(resolver)) => self.admit(resolver),
@@ -145,16 +168,38 @@ impl Server {
         }
     }
 
-    /// Tells the client that what it has begun may end, and that it must ask elsewhere for more.
-    async fn leave(&mut self) {
-        self.leaving_since = Some(Instant::now());
+    /// Tells the client that it must ask elsewhere for more. What it has sent meanwhile is still taken.
+    async fn give_notice(&mut self) {
+        self.leaving = Leaving::Noticed(Instant::now());
+        // One that has only come has a request on its way, and would be told that none was taken.
+        if self.next_stream > 0 {
+            self.send_goaway(ON_THE_WAY).await;
+        }
+    }
+
+    /// Tells the client that what it has begun may end, and that nothing more is taken.
+    async fn say_goodbye(&mut self) {
+        self.leaving = Leaving::Told(Instant::now());
+        self.send_goaway(1).await;
+    }
+
+    /// Names the stream that stands so far behind the last one.
+    async fn send_goaway(&mut self, behind: usize) {
         // A client that does not even take the goodbye has its time all the same.
-        let _ = tokio::time::timeout(FAREWELL, self.connection.shutdown(0)).await;
+        let _ = tokio::time::timeout(FAREWELL, self.connection.shutdown(behind)).await;
     }
 
     /// Takes a stream in.
-    fn admit(&self, resolver: RequestResolver<Connection, Bytes>) {
-        let Some(aside) = self.asides.take(resolver.frame_stream.id()) else { return };
+    fn admit(&mut self, mut resolver: RequestResolver<Connection, Bytes>) {
+        let id = resolver.frame_stream.id();
+        let Some(aside) = self.asides.take(id) else { return };
+        let id = id.into_inner();
+        if matches!(self.leaving, Leaving::Told(_)) && id >= self.next_stream {
+            // It was named in the goodbye as one that nobody looks at, so that it may be sent again.
+            resolver.frame_stream.reset(Code::H3_REQUEST_REJECTED.value());
+            return;
+        }
+        self.next_stream = self.next_stream.max(id.saturating_add(STREAMS_APART));
         if self.streams.open() >= self.limits.max_streams.saturating_mul(2) {
             return;
         }

@@ -9,11 +9,15 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use lb_health::SavedState;
 use lb_tls::TicketKeys;
 
+pub use crate::http3::packets::InheritedPackets;
+
 /// Sockets and state of the process before, or of whoever listens on behalf of this one.
 #[derive(Debug, Default)]
 pub struct Inherited {
     /// The listening sockets.
     pub sockets: Vec<InheritedSocket>,
+    /// The sockets of HTTP/3.
+    pub packets: Vec<InheritedPackets>,
     /// What the process before knew of its backends' health.
     pub health: Option<SavedState>,
     /// The keys of the session tickets that its listeners gave out.
@@ -66,6 +70,19 @@ impl Inherited {
         let taken = self.take_if(same);
         let taken = if taken.is_empty() { self.take_if(alike) } else { taken };
         if taken.is_empty() { self.take_if(named) } else { taken }
+    }
+
+    /// Takes a listener's socket of HTTP/3: the one that was opened for it, or that has its address.
+    pub(crate) fn take_packets(&mut self, name: &str, address: SocketAddr) -> Option<InheritedPackets> {
+        let same = |it: &InheritedPackets| it.address == address && it.name == name;
+        let alike = |it: &InheritedPackets| {
+            let local = || it.socket.local_addr().ok();
+            address.port() != 0
+                && (it.address == address || local().is_some_and(|local| is_at(local, address)))
+        };
+        let mut packets = self.packets.iter();
+        let place = packets.position(same).or_else(|| self.packets.iter().position(alike))?;
+        Some(self.packets.swap_remove(place))
     }
 
     fn take_if(&mut self, mut is_meant: impl FnMut(&InheritedSocket) -> bool) -> Vec<TcpListener> {

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::client::Listener;
 use crate::config::ListenerConfig;
-use crate::http3::endpoint::Place;
+use crate::http3::packets::Packets;
 
 /// A listening address from its opening to its end, by whatever settings.
 pub(crate) type ListenerId = u64;
@@ -25,7 +25,7 @@ pub(crate) struct Opening {
     /// Where the address is new to the worker.
     pub(crate) sockets: Vec<std::net::TcpListener>,
     /// Where the packets of HTTP/3 come in, for the worker that reads them, where that is new.
-    pub(crate) quic: Option<Place>,
+    pub(crate) quic: Option<Arc<Packets>>,
     /// The port, also where it stands for port 0.
     pub(crate) port: u16,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Opening {
 #[derive(Default)]
 pub(crate) struct New {
     pub(crate) sockets: Vec<(ListenerId, Rc<Gate>, std::net::TcpListener)>,
-    pub(crate) quic: Vec<(ListenerId, Rc<Gate>, Place)>,
+    pub(crate) quic: Vec<(ListenerId, Rc<Gate>, Arc<Packets>)>,
 }
 
 /// What a worker is told when a configuration has been put in force.
@@ -118,7 +118,7 @@ impl Listeners {
         for Opening { id, config, stats, tls, sockets, quic, port } in openings {
             let gate = gone.remove(&id).map(|listener| Rc::clone(&listener.gate)).unwrap_or_default();
             opened.sockets.extend(sockets.into_iter().map(|socket| (id, Rc::clone(&gate), socket)));
-            opened.quic.extend(quic.map(|place| (id, Rc::clone(&gate), place)));
+            opened.quic.extend(quic.map(|packets| (id, Rc::clone(&gate), packets)));
             current.insert(id, Rc::new(Listener::new(config, stats, gate, tls, port)));
         }
         gone.values().for_each(|listener| listener.gate.close());

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use crate::background::in_background;
 use crate::config::{GatewayConfig, ListenerConfig};
 use crate::gateway::{StartError, max_connections};
-use crate::http3::endpoint::Place;
+use crate::http3::packets::Packets;
 use crate::inherit::{Inherited, InheritedSocket};
 use crate::listen::{ListenError, Sockets};
 use crate::listeners::{ListenerId, Opening, Order};
@@ -75,8 +75,8 @@ pub(crate) struct Open {
     /// As bound: with the port that stands for port 0.
     pub(crate) local: SocketAddr,
     pub(crate) sockets: Arc<Sockets>,
-    /// Whether a worker has the socket of HTTP/3; it keeps that while the listener is open, whether it is spoken or not.
-    pub(crate) has_quic: bool,
+    /// The socket of HTTP/3, where a worker has it; it keeps that while the listener is open, whether it is spoken or not.
+    pub(crate) packets: Option<Arc<Packets>>,
 }
 
 impl Open {
@@ -90,7 +90,7 @@ impl Open {
 struct Planned {
     open: Open,
     sockets: Vec<Vec<std::net::TcpListener>>,
-    quic: Option<Place>,
+    quic: Option<Arc<Packets>>,
 }
 
 impl Reloader {
@@ -152,8 +152,11 @@ impl Reloader {
     pub async fn hand_over(&self) -> io::Result<Inherited> {
         let engine = &*self.engine;
         let force = engine.force.lock().await;
-        let mut sockets = Vec::new();
-        for Open { config, sockets: opened, .. } in &force.listeners {
+        let (mut sockets, mut packets) = (Vec::new(), Vec::new());
+        for Open { config, sockets: opened, packets: socket, .. } in &force.listeners {
+            if let (Some(socket), Some(_)) = (socket, config.limits.http3) {
+                packets.extend(socket.hand_over(&config.name, config.address)?);
+            }
             let of_listener = opened.duplicates()?.into_iter().map(|socket| InheritedSocket {
                 name: config.name.clone(),
                 address: Some(config.address),
@@ -162,7 +165,8 @@ impl Reloader {
             sockets.extend(of_listener);
         }
         let health = engine.supervisor.known();
-        Ok(Inherited { sockets, health: Some(health), tickets: tls::ticket_keys(&force.listeners) })
+        let tickets = tls::ticket_keys(&force.listeners);
+        Ok(Inherited { sockets, packets, health: Some(health), tickets })
     }
 
     /// Lets go of the listening sockets, but for those that workers have.
@@ -205,7 +209,7 @@ impl Reloader {
             let mut open = force.listeners.iter();
             let found = open.find(|open| alike(&open.config) && !kept.contains(&open.id))?;
             kept.insert(found.id);
-            Some((found.id, found.local, Arc::clone(&found.sockets), found.has_quic))
+            Some((found.id, found.local, Arc::clone(&found.sockets), found.packets.clone()))
         };
         // By name first: several may have port 0.
         let by_name: Vec<_> = config
@@ -221,23 +225,23 @@ impl Reloader {
         let mut planned = Vec::new();
         for ((found, wanted), tls) in found.into_iter().zip(&config.listeners).zip(secured) {
             let (name, address) = (&wanted.name, wanted.address);
-            let place = |local, has_quic: bool| match wanted.limits.http3 {
-                Some(_) if !has_quic => {
-                    Place::bind(local).map(Some).map_err(|source| ListenError::new(name, local, source))
+            let bind = |local, has_packets: bool| match wanted.limits.http3 {
+                Some(_) if !has_packets => {
+                    Packets::bind(local).map(Some).map_err(|source| ListenError::new(name, local, source))
                 }
                 _ => Ok(None),
             };
-            let open = |id, local, sockets, has_quic| Open {
+            let open = |id, local, sockets, packets| Open {
                 id,
                 config: wanted.clone(),
                 tls,
                 local,
                 sockets,
-                has_quic,
+                packets,
             };
-            if let Some((id, local, sockets, has_quic)) = found {
-                let quic = place(local, has_quic)?;
-                let open = open(id, local, sockets, has_quic || quic.is_some());
+            if let Some((id, local, sockets, packets)) = found {
+                let quic = bind(local, packets.is_some())?;
+                let open = open(id, local, sockets, packets.or_else(|| quic.clone()));
                 planned.push(Planned { open, sockets: Vec::new(), quic });
                 continue;
             }
@@ -247,8 +251,8 @@ impl Reloader {
             let local = opened.local_addr().unwrap_or(address);
             let sockets = opened.deal(name, address, workers)?;
             force.next_listener += 1;
-            let quic = place(local, false)?;
-            let open = open(force.next_listener, local, Arc::new(opened), quic.is_some());
+            let quic = bind(local, false)?;
+            let open = open(force.next_listener, local, Arc::new(opened), quic.clone());
             planned.push(Planned { open, sockets, quic });
             tracing::info!(listener = %name, address = %local, "listening");
         }

@@ -445,8 +445,8 @@ impl Admit {
     /// Takes up all listeners that there are from now on.
     fn open(&self, listeners: Vec<Opening>, accepting: &mut JoinSet<()>) {
         let New { sockets, quic } = self.listeners.replace(listeners);
-        for (listener, gate, place) in quic {
-            drop(accepting.spawn_local(self.clone().accept_quic(listener, gate, place)));
+        for (listener, gate, packets) in quic {
+            drop(accepting.spawn_local(self.clone().accept_quic(listener, gate, packets)));
         }
         for (listener, gate, socket) in sockets {
             match TcpListener::from_std(socket) {

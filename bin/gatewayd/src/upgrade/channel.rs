@@ -83,6 +83,9 @@ pub(crate) struct Described {
     pub(crate) purpose: Purpose,
     pub(crate) name: String,
     pub(crate) address: std::net::SocketAddr,
+    /// How many processes have had a socket for packets, modulo 256.
+    #[serde(default)]
+    pub(crate) generation: u8,
 }
 
 /// What a socket is for.
@@ -93,6 +96,10 @@ pub(crate) enum Purpose {
     Listener,
     /// Operators.
     Admin,
+    /// Clients of HTTP/3.
+    Packets,
+    /// The way back of packets that belong to the process before; behind the socket that it is of.
+    PacketsBefore,
     /// Something that a later version has.
     #[serde(other)]
     Unknown,

@@ -5,7 +5,6 @@
 //! kernel to know identifiers: by addresses, which is all that `SO_REUSEPORT` looks at, a client that moves would be a stranger.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,8 +12,8 @@ use std::time::Duration;
 use lb_tls::ServerTls;
 use quinn::crypto::ServerConfig as Crypto;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt};
-use socket2::{Domain, Protocol, Socket, Type};
 
+use super::packets::{Packets, Reader};
 use crate::config::ClientLimits;
 
 /// Handshakes under way from which on clients must show that they are at the address they claim (RFC 9000 §8.1.2).
@@ -28,50 +27,8 @@ const INCOMING_BYTES: u64 = 8 << 20;
 const SEND_WINDOW: u64 = 1 << 20;
 /// Bytes of a handshake that may come out of order.
 const CRYPTO_BUFFER: usize = 16 << 10;
-/// Buffers of the socket, as far as the system allows.
-const SOCKET_BUFFER: usize = 2 << 20;
 /// Who waits for an answer, or is a tunnel, may be silent for longer than a connection may: a packet is asked for at least so often.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How often a socket is asked for that another process has.
-const BIND_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Where the packets of a listener come in.
-pub(crate) enum Place {
-    /// Here.
-    Bound(UdpSocket),
-    /// Here, once the process that this one takes over from has let go.
-    Awaited(SocketAddr),
-}
-
-impl Place {
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        bind(address).map(Self::Bound)
-    }
-
-    /// The socket.
-    async fn socket(self) -> UdpSocket {
-        let address = match self {
-            Self::Bound(socket) => return socket,
-            Self::Awaited(address) => address,
-        };
-        loop {
-            if let Ok(socket) = bind(address) {
-                return socket;
-            }
-            tokio::time::sleep(BIND_INTERVAL).await;
-        }
-    }
-}
-
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    // A burst is lost otherwise while the worker is busy; less than this does as well.
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
-    socket.bind(&address.into())?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
 
 /// One handshake that is counted while it is under way.
 pub(crate) struct Handshake(Arc<AtomicUsize>);
@@ -85,6 +42,7 @@ impl Drop for Handshake {
 /// An open endpoint.
 pub(crate) struct Open {
     pub(crate) endpoint: Endpoint,
+    socket: Arc<Reader>,
     config: ServerConfig,
     crypto: Arc<dyn Crypto>,
     handshakes: Arc<AtomicUsize>,
@@ -92,17 +50,33 @@ pub(crate) struct Open {
 
 impl Open {
     /// Opens it; none where the listener's TLS cannot.
-    pub(crate) async fn open(place: Place, tls: &ServerTls, limits: &ClientLimits) -> io::Result<Self> {
+    pub(crate) async fn open(
+        packets: Arc<Packets>,
+        tls: &ServerTls,
+        limits: &ClientLimits,
+    ) -> io::Result<Self> {
         let crypto = tls.quic().ok_or(io::ErrorKind::Unsupported)?;
         let mut config = ServerConfig::with_crypto(Arc::clone(&crypto));
         config
             .transport_config(Arc::new(transport(limits)))
             .max_incoming(MAX_INCOMING)
             .incoming_buffer_size_total(INCOMING_BYTES);
-        let socket = place.socket().await;
-        let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config.clone()), socket, runtime)?;
-        Ok(Self { endpoint, config, crypto, handshakes: Arc::default() })
+        let mut endpoint = EndpointConfig::default();
+        let ids = Arc::clone(&packets);
+        endpoint.cid_generator(move || Box::new(ids.identifiers()));
+        let (socket, runtime) = (packets.open().await?, Arc::new(TokioRuntime));
+        let endpoint = Endpoint::new_with_abstract_socket(
+            endpoint,
+            Some(config.clone()),
+            Arc::<Reader>::clone(&socket),
+            runtime,
+        )?;
+        Ok(Self { endpoint, socket, config, crypto, handshakes: Arc::default() })
+    }
+
+    /// What is left of it once it takes no more connections.
+    pub(crate) fn retiring(&self) -> Retiring {
+        Retiring { endpoint: self.endpoint.clone(), socket: Arc::clone(&self.socket) }
     }
 
     /// What the next connection begins with: the certificates and bounds that hold now.
@@ -126,6 +100,26 @@ impl Open {
     pub(crate) fn handshake(&self) -> Handshake {
         self.handshakes.fetch_add(1, Ordering::Relaxed);
         Handshake(Arc::clone(&self.handshakes))
+    }
+}
+
+/// An endpoint that is to take no more connections.
+pub(crate) struct Retiring {
+    endpoint: Endpoint,
+    socket: Arc<Reader>,
+}
+
+impl Retiring {
+    /// Leaves the socket to the next process, where there is one, and refuses who comes all the same.
+    pub(crate) fn begin(&self) {
+        self.socket.leave();
+        self.endpoint.set_server_config(None);
+    }
+
+    /// Waits for the last connection, here and in the process before.
+    pub(crate) async fn ended(self) {
+        self.endpoint.wait_idle().await;
+        self.socket.before_ended().await;
     }
 }
 

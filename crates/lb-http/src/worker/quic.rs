@@ -3,14 +3,16 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use quinn::{Endpoint, Incoming};
+use quinn::Incoming;
 use tokio::task::JoinSet;
 
 use super::{Admit, Carrier, Handover};
 use crate::admission::Seat;
 use crate::client::Client;
-use crate::http3::endpoint::{Open, Place};
+use crate::http3::endpoint::{Open, Retiring};
+use crate::http3::packets::Packets;
 use crate::http3::{self, Arrival};
 use crate::listeners::{Gate, ListenerId};
 use crate::proxy_protocol::Ends;
@@ -18,12 +20,12 @@ use crate::proxy_protocol::Ends;
 /// The endpoints that this worker reads. Each is kept until the last of its connections is over, whichever worker has it.
 #[derive(Default)]
 pub(super) struct Endpoints {
-    open: RefCell<Vec<(ListenerId, Endpoint)>>,
+    open: RefCell<Vec<(ListenerId, Retiring)>>,
     retiring: RefCell<JoinSet<()>>,
 }
 
 impl Endpoints {
-    fn open(&self, listener: ListenerId, endpoint: Endpoint) {
+    fn open(&self, listener: ListenerId, endpoint: Retiring) {
         self.open.borrow_mut().push((listener, endpoint));
     }
 
@@ -39,10 +41,8 @@ impl Endpoints {
 
     fn retire_where(&self, is_meant: impl Fn(ListenerId) -> bool) {
         for (_, endpoint) in self.open.borrow_mut().extract_if(.., |(id, _)| is_meant(*id)) {
-            self.retiring.borrow_mut().spawn_local(async move {
-                endpoint.set_server_config(None);
-                endpoint.wait_idle().await;
-            });
+            endpoint.begin();
+            self.retiring.borrow_mut().spawn_local(endpoint.ended());
         }
     }
 
@@ -55,11 +55,11 @@ impl Endpoints {
 
 impl Admit {
     /// Takes connections in until the listener is closed or left.
-    pub(super) async fn accept_quic(self, listener: ListenerId, gate: Rc<Gate>, place: Place) {
+    pub(super) async fn accept_quic(self, listener: ListenerId, gate: Rc<Gate>, packets: Arc<Packets>) {
         let Some(now) = self.listeners.get(listener) else { return };
         let Some(tls) = now.tls.clone() else { return };
         let opened = tokio::select! {
-            opened = Open::open(place, &tls, &now.config.limits) => opened,
+            opened = Open::open(packets, &tls, &now.config.limits) => opened,
             () = gate.leaving() => return,
         };
         let mut open = match opened {
@@ -70,7 +70,7 @@ impl Admit {
             }
         };
         drop(now);
-        self.endpoints.open(listener, open.endpoint.clone());
+        self.endpoints.open(listener, open.retiring());
         loop {
             let incoming = tokio::select! {
                 biased;
