@@ -3,6 +3,8 @@
 
 mod exposition;
 
+use std::collections::BTreeSet;
+
 use lb_testkit::{Backend, Gate, Gateway, PATIENCE, eventually};
 use serde_json::Value;
 
@@ -404,6 +406,33 @@ fn every_request_is_logged_once_and_every_line_is_json() {
     for line in gateway.errors().lines() {
         assert!(serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object()), "{line}");
     }
+}
+
+#[test]
+fn no_line_of_the_log_is_lost_when_the_gateway_ends() {
+    let backend = Backend::echo("a");
+    let mut gateway = gateway(&format!(
+        "[server]\nworkers = 3\n[access_log]\nenabled = true\n{}",
+        rule("path_prefix = \"/app\"", &[&backend])
+    ));
+    std::thread::scope(|scope| {
+        for client in 0..6 {
+            let gateway = &gateway;
+            scope.spawn(move || {
+                let mut connection = gateway.client();
+                for number in 0..50 {
+                    assert_eq!(connection.get(&format!("/app/{client}-{number}")).status, 200);
+                }
+            });
+        }
+    });
+    gateway.sigterm();
+    assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
+    let log = gateway.log();
+    let paths =
+        log.iter().filter(|line| line["msg"] == "proxy request").filter_map(|line| line["path"].as_str());
+    let paths: BTreeSet<&str> = paths.collect();
+    assert_eq!(paths.len(), 300);
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Running {
         let Loaded { admin, access_log, alerts, tracing, rule_places, statistics, .. } = loaded;
         let registry = Arc::new(if statistics { Registry::default() } else { Registry::without_backends() });
         let control = ControlMetrics::install().ok().map(Arc::new);
-        let log = access::start(&access_log, tracing.is_some(), &config.listeners)?;
+        let log = access::start(&access_log, tracing.is_some(), &config)?;
         let traces = traces::start(tracing.clone())?;
 
         let file = source.as_ref().map(|source| source.path.display().to_string());

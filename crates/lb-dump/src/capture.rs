@@ -3,8 +3,8 @@
 //! Cost: the heads and bodies are copied as they pass, and nothing else is done to them here: reading, hiding and
 //! writing are the writer's thread's. An exchange that is not dumped has no capture. Dropping one writes nothing.
 
-use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -36,16 +36,10 @@ pub(crate) struct RuleText {
 /// One exchange as far as it has come.
 #[derive(Debug)]
 pub struct Capture {
-    rule: Arc<RuleText>,
     dump: Arc<Dump>,
     max_body_size: Option<usize>,
-    request_head: Vec<u8>,
-    response_head: RefCell<Vec<u8>>,
-    request_body: RefCell<Kept>,
-    response_body: RefCell<Kept>,
-    held: RefCell<Reservation>,
-    /// There was no memory for it: it is counted instead of written.
-    is_lost: Cell<bool>,
+    /// Nothing once it has been handed over, or there was no memory for it.
+    record: RefCell<Option<Box<Record>>>,
 }
 
 /// Which of the two bodies.
@@ -94,7 +88,7 @@ pub struct Ending<'a> {
     pub duration: Duration,
 }
 
-/// A finished exchange on its way to the writer.
+/// An exchange as the writer needs it. What is known only at its end is filled in then.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) rule: Arc<RuleText>,
@@ -112,7 +106,7 @@ pub(crate) struct Record {
     pub(crate) response_head: Vec<u8>,
     pub(crate) response_body: Kept,
     /// Given back when the record has been written or dropped.
-    pub(crate) _held: Reservation,
+    pub(crate) held: Reservation,
 }
 
 impl RuleDump {
@@ -134,21 +128,32 @@ impl RuleDump {
         if self.sample_rate <= 0.0 || (self.sample_rate < 1.0 && fastrand::f64() >= self.sample_rate) {
             return None;
         }
-        let mut capture = Capture {
+        let mut record = Box::new(Record {
             rule: Arc::clone(&self.rule),
-            max_body_size: self.max_body_size,
+            backend: String::new(),
+            client_ip: Ipv4Addr::UNSPECIFIED.into(),
+            request_id: String::new(),
+            uri: Uri::default(),
+            status: StatusCode::OK,
+            attempts: 0,
+            aborted: false,
+            started_at: SystemTime::UNIX_EPOCH,
+            duration: Duration::ZERO,
             request_head: Vec::new(),
-            response_head: RefCell::default(),
-            request_body: RefCell::default(),
-            response_body: RefCell::default(),
-            held: RefCell::new(self.dump.reserve()),
-            is_lost: Cell::new(false),
-            dump: Arc::clone(&self.dump),
-        };
-        if capture.hold(head.len()) {
-            capture.request_head = head.to_vec();
+            request_body: Kept::default(),
+            response_head: Vec::new(),
+            response_body: Kept::default(),
+            held: self.dump.reserve(),
+        });
+        let has_room = record.held.grow(head.len());
+        if has_room {
+            record.request_head.extend_from_slice(head);
         }
-        Some(Rc::new(capture))
+        Some(Rc::new(Capture {
+            dump: Arc::clone(&self.dump),
+            max_body_size: self.max_body_size,
+            record: RefCell::new(has_room.then_some(record)),
+        }))
     }
 }
 
@@ -162,63 +167,60 @@ impl Capture {
 
     /// The head that the client is sent.
     pub fn response_head(&self, head: &[u8]) {
-        if self.hold(head.len()) {
-            self.response_head.replace(head.to_vec());
-        }
+        self.keep(head.len(), |record| record.response_head = head.to_vec());
     }
 
     /// A piece of a body that has just passed.
     pub fn body(&self, side: Side, piece: &[u8]) {
         let Some(limit) = self.max_body_size else { return };
-        let body = match side {
-            Side::Request => &self.request_body,
-            Side::Response => &self.response_body,
-        };
-        let mut kept = body.borrow_mut();
-        let room = limit.saturating_sub(kept.bytes.len());
-        let part = piece.get(..room).unwrap_or(piece);
-        kept.is_truncated |= part.len() < piece.len();
-        if !part.is_empty() && self.hold(part.len()) {
-            kept.bytes.extend_from_slice(part);
+        let room = self.record.borrow_mut().as_mut().map(|record| {
+            let kept = record.body(side);
+            let room = limit.saturating_sub(kept.bytes.len());
+            kept.is_truncated |= room < piece.len();
+            room
+        });
+        let part = piece.get(..room.unwrap_or_default()).unwrap_or(piece);
+        if !part.is_empty() {
+            self.keep(part.len(), |record| record.body(side).bytes.extend_from_slice(part));
         }
     }
 
     /// Hands the exchange over to the writer, or counts it as dropped. To be called once.
     pub fn end(&self, ending: &Ending<'_>) {
-        if self.is_lost.get() {
+        let Some(mut record) = self.record.take() else {
             self.dump.dropped(1);
             return;
-        }
-        let held = self.held.replace(self.dump.reserve());
-        self.dump.submit(Box::new(Record {
-            rule: Arc::clone(&self.rule),
-            backend: ending.backend.to_owned(),
-            client_ip: ending.client_ip,
-            request_id: ending.request_id.to_owned(),
-            uri: ending.uri.clone(),
-            status: ending.status,
-            attempts: ending.attempts,
-            aborted: ending.aborted,
-            started_at: ending.ended_at.checked_sub(ending.duration).unwrap_or(ending.ended_at),
-            duration: ending.duration,
-            request_head: self.request_head.clone(),
-            request_body: self.request_body.take(),
-            response_head: self.response_head.take(),
-            response_body: self.response_body.take(),
-            _held: held,
-        }));
+        };
+        ending.backend.clone_into(&mut record.backend);
+        record.client_ip = ending.client_ip;
+        ending.request_id.clone_into(&mut record.request_id);
+        record.uri = ending.uri.clone();
+        record.status = ending.status;
+        record.attempts = ending.attempts;
+        record.aborted = ending.aborted;
+        record.started_at = ending.ended_at.checked_sub(ending.duration).unwrap_or(ending.ended_at);
+        record.duration = ending.duration;
+        self.dump.submit(record);
     }
 
-    /// Counts bytes in; where there is no room for them, gives up what was kept.
-    fn hold(&self, bytes: usize) -> bool {
-        if self.is_lost.get() {
-            return false;
+    /// Keeps so many bytes more; where there is no room for them, gives up what was kept.
+    fn keep(&self, bytes: usize, keep: impl FnOnce(&mut Record)) {
+        let mut record = self.record.borrow_mut();
+        let Some(kept) = record.as_mut() else { return };
+        if kept.held.grow(bytes) {
+            keep(kept);
+        } else {
+            *record = None;
         }
-        let has_room = self.held.borrow_mut().grow(bytes);
-        if !has_room {
-            self.is_lost.set(true);
+    }
+}
+
+impl Record {
+    fn body(&mut self, side: Side) -> &mut Kept {
+        match side {
+            Side::Request => &mut self.request_body,
+            Side::Response => &mut self.response_body,
         }
-        has_room
     }
 }
 

@@ -25,7 +25,9 @@ const MAX_BYTES: usize = 64 << 20;
 /// Where entries for one directory go. Dropping it writes what waits, for at most two seconds.
 #[derive(Debug)]
 pub struct Dump {
-    queue: WriteBehind<Message>,
+    queue: WriteBehind<Vec<Message>>,
+    /// Entries that may wait to be written.
+    max_entries: usize,
     budget: Arc<Budget>,
     drops: Arc<Drops>,
 }
@@ -60,7 +62,7 @@ impl Dumps {
         let directory = std::path::absolute(&config.directory)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, dump)) = open.get_mut(&directory) {
-            if known != config && dump.queue.offer(Message::Files(config.clone())) {
+            if known != config && dump.offer(Message::Files(config.clone())).is_ok() {
                 *known = config.clone();
             }
             return Ok(Arc::clone(dump));
@@ -102,8 +104,8 @@ impl Dump {
         max_bytes: usize,
     ) -> io::Result<Self> {
         let drops = Arc::new(Drops { entries: AtomicU64::new(0), metric: DumpDropped::new() });
-        let queue = WriteBehind::start("dump", max_entries, Writer::new(files, Arc::clone(&drops)))?;
-        Ok(Self { queue, budget: Budget::new(max_bytes), drops })
+        let queue = WriteBehind::start("dump", 1, Writer::new(files, Arc::clone(&drops)))?;
+        Ok(Self { queue, max_entries, budget: Budget::new(max_bytes), drops })
     }
 
     /// Waits until every entry so far has been written; false where that takes longer.
@@ -121,9 +123,20 @@ impl Dump {
     }
 
     pub(crate) fn submit(&self, record: Box<Record>) {
-        if !self.queue.offer(Message::Entry(record)) {
+        if self.offer(Message::Entry(record)).is_err() {
             self.dropped(1);
         }
+    }
+
+    /// Puts a message into the queue, or gives it back where that is full.
+    fn offer(&self, message: Message) -> Result<(), Message> {
+        self.queue.with(0, |waiting| match waiting.len() < self.max_entries {
+            true => {
+                waiting.push(message);
+                Ok(())
+            }
+            false => Err(message),
+        })
     }
 
     pub(crate) fn dropped(&self, entries: u64) {

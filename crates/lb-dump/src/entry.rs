@@ -112,7 +112,7 @@ fn body<'a>(raw: &'a str, base64: Option<&str>) -> Cow<'a, [u8]> {
 }
 
 /// With its unit in whole milliseconds, and as a number to the microsecond.
-pub(crate) fn written_duration(duration: Duration) -> (String, f64) {
+fn written_duration(duration: Duration) -> (String, f64) {
     let milliseconds = (duration.as_secs_f64() * 1e6).round() / 1e3;
     (format!("{}ms", milliseconds.round()), milliseconds)
 }
@@ -120,14 +120,19 @@ pub(crate) fn written_duration(duration: Duration) -> (String, f64) {
 /// A field name as people write it: each word's first letter large, the others small (`x-request-id` is `X-Request-Id`).
 #[must_use]
 pub fn canonical_name(name: &str) -> String {
+    let mut bytes = name.as_bytes().to_vec();
+    make_canonical(&mut bytes);
+    // Letters of ASCII alone change, so it stays text.
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// The same of its bytes.
+pub(crate) fn make_canonical(name: &mut [u8]) {
     let mut begins_word = true;
-    name.chars()
-        .map(|letter| {
-            let cased = if begins_word { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() };
-            begins_word = letter == '-';
-            cased
-        })
-        .collect()
+    for letter in name {
+        *letter = if begins_word { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() };
+        begins_word = *letter == b'-';
+    }
 }
 
 #[cfg(test)]

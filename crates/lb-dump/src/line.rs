@@ -1,54 +1,30 @@
 //! A record as the line it becomes. Written straight from what was kept, with the fields of [`Entry`](crate::Entry).
 
-use std::time::SystemTime;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use lb_observe::json_text::{
+    Clock, push_address, push_escaped, push_milliseconds, push_number, push_string, push_text,
+};
 
 use crate::capture::{Kept, Record};
-use crate::entry::{canonical_name, written_duration};
-use crate::redact::{Content, Redaction, Shown};
+use crate::entry::make_canonical;
+use crate::redact::{Content, HIDDEN, Redaction, Shown};
 
 /// Makes lines; keeps its buffers from one to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     line: Vec<u8>,
-    request: String,
-    response: String,
+    name: Vec<u8>,
+    clock: Clock,
 }
 
-/// [`Entry`](crate::Entry), borrowed.
-#[derive(serde::Serialize)]
-struct Line<'a> {
-    timestamp: String,
-    rule: &'a str,
-    backend: &'a str,
-    client_ip: std::net::IpAddr,
-    request_id: &'a str,
-    method: &'a str,
-    path: &'a str,
-    host: &'a str,
-    raw_request: &'a str,
-    request_headers: Fields<'a>,
-    status_code: u16,
-    duration: String,
-    duration_ms: f64,
-    response_headers: Fields<'a>,
-    raw_response: &'a str,
-    request_truncated: bool,
-    response_truncated: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_body_base64: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response_body_base64: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    request_withheld: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    response_withheld: bool,
-    attempts: u32,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    aborted: bool,
+/// A field of a head, as it came.
+struct Field<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+    is_hidden: bool,
 }
 
 /// What became of a body beside the text.
@@ -58,103 +34,161 @@ struct Beside {
     is_withheld: bool,
 }
 
+/// The comma before a field of a line, its name and the colon.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":").as_bytes()
+    };
+}
+
 impl Lines {
     /// The line of a record, with its end.
     pub(crate) fn line(&mut self, record: &Record) -> &[u8] {
+        let Self { line: out, name, clock } = self;
         let redact = &record.rule.redact;
-        let request = raw(redact, &record.request_head, &record.request_body, &mut self.request);
-        let response = raw(redact, &record.response_head, &record.response_body, &mut self.response);
-        let method = record.request_head.split(|&byte| byte == b' ').next().unwrap_or_default();
-        let (duration, duration_ms) = written_duration(record.duration);
-        let line = Line {
-            timestamp: rfc3339(record.started_at),
-            rule: &record.rule.name,
-            backend: &record.backend,
-            client_ip: record.client_ip,
-            request_id: &record.request_id,
-            method: std::str::from_utf8(method).unwrap_or_default(),
-            path: record.uri.path(),
-            host: std::str::from_utf8(field(&record.request_head, "host")).unwrap_or_default(),
-            raw_request: &self.request,
-            request_headers: Fields { head: &record.request_head, redact },
-            status_code: record.status.as_u16(),
-            duration,
-            duration_ms,
-            response_headers: Fields { head: &record.response_head, redact },
-            raw_response: &self.response,
-            request_truncated: record.request_body.is_truncated,
-            response_truncated: record.response_body.is_truncated,
-            request_body_base64: request.base64,
-            response_body_base64: response.base64,
-            request_withheld: request.is_withheld,
-            response_withheld: response.is_withheld,
-            attempts: record.attempts,
-            aborted: record.aborted,
+        let (asked, answered) = (fields(&record.request_head, redact), fields(&record.response_head, redact));
+        out.clear();
+        out.extend_from_slice(b"{\"timestamp\":\"");
+        clock.push_to_the_microsecond(out, record.started_at);
+        out.push(b'"');
+        let string = |key: &[u8], value: &str, out: &mut Vec<u8>| {
+            out.extend_from_slice(key);
+            push_string(out, value);
         };
-        self.line.clear();
-        // Strings and numbers always serialise.
-        let _ = serde_json::to_writer(&mut self.line, &line);
-        self.line.push(b'\n');
-        &self.line
+        string(key!("rule"), &record.rule.name, out);
+        string(key!("backend"), &record.backend, out);
+        out.extend_from_slice(key!("client_ip"));
+        push_address(out, record.client_ip);
+        string(key!("request_id"), &record.request_id, out);
+        let method = record.request_head.split(|&byte| byte == b' ').next().unwrap_or_default();
+        string(key!("method"), std::str::from_utf8(method).unwrap_or_default(), out);
+        string(key!("path"), record.uri.path(), out);
+        string(key!("host"), std::str::from_utf8(value(&asked, "host")).unwrap_or_default(), out);
+        out.extend_from_slice(key!("raw_request"));
+        let request = push_raw(out, redact, &record.request_head, &asked, &record.request_body);
+        out.extend_from_slice(key!("request_headers"));
+        push_fields(out, name, &asked);
+        out.extend_from_slice(key!("status_code"));
+        push_number(out, record.status.as_u16().into());
+        push_duration(out, record.duration);
+        out.extend_from_slice(key!("response_headers"));
+        push_fields(out, name, &answered);
+        out.extend_from_slice(key!("raw_response"));
+        let response = push_raw(out, redact, &record.response_head, &answered, &record.response_body);
+        for (key, is_so) in [
+            (key!("request_truncated"), record.request_body.is_truncated),
+            (key!("response_truncated"), record.response_body.is_truncated),
+        ] {
+            out.extend_from_slice(key);
+            out.extend_from_slice(if is_so { b"true" } else { b"false" });
+        }
+        for (key, base64) in
+            [(key!("request_body_base64"), request.base64), (key!("response_body_base64"), response.base64)]
+        {
+            if let Some(base64) = base64 {
+                string(key, &base64, out);
+            }
+        }
+        out.extend_from_slice(key!("attempts"));
+        push_number(out, record.attempts.into());
+        for (key, is_so) in [
+            (key!("request_withheld"), request.is_withheld),
+            (key!("response_withheld"), response.is_withheld),
+            (key!("aborted"), record.aborted),
+        ] {
+            if is_so {
+                out.extend_from_slice(key);
+                out.extend_from_slice(b"true");
+            }
+        }
+        out.extend_from_slice(b"}\n");
+        out
     }
+}
+
+/// Both forms of a duration: with its unit in whole milliseconds, and as a number to the microsecond.
+fn push_duration(out: &mut Vec<u8>, duration: Duration) {
+    let rounded = duration + Duration::from_nanos(500);
+    out.extend_from_slice(key!("duration"));
+    out.push(b'"');
+    let whole = Duration::from_micros(u64::try_from(rounded.as_micros()).unwrap_or(u64::MAX));
+    let milliseconds = whole.saturating_add(Duration::from_micros(500)).as_millis();
+    push_number(out, u64::try_from(milliseconds).unwrap_or(u64::MAX));
+    out.extend_from_slice(b"ms\"");
+    out.extend_from_slice(key!("duration_ms"));
+    push_milliseconds(out, rounded);
 }
 
 /// Head and body in one text; what is no text stands beside it.
-fn raw(redact: &Redaction, head: &[u8], body: &Kept, out: &mut String) -> Beside {
-    out.clear();
-    redact.head(head, out);
-    let (kind, coding) = (field(head, "content-type"), field(head, "content-encoding"));
+fn push_raw(out: &mut Vec<u8>, redact: &Redaction, head: &[u8], fields: &[Field<'_>], body: &Kept) -> Beside {
+    out.push(b'"');
+    push_escaped(out, &redact.head(head, fields.iter().any(|field| field.is_hidden)));
+    let (kind, coding) = (value(fields, "content-type"), value(fields, "content-encoding"));
     let content = Content { kind, coding, is_truncated: body.is_truncated };
-    let Shown::As(shown) = redact.body(&body.bytes, content) else {
-        return Beside { is_withheld: true, ..Beside::default() };
-    };
-    match std::str::from_utf8(&shown) {
-        Ok(text) => out.push_str(text),
-        // Cut within a character: the text ends before it.
-        Err(error) if body.is_truncated && error.error_len().is_none() => {
-            let whole = shown.get(..error.valid_up_to()).unwrap_or_default();
-            out.push_str(std::str::from_utf8(whole).unwrap_or_default());
-        }
-        Err(_) => return Beside { base64: Some(BASE64.encode(&shown)), ..Beside::default() },
+    let mut beside = Beside::default();
+    match redact.body(&body.bytes, content) {
+        Shown::As(shown) => match std::str::from_utf8(&shown) {
+            Ok(text) => push_escaped(out, text),
+            // Cut within a character: the text ends before it.
+            Err(error) if body.is_truncated && error.error_len().is_none() => {
+                let whole = shown.get(..error.valid_up_to()).unwrap_or_default();
+                push_escaped(out, std::str::from_utf8(whole).unwrap_or_default());
+            }
+            Err(_) => beside.base64 = Some(BASE64.encode(&shown)),
+        },
+        Shown::Withheld => beside.is_withheld = true,
     }
-    Beside::default()
+    out.push(b'"');
+    beside
+}
+
+/// The fields of a head.
+fn fields<'a>(head: &'a [u8], redact: &Redaction) -> Vec<Field<'a>> {
+    // As many as most heads have, so that the list seldom grows.
+    let mut fields = Vec::with_capacity(16);
+    fields.extend(lb_h1::fields_as_sent(head).map(|(name, value)| {
+        let name = name.trim_ascii_end();
+        Field { name, value, is_hidden: redact.hides_field(name) }
+    }));
+    fields
 }
 
 /// The first value of a field.
-fn field<'a>(head: &'a [u8], name: &str) -> &'a [u8] {
-    let mut fields = lb_h1::fields_as_sent(head);
-    fields.find(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map_or(b"", |(_, value)| value)
+fn value<'a>(fields: &[Field<'a>], name: &str) -> &'a [u8] {
+    let found = fields.iter().find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+    found.map_or(b"", |field| field.value)
 }
 
-/// The fields of a head: values by name in canonical case, in the order in which names first come.
-struct Fields<'a> {
-    head: &'a [u8],
-    redact: &'a Redaction,
-}
-
-impl Serialize for Fields<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        let fields: Vec<(&[u8], &[u8])> = lb_h1::fields_as_sent(self.head).collect();
-        for (index, (name, _)) in fields.iter().enumerate() {
-            let is_same = |other: &(&[u8], &[u8])| other.0.eq_ignore_ascii_case(name);
-            if fields.iter().take(index).any(is_same) {
-                continue;
-            }
-            let name = name.trim_ascii_end();
-            let values = fields.iter().skip(index).filter(|other| is_same(other));
-            let values = values.map(|(name, value)| self.redact.value(name, value));
-            map.serialize_entry(
-                &canonical_name(std::str::from_utf8(name).unwrap_or_default()),
-                &values.collect::<Vec<_>>(),
-            )?;
+/// The fields of a head as an object: values by name in canonical case, in the order in which names first come. `room` is
+/// used to write a name.
+fn push_fields(out: &mut Vec<u8>, room: &mut Vec<u8>, fields: &[Field<'_>]) {
+    out.push(b'{');
+    for (index, field) in fields.iter().enumerate() {
+        let is_same = |other: &&Field<'_>| other.name.eq_ignore_ascii_case(field.name);
+        let (before, from_here) = fields.split_at_checked(index).unwrap_or_default();
+        if before.iter().any(|other| is_same(&other)) {
+            continue;
         }
-        map.end()
+        if index > 0 {
+            out.push(b',');
+        }
+        room.clear();
+        room.extend_from_slice(field.name);
+        make_canonical(room);
+        push_text(out, room);
+        out.push(b':');
+        let mut before_value = b'[';
+        for field in from_here.iter().filter(is_same) {
+            out.push(before_value);
+            before_value = b',';
+            match field.is_hidden {
+                true => push_string(out, HIDDEN),
+                false => push_text(out, field.value),
+            }
+        }
+        out.push(b']');
     }
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.6}"))
+    out.push(b'}');
 }
 
 #[cfg(test)]

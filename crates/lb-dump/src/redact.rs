@@ -6,6 +6,7 @@ mod multipart;
 
 use std::borrow::Cow;
 
+use lb_observe::json_text::text;
 use percent_encoding::percent_decode;
 use serde_json::Value;
 use serde_json_path::JsonPath;
@@ -87,17 +88,20 @@ impl Redaction {
         self.names.iter().any(|hidden| name.eq_ignore_ascii_case(hidden.as_bytes()))
     }
 
-    /// A field's value, or what stands in its place.
-    pub(crate) fn value<'a>(&self, name: &[u8], value: &'a [u8]) -> Cow<'a, str> {
-        if self.hides_field(name) { Cow::Borrowed(HIDDEN) } else { text(value) }
-    }
-
-    /// A head in which the hidden values are replaced and everything else stands as it came.
-    pub(crate) fn head(&self, head: &[u8], out: &mut String) {
+    /// A head in which the hidden values are replaced and everything else stands as it came. `hides_fields` tells whether
+    /// any of its fields is hidden.
+    pub(crate) fn head<'a>(&self, head: &'a [u8], hides_fields: bool) -> Cow<'a, str> {
+        if !hides_fields
+            && self.names.is_empty()
+            && let Ok(head) = std::str::from_utf8(head)
+        {
+            return Cow::Borrowed(head);
+        }
+        let mut out = String::with_capacity(head.len());
         for (index, line) in head.split_inclusive(|&byte| byte == b'\n').enumerate() {
             let name = line.split(|&byte| byte == b':').next().unwrap_or_default().trim_ascii();
             if index == 0 {
-                self.first_line(&text(line), out);
+                self.first_line(&text(line), &mut out);
             } else if name.len() < line.len() && self.hides_field(name) {
                 out.push_str(&text(name));
                 out.push_str(": ");
@@ -107,6 +111,7 @@ impl Redaction {
                 out.push_str(&text(line));
             }
         }
+        Cow::Owned(out)
     }
 
     /// The first line; of a request's target, the query.
@@ -186,14 +191,6 @@ impl Redaction {
     }
 }
 
-/// Bytes of a head as text: UTF-8 where they are, else a character a byte (ISO 8859-1, RFC 9110 section 5.5).
-pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
-    }
-}
-
 /// Whether it is pictures, sound or the like, in which nobody looks for names.
 fn is_media(kind: &[u8]) -> bool {
     ["image/", "audio/", "video/", "font/"].iter().any(|media| {
@@ -214,9 +211,7 @@ mod tests {
     }
 
     fn head(redaction: &Redaction, head: &str) -> String {
-        let mut out = String::new();
-        redaction.head(head.as_bytes(), &mut out);
-        out
+        redaction.head(head.as_bytes(), true).into_owned()
     }
 
     fn json(redaction: &Redaction, body: &str) -> String {

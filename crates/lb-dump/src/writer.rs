@@ -62,18 +62,19 @@ impl<O: Output> Writer<O> {
     }
 }
 
-impl<O: Output> Sink<Message> for Writer<O> {
-    fn take(&mut self, message: Message) {
-        match message {
-            Message::Entry(record) => self.batch.push(self.lines.line(&record)),
-            Message::Files(config) => {
-                self.batch.write();
-                self.batch.output.reconfigure(config);
+impl<O: Output> Sink for Writer<O> {
+    type Batch = Vec<Message>;
+
+    fn write(&mut self, batches: &mut [Vec<Message>]) {
+        for message in batches.iter_mut().flat_map(|batch| batch.drain(..)) {
+            match message {
+                Message::Entry(record) => self.batch.push(self.lines.line(&record)),
+                Message::Files(config) => {
+                    self.batch.write();
+                    self.batch.output.reconfigure(config);
+                }
             }
         }
-    }
-
-    fn write(&mut self) {
         self.batch.write();
     }
 }

@@ -1,11 +1,10 @@
 //! One JSON line an exchange, written where nobody waits for it.
 //!
-//! A worker copies what the line needs into one allocation and offers it to a bounded queue; a thread of its own
-//! formats and writes ([`write_behind`](crate::write_behind)). What does not fit is dropped and counted.
+//! A worker copies what the line needs behind what it has copied before; a thread of its own formats and writes
+//! ([`write_behind`](crate::write_behind)). What does not fit is dropped and counted.
 
 mod entry;
 mod field;
-mod json;
 mod writer;
 
 use std::io::{self, Write};
@@ -16,7 +15,7 @@ use std::time::Duration;
 use crate::control::ACCESS_LOG_DROPPED;
 use crate::write_behind::WriteBehind;
 use crate::{Exchange, Recorder};
-use entry::Entry;
+use entry::Waiting;
 pub use field::{Field, UnknownField};
 
 /// What the access log writes, and how much of it.
@@ -28,13 +27,15 @@ pub struct AccessLogConfig {
     /// The share of exchanges that are written, 0..=1. Those that ended in a 5xx or were broken off by a backend
     /// are always written.
     pub sample: f64,
-    /// Lines that may wait to be written.
+    /// Lines of a worker that may wait to be written.
     pub queue: usize,
+    /// Workers that record at the same time.
+    pub workers: usize,
 }
 
 impl Default for AccessLogConfig {
     fn default() -> Self {
-        Self { fields: Field::DEFAULT.to_vec(), sample: 1.0, queue: 8192 }
+        Self { fields: Field::DEFAULT.to_vec(), sample: 1.0, queue: 8192, workers: 1 }
     }
 }
 
@@ -60,7 +61,9 @@ impl Default for AccessLogConfig {
 /// ```
 #[derive(Debug)]
 pub struct AccessLog {
-    queue: WriteBehind<Entry>,
+    queue: WriteBehind<Waiting>,
+    /// Lines of a worker that may wait.
+    most: usize,
     sample: f64,
     dropped: Dropped,
 }
@@ -92,8 +95,8 @@ impl AccessLog {
     pub fn start(config: AccessLogConfig, output: impl Write + Send + 'static) -> io::Result<Self> {
         let dropped = Dropped::new();
         let writer = writer::Writer::new(config.fields, output, dropped.clone());
-        let queue = WriteBehind::start("access-log", config.queue, writer)?;
-        Ok(Self { queue, sample: config.sample, dropped })
+        let queue = WriteBehind::start("access-log", config.workers, writer)?;
+        Ok(Self { queue, most: config.queue, sample: config.sample, dropped })
     }
 
     /// Starts a log that goes to standard error.
@@ -124,7 +127,7 @@ impl Recorder for AccessLog {
         if !self.is_kept(exchange) {
             return;
         }
-        if !self.queue.offer(Entry::copy(exchange)) {
+        if !self.queue.with(exchange.worker, |waiting| waiting.push(exchange, self.most)) {
             self.dropped.add(1);
         }
     }

@@ -34,6 +34,7 @@ mod exchange;
 mod figures;
 pub mod histogram;
 pub mod json;
+pub mod json_text;
 pub mod live;
 pub mod prometheus;
 mod rate;

@@ -2,7 +2,7 @@
 
 use super::*;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::SystemTime;
 
 use crate::Entry;
 use crate::budget::Budget;
@@ -26,7 +26,7 @@ fn record(redact: &[&str], request: &str, body: &[u8], response: &str, answer: &
         request_body: kept(body),
         response_head: response.as_bytes().to_vec(),
         response_body: kept(answer),
-        _held: Budget::new(1).reserve(),
+        held: Budget::new(1).reserve(),
     }
 }
 
@@ -92,4 +92,23 @@ fn secrets_are_in_no_part_of_the_line() {
     let entry: Entry = serde_json::from_str(&line).unwrap();
     assert_eq!((entry.request_withheld, entry.response_withheld), (false, true));
     assert_eq!(entry.request_headers["Authorization"], ["[redacted]"]);
+}
+
+#[test]
+fn a_duration_is_rounded_as_the_entry_has_it() {
+    for nanoseconds in [0, 499, 500, 1_500, 499_499, 499_500, 15_250_000, 15_499_999, 1_999_999_999] {
+        let mut record = record(&[], "GET / HTTP/1.1\r\n\r\n", b"", "HTTP/1.1 200 OK\r\n\r\n", b"");
+        record.duration = Duration::from_nanos(nanoseconds);
+        let (read, expected) = (entry(&record), Entry::default().lasting(record.duration));
+        assert_eq!((read.duration, read.duration_ms), (expected.duration, expected.duration_ms));
+    }
+}
+
+#[test]
+fn a_value_cannot_leave_its_place() {
+    let response = "HTTP/1.1 200 OK\r\nx-a: \"],\"b\":[\"\\\u{1b}[2J\r\nX-A: \u{e9}\r\n\r\n";
+    let entry = entry(&record(&[], "GET / HTTP/1.1\r\n\r\n", b"", response, b"\"}\n{"));
+    assert_eq!(entry.response_headers.len(), 1);
+    assert_eq!(entry.response_headers["X-A"], ["\"],\"b\":[\"\\\u{1b}[2J", "\u{e9}"]);
+    assert_eq!(entry.raw_response, format!("{response}\"}}\n{{"));
 }
