@@ -9,8 +9,8 @@ use lb_config::{Diagnostic, Loaded};
 use lb_discovery::Discovery;
 use lb_dump::Dumps;
 use lb_health::EventSink;
-use lb_http::config::GatewayConfig;
-use lb_http::{Attachments, Gateway};
+use lb_http::config::{GatewayConfig, ListenerConfig};
+use lb_http::{Attachments, Gateway, in_background};
 use lb_observe::control::ControlMetrics;
 use lb_observe::{AccessLog, DecisionLog, Figures, RecentErrors, Recorder, Registry};
 use lb_trace::Traces;
@@ -93,6 +93,9 @@ impl Running {
             Home::Plain => pages(|pages| pages),
             Home::Demo => pages(StatusPages::with_demo),
         };
+        let is_asked = |listener: &ListenerConfig| listener.status_endpoints;
+        let mut scraped: Vec<Arc<Pages>> = Vec::new();
+        scraped.extend(config.listeners.iter().any(is_asked).then(|| Arc::clone(&on_listeners)));
         let mut recorders: Vec<Arc<dyn Recorder>> =
             vec![Arc::new(Figures::new(&registry, config.workers.get()))];
         recorders.extend(log.iter().map(|log| Arc::clone(log) as Arc<dyn Recorder>));
@@ -148,7 +151,6 @@ impl Running {
         tokio::spawn(discovery::keep_figures(Arc::clone(reloading.discovery())));
         let duplicate = admin.as_ref().map(|(bound, _)| bound.duplicate()).transpose()?;
         let upgrader = Upgrader::new(gateway.reloader(), Arc::clone(&reloading), duplicate);
-        let dashboard = || pages(StatusPages::with_dashboard);
         let admin = admin.map(|(bound, watched)| {
             let api = Api::new(
                 Arc::clone(&live),
@@ -157,7 +159,9 @@ impl Running {
                 Arc::clone(&reloading),
                 Arc::clone(&upgrader),
             );
-            bound.serve(dashboard(), api, watched.board)
+            let dashboard = pages(StatusPages::with_dashboard);
+            scraped.push(Arc::clone(&dashboard));
+            bound.serve(dashboard, api, watched.board)
         });
         for (name, address) in gateway.addresses() {
             tracing::info!(listener = %name, %address, workers = config.workers, "listening");
@@ -166,6 +170,7 @@ impl Running {
             tracing::info!(address = %admin.address(), "admin address");
         }
         tracing::info!(version = status::VERSION, startup = ?started.elapsed(), "gatewayd is up");
+        tokio::spawn(keep_warm(scraped));
         Ok(Self { gateway, log, traces, dumps, shutdown, reloading, upgrader, admin })
     }
 
@@ -277,6 +282,20 @@ async fn keep_rates(registry: Arc<Registry>, board: Option<Arc<Board>>) {
         registry.tick(Instant::now());
         if let Some(board) = &board {
             board.step(Instant::now());
+        }
+    }
+}
+
+/// Draws long metrics once when nobody has asked for them yet: after the start, and after a reload that made them longer.
+async fn keep_warm(scraped: Vec<Arc<Pages>>) {
+    let mut tick = tokio::time::interval(STEP);
+    loop {
+        tick.tick().await;
+        for pages in scraped.iter().filter(|pages| pages.0.are_cold()) {
+            let pages = Arc::clone(pages);
+            if let Err(error) = in_background(move || pages.0.warm_up()).await {
+                tracing::warn!(%error, "metrics could not be drawn ahead");
+            }
         }
     }
 }

@@ -5,18 +5,21 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use lb_observe::Registry;
 use lb_observe::control::ControlMetrics;
+use lb_observe::{Registry, prometheus};
 
 use crate::negotiate::{Form, preferred};
 use crate::page::{self, health};
-use crate::spare::Spare;
+use crate::spare::{MAX_KEPT, Spare};
 use crate::view::{GatewayView, StatusSource};
 use crate::{assets, response};
 
 /// The paths that are always answered.
 pub(crate) const STATUS_PATHS: [&str; 7] =
     ["/health", "/ready", "/ping", "/metrics", "/proxy-status", "/strategies", "/info"];
+
+/// Metrics shorter than this are drawn in no time, with whatever memory, in bytes.
+const SHORT: usize = 256 << 10;
 
 /// The status pages of one listener.
 ///
@@ -125,6 +128,18 @@ impl StatusPages {
     ) -> Option<Response<Bytes>> {
         let page = self.at_once(path, accept)?;
         self.answer(method, path, || Some(page))
+    }
+
+    /// Whether the metrics, as long as they are now, have never been drawn: whoever scrapes first then waits for megabytes of
+    /// memory that is new to the process, which takes several times what drawing does. [`warm_up`](Self::warm_up) is the remedy.
+    pub fn are_cold(&self) -> bool {
+        let needed = prometheus::room_for(&self.registry);
+        (SHORT..=MAX_KEPT).contains(&needed) && self.spare.longest() < needed
+    }
+
+    /// Draws the metrics for nobody and keeps the memory. Takes as long as a first scrape.
+    pub fn warm_up(&self) {
+        self.get("/metrics", None, None);
     }
 
     fn answer(

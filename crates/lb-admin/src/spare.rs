@@ -3,16 +3,20 @@
 //! The metrics of a thousand backends are megabytes. Taken from the system anew for each scrape and given back after it, they
 //! cost several times what writing the text does.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 /// Longer texts give their memory back.
-const MAX_KEPT: usize = 16 << 20;
+pub(crate) const MAX_KEPT: usize = 16 << 20;
 
 /// The memory of the longest text of late.
 #[derive(Debug, Default)]
-pub(crate) struct Spare(Arc<Mutex<String>>);
+pub(crate) struct Spare {
+    kept: Arc<Mutex<String>>,
+    longest: AtomicUsize,
+}
 
 /// A text that leaves its memory where it came from.
 struct Lent {
@@ -23,12 +27,18 @@ struct Lent {
 impl Spare {
     /// The memory, or none while another text is in it.
     pub(crate) fn take(&self) -> String {
-        std::mem::take(&mut lock(&self.0))
+        std::mem::take(&mut lock(&self.kept))
+    }
+
+    /// The most memory that a text has had so far, in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest.load(Relaxed)
     }
 
     /// The text as a body; its memory comes back with the body's end.
     pub(crate) fn lend(&self, text: String) -> Bytes {
-        Bytes::from_owner(Lent { text, home: Arc::clone(&self.0) })
+        self.longest.fetch_max(text.capacity(), Relaxed);
+        Bytes::from_owner(Lent { text, home: Arc::clone(&self.kept) })
     }
 }
 

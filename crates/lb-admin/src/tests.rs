@@ -332,6 +332,30 @@ fn metrics_come_as_text_and_as_json() {
 }
 
 #[test]
+fn long_metrics_are_drawn_ahead_once_and_short_ones_never() {
+    let registry = Arc::new(Registry::default());
+    let mut view = Gateway::tutorial().view;
+    let add = |view: &mut GatewayView, count: usize| {
+        for _ in 0..count {
+            let url = format!("http://10.0.0.1:{}", 1000 + view.upstreams[0].backends.len());
+            view.upstreams[0].backends.push(backend(&registry, "api", &url, 1.0));
+        }
+    };
+    let pages = |view: &GatewayView| StatusPages::new(Arc::new(Fixed(view.clone())), Arc::clone(&registry));
+    add(&mut view, 10);
+    assert!(!pages(&view).are_cold(), "a page of ten backends is no work");
+    add(&mut view, 490);
+    let page = pages(&view);
+    assert!(page.are_cold());
+    page.warm_up();
+    assert!(!page.are_cold());
+    let pointer = || page.respond(&Method::GET, "/metrics", None, None).unwrap().body().as_ptr();
+    assert_eq!(pointer(), pointer(), "its memory is used again");
+    add(&mut view, 500);
+    assert!(page.are_cold(), "a reload has made it longer");
+}
+
+#[test]
 fn head_is_get_without_the_body() {
     let pages = Gateway::tutorial().pages();
     for path in ["/health", "/metrics", "/ping"] {
@@ -397,6 +421,14 @@ fn pages_load_only_what_is_served_beside_them() {
         }
         let size: usize = links.iter().map(|link| get(&pages, link, None).body().len()).sum();
         assert!(page.len() + size < 150 * 1024, "{size} bytes to load");
+        let scripts = page.lines().filter(|line| line.contains("<script"));
+        assert!(scripts.clone().count() > 0);
+        for script in scripts {
+            assert!(
+                script.contains("type=\"module\"") || script.contains(" defer"),
+                "{script} holds up the first paint"
+            );
+        }
         for forbidden in ["<style", " style=", " onclick=", "<script>", "https://", "http://cdn", "@import"] {
             assert!(!page.contains(forbidden), "{forbidden}");
         }

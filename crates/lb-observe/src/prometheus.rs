@@ -38,8 +38,7 @@ pub fn render(
     control: Option<&ControlMetrics>,
     room: String,
 ) -> String {
-    let series = registry.backends().len() * SERIES_OF_A_BACKEND + registry.rules().len() * SERIES_OF_A_RULE;
-    let mut text = Text::with_room(room, (series + SERIES_BESIDE) * BYTES_OF_A_SERIES);
+    let mut text = Text::with_room(room, room_for(registry));
     process(&mut text, live);
     rules(&mut text, registry);
     backends(&mut text, registry);
@@ -52,6 +51,12 @@ pub fn render(
         text.append(&control.render());
     }
     text.finish()
+}
+
+/// About how many bytes [`render`] needs room for.
+pub fn room_for(registry: &Registry) -> usize {
+    let series = registry.backends().len() * SERIES_OF_A_BACKEND + registry.rules().len() * SERIES_OF_A_RULE;
+    (series + SERIES_BESIDE) * BYTES_OF_A_SERIES
 }
 
 fn process(text: &mut Text, live: &Live<'_>) {
