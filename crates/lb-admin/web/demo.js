@@ -85,7 +85,8 @@ class Card {
       backend.row = rowOf(backend);
       rows.append(backend.row.element);
     });
-    svg.append(make(SVG, "circle", { cx: 6, cy: height / 2, r: 5 }));
+    // A ring of two dots, since a circle would be stretched with the rest.
+    for (const part of ["rim", "hub"]) svg.append(make(SVG, "path", { d: `M6 ${height / 2}h0.01`, class: part }));
     svg.style.height = `${height}px`;
     this.fan.replaceChildren(svg, rows);
     this.refresh();
