@@ -57,7 +57,7 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
             .map(|sample| sample.count.requests)
             .sum();
         let proxy = proxies.iter().find(|proxy| proxy.name == *name);
-        let text = check::get(proxy.context("it was started")?.admin, "/metrics")?;
+        let text = check::get(proxy.context("it was started")?.port, "/metrics")?;
         let dropped = text.lines().find_map(|line| line.strip_prefix(metric)?.trim().parse::<u64>().ok());
         notes.push(format!(
             "{}: {} of more than {requests} exchanges were dropped instead of written.",
@@ -68,7 +68,8 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
     let busy = Spread::of(rounds.iter().flat_map(|(_, round)| round).map(Sample::others).collect());
     notes.extend([
         "Off: no statistics by backend, no passive health, no probes. Default: all that a rule has by itself, and a probe a \
-         second. The others have the default and one thing more; dump keeps every exchange with its bodies of 1 KiB."
+         second. The others have the default and one thing more: admin address keeps the records that `gatewayd why` tells from, dump every \
+         exchange with its bodies of 1 KiB."
             .to_owned(),
         "Figures of rules and request ids are always there: what they cost is in every row.".to_owned(),
         format!(

@@ -1,5 +1,6 @@
-//! When the dashboard is first seen: headless Chromium by way of ChromeDriver (W3C WebDriver), a new browser each time, so that
-//! nothing of it is in a cache.
+//! When a page is first seen: headless Chromium by way of ChromeDriver (W3C WebDriver), a new browser each time, so that nothing
+//! of the page is in a cache. The browser shares a core with nothing but its driver, and has come to rest before it is asked: what
+//! it does for itself while it starts would count as the page's otherwise.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,8 +17,16 @@ use super::process::{Core, Running};
 /// Asked of the page until it has been painted.
 const PAINTED: &str = "const seen = performance.getEntriesByName('first-contentful-paint')[0]; return seen ? seen.startTime : null";
 
-/// From the beginning of the navigation to the first paint that holds something, ms; `None` where there is no browser.
-pub(crate) fn measure(bench: &Bench<'_>, ports: &mut Ports, url: &str) -> Result<Option<Vec<f64>>> {
+/// How long a browser has to come to rest.
+const REST: Duration = Duration::from_secs(3);
+
+/// When each page was first seen, ms, a row a page; `None` where there is no browser. From the beginning of the navigation to the
+/// first paint that holds something.
+pub(crate) fn measure<const PAGES: usize>(
+    bench: &Bench<'_>,
+    ports: &mut Ports,
+    urls: [&str; PAGES],
+) -> Result<Option<[Vec<f64>; PAGES]>> {
     if install::find("chromedriver").is_none() {
         return Ok(None);
     }
@@ -32,9 +41,11 @@ pub(crate) fn measure(bench: &Bench<'_>, ports: &mut Ports, url: &str) -> Result
         bench.directory,
     )?;
     driver.wait_for_port(port, bench.interrupt)?;
-    let mut paints = Vec::new();
-    for _ in 0..bench.rounds.max(3) {
-        paints.push(first_paint(bench, port, url)?);
+    let mut paints = [const { Vec::new() }; PAGES];
+    for _ in 0..bench.rounds.max(5) {
+        for (url, paints) in urls.iter().zip(&mut paints) {
+            paints.push(first_paint(bench, port, url)?);
+        }
     }
     Ok(Some(paints))
 }
@@ -46,6 +57,7 @@ fn first_paint(bench: &Bench<'_>, port: u16, url: &str) -> Result<f64> {
     let session = call(port, "POST", "/session", &wanted)?;
     let session = session.get("sessionId").and_then(Value::as_str).context("no session")?.to_owned();
     let session = format!("/session/{session}");
+    bench.interrupt.sleep(REST)?;
     call(port, "POST", &format!("{session}/url"), &json!({ "url": url }))?;
     let mut painted = None;
     for _ in 0..100 {

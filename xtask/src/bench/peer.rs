@@ -141,6 +141,11 @@ pub(crate) const COSTS: &[PeerInfo] = &[
         &["gatewayd-default.toml"],
         &["run", "-c", "{{dir}}/gatewayd-default.toml"],
     ),
+    gatewayd(
+        "gatewayd, admin address",
+        &["gatewayd-admin.toml"],
+        &["run", "-c", "{{dir}}/gatewayd-admin.toml"],
+    ),
     LOG,
     DUMP,
     PeerInfo { name: "gatewayd, off again", ..OFF },
