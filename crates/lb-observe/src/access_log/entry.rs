@@ -143,7 +143,7 @@ pub(super) struct Reader<'a> {
     texts: &'a str,
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     /// When the next one ended.
     pub(super) fn next_ended_at(&mut self) -> Option<SystemTime> {
         self.entries.peek().map(|entry| entry.ended_at)
@@ -217,7 +217,7 @@ impl Told<'_> {
                     (true, true) => b"true",
                     (true, false) => b"false",
                     (false, _) => b"null",
-                })
+                });
             }
             Field::Method => text(Text::Method, true, out),
             Field::Path => text(Text::Path, true, out),

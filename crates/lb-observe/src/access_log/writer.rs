@@ -55,7 +55,7 @@ impl<W: Write + Send + 'static> Sink for Writer<W> {
     fn write(&mut self, batches: &mut [Waiting]) {
         let mut readers: Vec<Reader<'_>> =
             batches.iter().filter(|batch| !batch.is_empty()).map(Waiting::read).collect();
-        match &mut readers[..] {
+        match readers.as_mut_slice() {
             [reader] => reader.for_each(|told| self.push(&told)),
             // What ended first is written first, whichever worker had it.
             readers => {
