@@ -99,6 +99,12 @@ fn replacing_the_gateway_under_load_fails_nothing() {
 }
 
 #[test]
+fn replacing_the_gateway_under_http2_fails_nothing() {
+    play("upgrade-h2c");
+    play("upgrade-h2");
+}
+
+#[test]
 fn clients_that_abort_crawl_and_hang_up_harm_nobody() {
     play("clients");
 }

@@ -1,17 +1,14 @@
 //! The program replaced by another process of it while clients ask: what goes over, what stays, and that no request notices.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lb_testkit::{Backend, Client, Gateway, Launch, PATIENCE, Process, eventually, fetch};
+use lb_testkit::{Authority, Backend, Gateway, Launch, Load, PATIENCE, Process, eventually, fetch};
 
 use crate::support::{cli, launch, rule, urls};
 
@@ -52,42 +49,6 @@ pub(crate) fn has_ended(pid: u32) -> bool {
     status.is_empty() || status.contains(") Z ")
 }
 
-/// Clients that ask without a pause until they are stopped, and come again where they are told to.
-struct Load {
-    stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<usize>>,
-}
-
-impl Load {
-    /// Four on connections that stay as long as they may, three on new ones for each request.
-    fn on(address: SocketAddr) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let client = |keeps: bool| {
-            let stop = Arc::clone(&stop);
-            std::thread::spawn(move || {
-                let mut client = Client::connect(address);
-                let mut answers = 0;
-                while !stop.load(SeqCst) {
-                    let response = client.get("/load");
-                    assert_eq!(response.status, 200, "{}", response.text());
-                    answers += 1;
-                    if !keeps || response.header("connection") == Some("close") {
-                        client = Client::connect(address);
-                    }
-                }
-                answers
-            })
-        };
-        Self { clients: [true, true, true, true, false, false, false].map(client).into(), stop }
-    }
-
-    /// Every request was answered with 200; how many there were.
-    fn finish(self) -> usize {
-        self.stop.store(true, SeqCst);
-        self.clients.into_iter().map(|client| client.join().expect("a request failed")).sum()
-    }
-}
-
 #[test]
 fn no_request_notices_that_the_program_is_replaced_again_and_again() {
     let backends = ["a", "b"].map(Backend::echo);
@@ -109,13 +70,44 @@ fn no_request_notices_that_the_program_is_replaced_again_and_again() {
         before = successor.0;
         successors.push(successor);
     }
-    let answers = load.finish();
-    assert!(answers > 100, "{answers}");
+    let asked = load.finish();
+    assert!(asked.answers > 100 && asked.came_again > 0, "{asked:?}");
     let status = fetch(gateway.address_of("admin"), "GET", "/health", &[]);
     assert_eq!(status.status, 200, "the admin address goes over, too");
     signal(before, "TERM");
     eventually("the last one ends when told to", PATIENCE, || has_ended(before));
     assert!(TcpListener::bind(gateway.address()).is_ok(), "nobody holds the port any more");
+}
+
+#[test]
+fn no_request_of_http2_notices_either() {
+    let backends = ["a", "b"].map(Backend::echo);
+    let authority = Authority::new("Root");
+    let launch = launch();
+    let pair = authority.issue(&["localhost"]).write(launch.directory(), "server");
+    let config = format!(
+        "{ADMIN}[[listeners]]\nname = \"clear\"\naddress = \"{{listen}}\"\n\
+         [[listeners]]\nname = \"tls\"\naddress = \"{{listen2}}\"\ntls = {{ {pair} }}\n{}",
+        rule("", &[&backends[0], &backends[1]])
+    );
+    let mut gateway = launch.config(&config).start();
+    let loads =
+        [Load::http2(gateway.address(), None), Load::http2(gateway.address_of("listen2"), Some(&authority))];
+    let mut before = gateway.id();
+    let mut successors = Vec::new();
+    for _ in 0..3 {
+        let successor = upgraded(&gateway);
+        eventually("the process before ends", PATIENCE, || match before == gateway.id() {
+            true => gateway.exited().is_some_and(|status| status.success()),
+            false => has_ended(before),
+        });
+        before = successor.0;
+        successors.push(successor);
+    }
+    for load in loads {
+        let asked = load.finish();
+        assert!(asked.answers > 100 && asked.came_again >= 3 * 3, "{asked:?}");
+    }
 }
 
 #[test]
@@ -209,7 +201,7 @@ fn where_the_new_program_does_not_serve_the_old_one_goes_on() {
     gateway.write_config(&config);
     let successor = upgraded(&gateway);
     eventually("the old process ends", PATIENCE, || gateway.exited().is_some());
-    assert!(load.finish() > 100);
+    assert!(load.finish().answers > 100);
     assert_eq!(fs::read_link(format!("/proc/{}/exe", successor.0)).unwrap(), program);
 }
 

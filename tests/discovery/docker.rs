@@ -5,11 +5,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use lb_testkit::{Backend, PATIENCE, eventually};
+use lb_testkit::{Backend, Load, PATIENCE, eventually};
 use serde_json::{Value, json};
 
 use super::{config, eventually_present, eventually_serves, present, source};
-use crate::reload::Load;
 use crate::support::launch;
 
 /// The part of Docker's API that is asked for.
@@ -97,7 +96,7 @@ fn labelled_containers_are_followed_and_outlive_docker() {
     docker.listen(&socket);
     eventually_present(&gateway, &[a.url()]);
     eventually_serves(&gateway, &[&a]);
-    assert!(load.finish() > 100);
+    assert!(load.finish().answers > 100);
     let targets = docker.targets.lock().unwrap().join("\n");
     assert!(
         targets.contains("/containers/json?filters=") && targets.contains("gatewayd%2Eupstream%3Dapp"),

@@ -3,10 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use lb_testkit::{Backend, PATIENCE, eventually};
+use lb_testkit::{Backend, Load, PATIENCE, eventually};
 
 use super::{config, discovering, eventually_present, eventually_serves, figure, present, source};
-use crate::reload::Load;
 use crate::support::{backend_status, cli, launch, urls};
 
 #[test]
@@ -31,7 +30,7 @@ fn backends_of_a_file_come_and_go_and_no_request_notices() {
         eventually_present(&gateway, &[a.url(), b.url()]);
         eventually_serves(&gateway, &[&a, &b]);
     }
-    assert!(load.finish() > 100);
+    assert!(load.finish().answers > 100);
     eventually("nothing is left of who has gone", PATIENCE, || c.open_connections() == 0);
     gateway.log_line("the plan is in the log", |line| {
         line["cause"] == "discovery" && line["plan"].as_str().is_some_and(|plan| plan.contains(&a.url()))

@@ -1,5 +1,7 @@
 //! A load that keeps to its schedule: each request is sent when it is due, whatever became of those before it.
 //!
+//! By HTTP/1.1, or by HTTP/2 on a few connections that all requests share; there clients that do not behave are left out.
+//!
 //! One thread does nothing but wake up when a request is due; another carries all of them, a task each, on connections that
 //! are kept open as a browser keeps them. Latency is counted from when a request was due, so that none is hidden by its
 //! being sent late; how late they were sent is recorded, and a load that fell behind says so in the report.
@@ -7,9 +9,11 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use lb_testkit::{Authority, Http2};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -21,6 +25,10 @@ use crate::time::{in_micros, micros};
 
 /// No request takes longer, or it is lost.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Connections of HTTP/2, which all requests share.
+const CONNECTIONS: usize = 4;
+/// Whose certificates a load believes.
+pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::new("Faults"));
 /// The size of an usual answer, and of an upload.
 const USUAL: (usize, usize) = (256, 60);
 
@@ -38,6 +46,23 @@ pub(crate) struct Load {
     pub(crate) unruly: f64,
     /// What they do instead.
     pub(crate) manners: &'static [Conduct],
+}
+
+/// Where a load goes, and how it is spoken there.
+#[derive(Debug, Clone)]
+pub(crate) struct Aim {
+    pub(crate) address: SocketAddr,
+    pub(crate) speech: Speech,
+}
+
+/// How requests are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speech {
+    Http1,
+    /// By prior knowledge.
+    Http2,
+    /// What was agreed on by TLS.
+    Http2Tls,
 }
 
 /// One request to come.
@@ -60,7 +85,7 @@ impl Running {
 
 impl Load {
     /// Begin. Requests are numbered from `first`; `seed` decides which is what.
-    pub(crate) fn begin(self, address: SocketAddr, first: u64, seed: u64) -> Running {
+    pub(crate) fn begin(self, aim: Aim, first: u64, seed: u64) -> Running {
         let plans = self.plans(Instant::now() + Duration::from_millis(20), first, seed);
         Running(std::thread::spawn(move || {
             let (due, plans_due) = mpsc::unbounded_channel();
@@ -71,7 +96,7 @@ impl Load {
                 }
             });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let records = LocalSet::new().block_on(&runtime, carry(address, plans_due));
+            let records = LocalSet::new().block_on(&runtime, carry(aim, plans_due));
             pacer.join().unwrap();
             records
         }))
@@ -105,18 +130,17 @@ impl Load {
 
 type Pool = Rc<RefCell<Vec<Wire>>>;
 
-async fn carry(address: SocketAddr, mut plans: mpsc::UnboundedReceiver<Plan>) -> Vec<Record> {
-    let pool = Pool::default();
+async fn carry(aim: Aim, mut plans: mpsc::UnboundedReceiver<Plan>) -> Vec<Record> {
+    let clients = Rc::new(Clients::of(&aim));
     let mut tasks = Vec::new();
     while let Some(plan) = plans.recv().await {
-        let pool = Rc::clone(&pool);
+        let clients = Rc::clone(&clients);
         tasks.push(tokio::task::spawn_local(async move {
             let lag = plan.due.elapsed();
-            let (outcome, backend) =
-                match tokio::time::timeout(PATIENCE, exchange(address, plan, &pool)).await {
-                    Ok(answered) => answered,
-                    Err(_) => (Outcome::Lost("no end after 30 s".to_owned()), None),
-                };
+            let (outcome, backend) = match tokio::time::timeout(PATIENCE, clients.exchange(plan)).await {
+                Ok(answered) => answered,
+                Err(_) => (Outcome::Lost("no end after 30 s".to_owned()), None),
+            };
             let latency = in_micros(plan.due.elapsed());
             Record {
                 id: plan.id,
@@ -135,6 +159,47 @@ async fn carry(address: SocketAddr, mut plans: mpsc::UnboundedReceiver<Plan>) ->
         records.push(task.await.unwrap());
     }
     records
+}
+
+/// Whoever sends the requests.
+enum Clients {
+    Http1(SocketAddr, Pool),
+    Http2(Vec<Http2>),
+}
+
+impl Clients {
+    fn of(aim: &Aim) -> Self {
+        let authority = match aim.speech {
+            Speech::Http1 => return Self::Http1(aim.address, Pool::default()),
+            Speech::Http2 => None,
+            Speech::Http2Tls => Some(&*AUTHORITY),
+        };
+        Self::Http2((0..CONNECTIONS).map(|_| Http2::new(aim.address, authority)).collect())
+    }
+
+    async fn exchange(&self, plan: Plan) -> (Outcome, Option<usize>) {
+        match self {
+            Self::Http1(address, pool) => exchange(*address, plan, pool).await,
+            Self::Http2(clients) => {
+                let client = &clients[usize::try_from(plan.id).unwrap_or(0) % clients.len()];
+                exchange_http2(client, plan).await
+            }
+        }
+    }
+}
+
+/// One request as a stream of a connection that others share.
+async fn exchange_http2(client: &Http2, plan: Plan) -> (Outcome, Option<usize>) {
+    let body = if plan.method == Method::Get { Vec::new() } else { pattern(plan.id, USUAL.1) };
+    let target = format!("https://localhost/r/{}?bytes={}", plan.id, USUAL.0);
+    let request = http::Request::builder().method(plan.method.name()).uri(target).body(body.into()).unwrap();
+    let answer = match client.ask(&request).await {
+        Ok(answer) => answer,
+        Err(error) => return (Outcome::Lost(error.to_string()), None),
+    };
+    let field = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    let backend = field("x-answered-by").and_then(|position| position.parse().ok());
+    (judge(plan, answer.status().as_str(), field("x-answer-to"), answer.body()), backend)
 }
 
 /// One request from its sending to its end; also who answered.
@@ -174,7 +239,7 @@ async fn exchange(address: SocketAddr, plan: Plan, pool: &Pool) -> (Outcome, Opt
     };
     let backend = head.field("x-answered-by").and_then(|position| position.parse().ok());
     let outcome = match body {
-        Ok(body) => judge(plan, &head, &body),
+        Ok(body) => judge(plan, head.word(1), head.field("x-answer-to"), &body),
         Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
             Outcome::Wrong("a body that is none".to_owned())
         }
@@ -222,9 +287,8 @@ async fn crawl(wire: &mut Wire, head: &Head) -> std::io::Result<Vec<u8>> {
 }
 
 /// Whether this is the answer to that request, or an error that says what it is.
-fn judge(plan: Plan, head: &Head, body: &[u8]) -> Outcome {
-    let status = head.word(1);
-    match (head.field("x-answer-to"), status) {
+fn judge(plan: Plan, status: &str, answer_to: Option<&str>, body: &[u8]) -> Outcome {
+    match (answer_to, status) {
         (Some(id), "200") => {
             let bytes = plan.conduct.bytes().unwrap_or(USUAL.0);
             match id == plan.id.to_string() && body == pattern(plan.id, bytes) {

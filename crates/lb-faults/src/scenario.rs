@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::conduct::Conduct;
 use crate::fleet::BackendCommand;
-use crate::load::Load;
+use crate::load::{Load, Speech};
 use crate::record::Method;
 use crate::report::{Goal, Report};
 use crate::stage::Stage;
@@ -57,11 +57,19 @@ pub(crate) struct Setup {
     pub(crate) max_connections: Option<usize>,
     /// The rule's lines in TOML.
     pub(crate) rule: &'static str,
+    /// How clients speak.
+    pub(crate) speech: Speech,
 }
 
 /// Three quick backends.
-const USUAL: Setup =
-    Setup { backends: 3, service: Duration::from_millis(2), places: 1000, max_connections: None, rule: "" };
+const USUAL: Setup = Setup {
+    backends: 3,
+    service: Duration::from_millis(2),
+    places: 1000,
+    max_connections: None,
+    rule: "",
+    speech: Speech::Http1,
+};
 
 /// A row of the table.
 pub struct Scenario {
@@ -184,6 +192,18 @@ pub const ALL: &[Scenario] = &[
         play: change::upgrade,
     },
     Scenario {
+        name: "upgrade-h2c",
+        summary: "the same, clients by HTTP/2 on four connections",
+        setup: Setup { speech: Speech::Http2, ..USUAL },
+        play: change::upgrade,
+    },
+    Scenario {
+        name: "upgrade-h2",
+        summary: "the same, by HTTP/2 over TLS",
+        setup: Setup { speech: Speech::Http2Tls, ..USUAL },
+        play: change::upgrade,
+    },
+    Scenario {
         name: "clients",
         summary: "half of the clients abort, crawl or hang up half-way",
         setup: USUAL,
@@ -204,6 +224,7 @@ pub const ALL: &[Scenario] = &[
             places: 4,
             max_connections: Some(4),
             rule: "queue = { max_pending = 100, timeout = \"60ms\" }",
+            ..USUAL
         },
         play: overload::queued,
     },
@@ -216,6 +237,7 @@ pub const ALL: &[Scenario] = &[
             places: 4,
             max_connections: None,
             rule: "concurrency = { max = 200, adaptive = true }",
+            ..USUAL
         },
         play: overload::thrice,
     },

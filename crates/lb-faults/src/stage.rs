@@ -7,7 +7,7 @@ use lb_testkit::{Gateway, Launch, Response, fetch};
 
 use crate::fleet::{BackendCommand, Fleet};
 use crate::ledger::Entry;
-use crate::load::{Load, Running};
+use crate::load::{AUTHORITY, Aim, Load, Running, Speech};
 use crate::record::{Method, Record};
 use crate::report::{Account, Goal, Report};
 use crate::scenario::{Scenario, Setup};
@@ -16,6 +16,7 @@ use crate::time::{in_micros, micros};
 /// Where a scenario takes place.
 pub(crate) struct Stage {
     gateway: Gateway,
+    speech: Speech,
     pub(crate) fleet: Fleet,
     pub(crate) records: Vec<Record>,
     seed: u64,
@@ -43,15 +44,24 @@ impl Stage {
         let limit = setup.max_connections.map(|max| format!(", max_connections = {max}")).unwrap_or_default();
         let backends: Vec<String> =
             fleet.urls().iter().map(|url| format!("{{ url = \"{url}\"{limit} }}")).collect();
+        let launch = Launch::new(program);
+        let tls = match setup.speech {
+            Speech::Http2Tls => {
+                let pair = AUTHORITY.issue(&["localhost"]).write(launch.directory(), "server");
+                format!("tls = {{ {pair} }}\n")
+            }
+            Speech::Http1 | Speech::Http2 => String::new(),
+        };
         let config = format!(
-            "[server]\nworkers = 2\n[[listeners]]\nname = \"web\"\naddress = \"{{listen}}\"\n\
+            "[server]\nworkers = 2\n[[listeners]]\nname = \"web\"\naddress = \"{{listen}}\"\n{tls}\
              [admin]\naddress = \"{{admin}}\"\n[[rules]]\nname = \"app\"\n{}\nbackends = [{}]\n",
             setup.rule,
             backends.join(", ")
         );
-        let gateway = Launch::new(program).config(&config).start();
+        let gateway = launch.config(&config).start();
         Self {
             gateway,
+            speech: setup.speech,
             fleet,
             records: Vec::new(),
             seed,
@@ -65,7 +75,8 @@ impl Stage {
 
     /// Begin a load; its records come with [`finish`](Self::finish).
     pub(crate) fn begin(&mut self, load: Load) -> Running {
-        let running = load.begin(self.gateway.address(), self.sent, self.seed ^ self.sent);
+        let aim = Aim { address: self.gateway.address(), speech: self.speech };
+        let running = load.begin(aim, self.sent, self.seed ^ self.sent);
         self.sent += load.count();
         running
     }
