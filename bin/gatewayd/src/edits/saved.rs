@@ -3,7 +3,7 @@
 //! It is written whole beside the one there is and put in its place. One that is broken, too large or of another version is said
 //! and not taken up; the gateway starts without.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -60,9 +60,11 @@ pub(crate) fn read(file: &Path) -> Result<Vec<Edit>, String> {
 /// What the system said.
 pub(crate) fn write(file: &Path, edits: &[Edit]) -> io::Result<()> {
     let saved = Saved { version: VERSION, edits: edits.iter().filter(|edit| edit.persist).collect() };
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(".new");
-    std::fs::write(&beside, serde_json::to_vec_pretty(&saved)?)?;
-    std::fs::File::open(&beside)?.sync_all()?;
-    std::fs::rename(&beside, file)
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A name of its own: while one process takes over from another, two may write.
+    let mut beside = tempfile::NamedTempFile::new_in(folder)?;
+    beside.write_all(&serde_json::to_vec_pretty(&saved)?)?;
+    beside.as_file().sync_all()?;
+    beside.persist(file).map_err(|failed| failed.error)?;
+    Ok(())
 }
