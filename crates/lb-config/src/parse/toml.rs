@@ -47,13 +47,29 @@ fn report(errors: &[toml::de::Error], source: SourceId, sources: &SourceMap) -> 
             "duplicate key" => Diagnostic::error("this key stands twice in one table")
                 .at(sources.excerpt(&span), "the second time")
                 .help("keep one of the two; a table is opened by one `[header]` only"),
-            message => syntax(sources, &span, message),
+            message => {
+                let problem = syntax(sources, &span, message);
+                match remedy(message, &span, sources) {
+                    Some(help) => problem.help(help),
+                    None => problem,
+                }
+            }
         });
         if report.len() >= MOST_SYNTAX_ERRORS {
             break;
         }
     }
     report
+}
+
+/// What to do about a syntax error, where that can be told from it.
+fn remedy(message: &str, span: &Span, sources: &SourceMap) -> Option<&'static str> {
+    let text = sources.text(span.source);
+    let is_at_end = text.get(span.range.start..).is_some_and(|rest| rest.trim().is_empty());
+    if is_at_end && !text.trim().is_empty() {
+        return Some("the file ends here; it may have been cut off, or is still being written");
+    }
+    message.starts_with("string values must be quoted").then_some("put it in quotes: `\"…\"`")
 }
 
 struct Reader<'a> {
