@@ -14,8 +14,10 @@ use std::process::Command;
 use lb_testkit::{Backend, Gate, Gateway, PATIENCE, eventually};
 use serde_json::Value;
 
-use self::frames::{CANCEL, GET, GOAWAY, HEADERS, Peer, RST_STREAM};
+use self::frames::{CANCEL, Frame, GET, GOAWAY, HEADERS, PING, Peer, RST_STREAM};
+use crate::reload::reload;
 use crate::support::{STATUS_LISTENER, gateway, launch, rule};
+use crate::takeover::upgraded;
 
 /// What curl prints by prior knowledge; it must succeed.
 #[track_caller]
@@ -163,12 +165,80 @@ fn a_drain_says_goodbye_and_lets_finish_what_was_begun() {
     gate.open();
     let mut is_answered = false;
     while let Some(frame) = peer.read() {
-        if frame.kind == frames::PING && frame.flags == 0 {
-            peer.send(frames::PING, 1, 0, &frame.payload);
+        if frame.kind == PING && frame.flags == 0 {
+            peer.send(PING, 1, 0, &frame.payload);
         }
         is_answered |= frame.stream == 1 && frame.ends_stream();
     }
     assert!(is_answered, "the connection ended ahead of the answer");
+    assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
+}
+
+#[test]
+fn whatever_ends_a_connection_its_client_is_warned_first_and_what_it_sent_meanwhile_is_served() {
+    const LAST: u32 = u32::MAX >> 1;
+    for cause in ["SIGTERM", "another process", "no listener"] {
+        let gate = Gate::new();
+        let (held, free) = (Backend::held("held", &gate), Backend::echo("free"));
+        let rules = format!("{}{}", rule("path = \"/held\"", &[&held]), rule("", &[&free]));
+        let usual = format!(
+            "[admin]\naddress = \"{{admin}}\"\n[[listeners]]\nname = \"stays\"\naddress = \"{{listen}}\"\n{rules}"
+        );
+        let more = format!("{usual}[[listeners]]\nname = \"goes\"\naddress = \"{{listen2}}\"\n");
+        let gateway = launch().config(&more).start();
+        let mut peer = Peer::connect(gateway.address_of("listen2"));
+        let mut slow = GET;
+        slow[3].1 = "/held";
+        peer.headers(1, &slow, true);
+        eventually("the first is held", PATIENCE, || gate.waiting() == 1);
+        let mut successor = None;
+        match cause {
+            "SIGTERM" => gateway.signal("TERM"),
+            "another process" => successor = Some(upgraded(&gateway)),
+            _ => {
+                gateway.write_config(&usual);
+                let (code, said) = reload(&gateway, &[]);
+                assert_eq!(code, 0, "{said}");
+            }
+        }
+        let last = |frame: &Frame| u32::from_be_bytes(frame.payload[..4].try_into().unwrap());
+        let warning = peer.until("a warning", |frame| frame.kind == GOAWAY);
+        assert_eq!((last(&warning), warning.reason()), (LAST, 0), "{cause}");
+        let ping = peer.until("a ping", |frame| frame.kind == PING && frame.flags == 0);
+        // Sent before the warning was read.
+        peer.headers(3, &GET, true);
+        let mut is_served = false;
+        while !is_served {
+            let frame = peer.read().unwrap_or_else(|| panic!("{cause}: the connection ended"));
+            assert_ne!(frame.kind, GOAWAY, "{cause}: the client has not heard of the first one yet");
+            is_served = frame.stream == 3 && frame.ends_stream();
+        }
+        peer.send(PING, 1, 0, &ping.payload);
+        let goodbye = peer.until("goodbye", |frame| frame.kind == GOAWAY);
+        assert_eq!((last(&goodbye), goodbye.reason()), (3, 0), "{cause}");
+        gate.open();
+        let answer = peer.until("the first one's answer", |frame| frame.stream == 1 && frame.ends_stream());
+        assert!(answer.ends_stream());
+        while peer.read().is_some() {}
+        drop(successor);
+    }
+}
+
+#[test]
+fn an_idle_connection_is_told_to_go_when_another_process_takes_over() {
+    let backend = Backend::echo("b");
+    let config = format!("[admin]\naddress = \"{{admin}}\"\n{}", rule("", &[&backend]));
+    let mut gateway = gateway(&config);
+    let mut peer = Peer::connect(gateway.address());
+    peer.serves(1);
+    let _successor = upgraded(&gateway);
+    peer.until("goodbye", |frame| frame.kind == GOAWAY);
+    while let Some(frame) = peer.read() {
+        if frame.kind == PING && frame.flags == 0 {
+            peer.send(PING, 1, 0, &frame.payload);
+        }
+    }
+    drop(peer);
     assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
 }
 

@@ -160,7 +160,7 @@ impl Client {
 
     /// Whether clients are to go elsewhere with their next request.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.is_draining() || self.worker.is_leaving()
+        self.listener.gate.is_leaving() || self.worker.is_leaving()
     }
 
     /// Whether this connection takes no new requests: its listener has been closed.

@@ -70,7 +70,12 @@ pub(crate) async fn serve(conversation: Conversation) {
     let Ok(shaken) = shaken else { return };
     if let Ok(connection) = shaken {
         let mut server = Server::new(connection, Rc::clone(&client), http2);
+        let mut leaving = pin!(client.listener.gate.leaving());
         std::future::poll_fn(|cx| {
+            // Told at once, also where nothing else happens here: what is on its way meanwhile is served.
+            if !server.is_leaving && leaving.as_mut().poll(cx).is_ready() {
+                server.leave();
+            }
             if server.poll(cx).is_ready() {
                 return Poll::Ready(());
             }
@@ -126,9 +131,6 @@ impl Server {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.client.watch.is_expired() && !self.goes_on() {
             return Poll::Ready(());
-        }
-        if self.client.is_draining() || self.client.listener.gate.is_left() {
-            self.leave();
         }
         self.streams.wake_by(cx.waker());
         loop {

@@ -30,11 +30,13 @@ pub(crate) struct Opening {
     pub(crate) port: u16,
 }
 
-/// What is to be accepted from.
+/// What is to be accepted from, and what is not any more.
 #[derive(Default)]
 pub(crate) struct New {
     pub(crate) sockets: Vec<(ListenerId, Rc<Gate>, std::net::TcpListener)>,
     pub(crate) quic: Vec<(ListenerId, Rc<Gate>, Arc<Packets>)>,
+    /// Of listeners that are none any more, to be closed after a while.
+    pub(crate) retired: Vec<Rc<Gate>>,
 }
 
 /// What a worker is told when a configuration has been put in force.
@@ -50,9 +52,11 @@ pub(crate) struct Order {
 pub(crate) struct Gate {
     /// Another process accepts in place of this one.
     left: Cell<bool>,
+    /// The configuration has the listener no more: who is connected may ask once more, for a while.
+    retired: Cell<bool>,
     closing: Cell<bool>,
     closed: Notify,
-    /// Told of both.
+    /// Told of all of them.
     leaving: Notify,
 }
 
@@ -62,10 +66,20 @@ impl Gate {
         self.closing.get()
     }
 
-    /// Whether clients find another process here when they come again: who waits may stay, and nobody is to begin anything
-    /// long.
-    pub(crate) fn is_left(&self) -> bool {
-        self.left.get()
+    /// Whether clients are to go with the answer to their next request.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.left.get() || self.retired.get() || self.closing.get()
+    }
+
+    /// Ready once nobody is to be accepted any more who is not waiting yet.
+    pub(crate) async fn retiring(&self) {
+        loop {
+            let notified = self.leaving.notified();
+            if self.retired.get() || self.closing.get() {
+                return;
+            }
+            notified.await;
+        }
     }
 
     /// Ready once it closes.
@@ -76,15 +90,20 @@ impl Gate {
         }
     }
 
-    /// Ready once it closes, or is left to another process.
+    /// Ready once clients are to go.
     pub(crate) async fn leaving(&self) {
         let notified = self.leaving.notified();
-        if !self.closing.get() && !self.left.get() {
+        if !self.is_leaving() {
             notified.await;
         }
     }
 
-    fn close(&self) {
+    fn retire(&self) {
+        self.retired.set(true);
+        self.leaving.notify_waiters();
+    }
+
+    pub(crate) fn close(&self) {
         self.closing.set(true);
         self.closed.notify_waiters();
         self.leaving.notify_waiters();
@@ -110,7 +129,8 @@ impl Listeners {
         current.or_else(|| self.gone.borrow().get(&id).cloned())
     }
 
-    /// Takes up all listeners that there are from now on; gives the sockets that are to be accepted from.
+    /// Takes up all listeners that there are from now on; gives the sockets that are to be accepted from. What is none any more
+    /// retires, and is to be closed.
     pub(crate) fn replace(&self, openings: Vec<Opening>) -> New {
         let mut current = self.current.borrow_mut();
         let mut gone = std::mem::take(&mut *current);
@@ -121,7 +141,8 @@ impl Listeners {
             opened.quic.extend(quic.map(|packets| (id, Rc::clone(&gate), packets)));
             current.insert(id, Rc::new(Listener::new(config, stats, gate, tls, port)));
         }
-        gone.values().for_each(|listener| listener.gate.close());
+        opened.retired = gone.values().map(|listener| Rc::clone(&listener.gate)).collect();
+        opened.retired.iter().for_each(|gate| gate.retire());
         *self.gone.borrow_mut() = gone;
         opened
     }
@@ -133,6 +154,7 @@ impl Listeners {
 
     /// Closes all of them.
     pub(crate) fn close(&self) {
-        drop(self.replace(Vec::new()));
+        self.gone.borrow().values().for_each(|listener| listener.gate.close());
+        self.replace(Vec::new()).retired.iter().for_each(|gate| gate.close());
     }
 }
