@@ -1,12 +1,9 @@
 //! A configuration that changes while the gateway runs: what changes, what stays, and that no request notices.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread::JoinHandle;
+use std::net::TcpStream;
 
-use lb_testkit::{Backend, Client, Gate, Gateway, PATIENCE, eventually, fetch};
+use lb_testkit::{Backend, Client, Gate, Gateway, Load, PATIENCE, eventually, fetch};
 use serde_json::{Value, json};
 
 use crate::support::{STATUS_LISTENER, backend_status, cli, launch, rule, tally, urls, weighted};
@@ -30,7 +27,7 @@ fn with_admin(config: &str) -> String {
 }
 
 /// `gatewayd reload`: its exit status and what it said.
-fn reload(gateway: &Gateway, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn reload(gateway: &Gateway, arguments: &[&str]) -> (i32, String) {
     let admin = gateway.address_of("admin").to_string();
     let output = cli(&[&["reload", "--admin", &admin], arguments].concat());
     let said = [output.stdout, output.stderr].concat();
@@ -56,42 +53,6 @@ fn reloads(gateway: &Gateway, result: &str) -> u64 {
 fn last_reload(gateway: &Gateway) -> Value {
     fetch(gateway.address_of("admin"), "GET", "/proxy-status", &[]).json()["configuration"]["last_reload"]
         .clone()
-}
-
-/// Clients that ask without a pause until they are stopped, and how many answers each had.
-pub(crate) struct Load {
-    stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<usize>>,
-}
-
-impl Load {
-    /// Four on connections that stay, two on new ones for each request.
-    pub(crate) fn on(address: SocketAddr) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let client = |keeps: bool| {
-            let stop = Arc::clone(&stop);
-            std::thread::spawn(move || {
-                let mut client = Client::connect(address);
-                let mut answers = 0;
-                while !stop.load(SeqCst) {
-                    let response = client.get("/load");
-                    assert_eq!(response.status, 200, "{}", response.text());
-                    answers += 1;
-                    if !keeps {
-                        client = Client::connect(address);
-                    }
-                }
-                answers
-            })
-        };
-        Self { clients: [true, true, true, true, false, false].map(client).into(), stop }
-    }
-
-    /// Every request was answered with 200; how many there were.
-    pub(crate) fn finish(self) -> usize {
-        self.stop.store(true, SeqCst);
-        self.clients.into_iter().map(|client| client.join().expect("a request failed")).sum()
-    }
 }
 
 #[test]
@@ -152,8 +113,8 @@ fn no_request_notices_reloads_however_many() {
     for round in 1..=30 {
         apply(&gateway, &configs[round % configs.len()]);
     }
-    let answers = load.finish();
-    assert!(answers > 100, "{answers}");
+    let asked = load.finish();
+    assert!(asked.answers > 100 && asked.came_again == 0, "{asked:?}");
     assert_eq!(reloads(&gateway, "ok"), 30);
     assert!([&a, &b, &c].iter().all(|backend| backend.hits() > 0));
 }
@@ -165,7 +126,7 @@ fn what_does_not_change_keeps_connections_figures_and_health() {
         let probes =
             "health_check = { path = \"/h\", interval = \"10m\", timeout = \"1s\", unhealthy_threshold = 1 }";
         format!(
-            "[upstreams.app]\n{probes}\npassive = false\nretries = {{ attempts = 0 }}\nbackends = [{}{more}]\n[[rules]]\nname = \"r\"\nupstream = \"app\"\n{extra}",
+            "[server]\nworkers = 1\n[upstreams.app]\n{probes}\npassive = false\nretries = {{ attempts = 0 }}\nbackends = [{}{more}]\n[[rules]]\nname = \"r\"\nupstream = \"app\"\n{extra}",
             urls(&[&dead, &alive])
         )
     };
@@ -287,12 +248,14 @@ fn listeners_come_and_go_without_touching_others() {
     assert!(TcpStream::connect(address).is_err());
 
     assert!(apply(&gateway, &format!("{second}{rules}")).contains("listeners +1 (second)"));
-    let (mut busy, mut idle) = (Client::connect(address), Client::connect(address));
-    assert_eq!(idle.get("/").status, 200);
+    let [mut busy, mut idle, mut late] = [(); 3].map(|()| Client::connect(address));
+    assert_eq!((idle.get("/").status, late.get("/").header("connection")), (200, None));
     busy.send("GET /long HTTP/1.1\r\nHost: x\r\n\r\n");
     busy.response_head("GET").unwrap();
 
     assert!(apply(&gateway, &rules).contains("listeners -1 (second)"));
+    let answer = late.get("/");
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "it was on its way");
     eventually("nobody gets in", PATIENCE, || TcpStream::connect(address).is_err());
     assert!(idle.closes_within(PATIENCE), "who asks for nothing is let go");
     gate.open();

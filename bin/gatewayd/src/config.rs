@@ -9,7 +9,7 @@ use crate::{Outcome, cli, run};
 /// Loads on the path of `run`, and prints. Secrets, and what placeholders stand for, are not shown.
 pub(crate) fn show(args: &cli::ConfigShow) -> Outcome {
     let path = args.file.clone().or_else(lb_config::find_config).ok_or_else(run::no_file)?;
-    let loaded = run::load(path, args.strategy.as_deref())?;
+    let loaded = lb_config::load(&run::sources(path, args.strategy.as_deref()).with_provenance())?;
     let values = lb_config::effective(&loaded);
     if args.json {
         let row = |Provenance { path, value, place }: &Provenance| json!({ "path": path, "value": value.trim_matches('`'), "source": place });

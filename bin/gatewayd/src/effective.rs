@@ -26,7 +26,7 @@ pub(crate) struct Effective {
 
 /// The lowest layer: the file, or what stands for it.
 pub(crate) struct Base {
-    pub(crate) config: GatewayConfig,
+    pub(crate) config: Arc<GatewayConfig>,
     /// For each upstream, what backends are told that it does not list itself.
     pub(crate) members: Vec<MemberTemplate>,
     /// Where backends are listed that come and go.
@@ -34,14 +34,14 @@ pub(crate) struct Base {
     /// The upstreams that requests are sent to: by rules, and by their mirrors.
     requested: HashSet<String>,
     /// Where each rule stands.
-    pub(crate) rule_places: Vec<String>,
+    pub(crate) rule_places: Arc<[String]>,
     /// The admin address, which no backend can be.
     admin: Option<SocketAddr>,
 }
 
 /// The layers as one.
 pub(crate) struct Composed {
-    pub(crate) config: GatewayConfig,
+    pub(crate) config: Arc<GatewayConfig>,
     pub(crate) left_out: Vec<LeftOut>,
 }
 
@@ -67,10 +67,10 @@ impl Base {
         let named = loaded.members.iter().enumerate().filter(|(index, _)| by_rules.contains(index));
         Self {
             requested: named.map(|(_, template)| template.upstream.clone()).collect(),
-            config: loaded.config.clone(),
+            config: Arc::clone(&loaded.config),
             members: loaded.members.clone(),
             discover: loaded.discover.clone(),
-            rule_places: loaded.rule_places.clone(),
+            rule_places: Arc::clone(&loaded.rule_places),
             admin: loaded.admin.as_ref().map(|admin| admin.address),
         }
     }
@@ -95,9 +95,12 @@ impl Effective {
 
     /// Takes out what operators edited and makes no sense any more, with why. `before` is what stood in the place of this.
     pub(crate) fn prune_edits(&mut self, before: Option<&Self>) -> Vec<(Edit, String)> {
-        let (before, composed) = (before.map(|before| before.compose().config), self.compose().config);
         self.edits.touch();
-        self.edits.prune(before.as_ref(), &self.base.config, &composed)
+        if self.edits.list().is_empty() {
+            return Vec::new();
+        }
+        let (before, composed) = (before.map(|before| before.compose().config), self.compose().config);
+        self.edits.prune(before.as_deref(), &self.base.config, &composed)
     }
 
     /// That an upstream can have a backend at this URL.
@@ -123,10 +126,13 @@ impl Effective {
         self.discovered = self.base.discover.iter().map(members).collect();
     }
 
-    /// What the engine is told.
+    /// What the engine is told: the lowest layer itself where there is nothing above it.
     pub(crate) fn compose(&self) -> Composed {
-        let mut config = self.base.config.clone();
         let mut left_out = Vec::new();
+        if self.discovered.is_empty() && self.edits.list().is_empty() {
+            return Composed { config: Arc::clone(&self.base.config), left_out };
+        }
+        let mut config = GatewayConfig::clone(&self.base.config);
         for (upstream, template) in config.upstreams.iter_mut().zip(&self.base.members) {
             let Some(members) = self.discovered.get(&template.upstream) else { continue };
             let mut taken: HashSet<_> = upstream.backends.iter().map(place).collect();
@@ -147,7 +153,7 @@ impl Effective {
             }
         }
         self.edits.apply(&mut config, &|upstream, url| self.edited(upstream, url));
-        Composed { config, left_out }
+        Composed { config: Arc::new(config), left_out }
     }
 
     /// Why this member cannot be a backend of that upstream; `None` where it can.

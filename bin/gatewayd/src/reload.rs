@@ -11,12 +11,12 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use lb_admin::{ConfigurationView, EditView, ReloadView};
 use lb_config::{AccessLogConfig, AdminConfig, AlertsConfig, Diagnostic, Loaded, TracingConfig};
 use lb_discovery::{Discovery, Member};
-use lb_http::{Plan, Reloader, in_background};
+use lb_http::{Plan, Reloader, in_background_since};
 use lb_observe::control::{self, Reload};
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ use crate::edits::Edit;
 use crate::effective::{Base, Composed, Effective};
 use crate::exit::{self, Failure};
 use crate::run;
-use crate::status::LiveStatus;
+use crate::status::{Described, LiveStatus};
 use crate::wire::Shutdown;
 
 pub(crate) use self::edit::Made;
@@ -175,7 +175,7 @@ impl Reloading {
 
     /// What the file as it is now would change.
     pub(crate) async fn plan(&self) -> Result<Done, Failure> {
-        let loaded = self.load().await?;
+        let loaded = self.load(Instant::now()).await?;
         let effective = self.effective.lock().await.clone();
         let mut next = effective.with_base(Base::of(&loaded));
         // Places that are new are not asked.
@@ -206,19 +206,20 @@ impl Reloading {
             *effective = next;
             return Ok(None);
         }
-        let plan = self.put_in_force(effective, next, composed).await?;
+        let plan = self.put_in_force(effective, next, composed, Instant::now()).await?;
         Ok(Some(plan))
     }
 
     async fn put_file_in_force(&self, effective: &mut Effective) -> Result<Done, Failure> {
-        let loaded = self.load().await?;
+        let begun = Instant::now();
+        let loaded = self.load(begun).await?;
         let before = effective.clone();
         let mut next = effective.with_base(Base::of(&loaded));
         self.discovery.prepare(&loaded.discover, discovery::PATIENCE).await;
         next.rediscover(&self.discovery);
         let dropped = next.prune_edits(Some(&before));
         let composed = next.compose();
-        let result = self.put_in_force(effective, next, composed).await;
+        let result = self.put_in_force(effective, next, composed, begun).await;
         self.discovery.settle(&effective.base().discover);
         let plan = result?;
         self.save_edits(&before, effective).await;
@@ -238,24 +239,28 @@ impl Reloading {
         effective: &mut Effective,
         next: Effective,
         composed: Composed,
+        begun: Instant,
     ) -> Result<Plan, Failure> {
-        let plan = self.reloader.reload(composed.config.clone()).await?;
+        let (config, places) = (Arc::clone(&composed.config), Arc::clone(&next.base().rule_places));
+        let described = in_background_since(begun, move || Described::of(&config, places)).await;
+        let described = described.map_err(|error| Failure::Other(error.into()))?;
+        let plan = self.reloader.reload(Arc::clone(&composed.config), begun).await?;
         composed.say_left_out();
         self.has_reloaded.store(true, Relaxed);
-        self.live.describe(&composed.config, next.base().rule_places.clone());
+        self.live.describe(described);
         *effective = next;
         Ok(plan)
     }
 
     /// Reads the file, on a thread where that may take its time.
-    async fn load(&self) -> Result<Loaded, Failure> {
+    async fn load(&self, begun: Instant) -> Result<Loaded, Failure> {
         let source = self.source.clone();
         let source = source.ok_or_else(|| Failure::Refused(NO_FILE.to_owned()))?;
-        let loaded = in_background(move || source.load());
+        let loaded = in_background_since(begun, move || source.load());
         let mut loaded = loaded.await.unwrap_or_else(|error| Err(Failure::Other(error.into())))?;
         if self.started_with.tracing.is_none() {
             // Spans would go nowhere.
-            loaded.config.trace_sample = None;
+            Arc::make_mut(&mut loaded.config).trace_sample = None;
         }
         Ok(loaded)
     }

@@ -33,20 +33,21 @@ pub(crate) struct LiveStatus {
     discovery: Arc<Discovery>,
 }
 
-struct Described {
+/// A configuration in the words of status pages.
+pub(crate) struct Described {
     default_strategy: String,
     features: Features,
     listeners: Vec<ListenerView>,
     rules: Vec<RuleView>,
     /// Where each rule stands.
-    places: Vec<String>,
+    places: Arc<[String]>,
 }
 
 impl LiveStatus {
     /// Knows the configuration; the engine is connected once it runs.
     pub(crate) fn new(
         config: &GatewayConfig,
-        places: Vec<String>,
+        places: Arc<[String]>,
         file: Option<String>,
         discovery: Arc<Discovery>,
     ) -> Self {
@@ -60,8 +61,8 @@ impl LiveStatus {
     }
 
     /// Another configuration is in force.
-    pub(crate) fn describe(&self, config: &GatewayConfig, places: Vec<String>) {
-        *lock(&self.described) = Arc::new(Described::of(config, places));
+    pub(crate) fn describe(&self, described: Described) {
+        *lock(&self.described) = Arc::new(described);
     }
 
     /// What would become of a request now, once the engine runs.
@@ -111,7 +112,7 @@ impl LiveStatus {
 }
 
 impl Described {
-    fn of(config: &GatewayConfig, places: Vec<String>) -> Self {
+    pub(crate) fn of(config: &GatewayConfig, places: Arc<[String]>) -> Self {
         Self {
             places,
             default_strategy: default_strategy(config),

@@ -11,7 +11,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lb_config::Format;
 use lb_http::config::GatewayConfig;
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("one to one: {:?}", counts.take());
 
     // The same call as a reload of the program makes: connections, health and figures of what stays the same are kept.
-    let plan = gateway.reloader().reload(configuration(first, 3, second, 1)?).await?;
+    let plan = gateway.reloader().reload(configuration(first, 3, second, 1)?, Instant::now()).await?;
     println!("{plan}");
     spawn_blocking(move || ask(address, 100)).await??;
     println!("three to one: {:?}", counts.take());
@@ -51,7 +51,7 @@ fn configuration(
     weight: u8,
     second: SocketAddr,
     other: u8,
-) -> Result<GatewayConfig, Box<dyn Error>> {
+) -> Result<Arc<GatewayConfig>, Box<dyn Error>> {
     let text = format!(
         r#"
         [[listeners]]

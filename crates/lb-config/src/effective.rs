@@ -8,7 +8,8 @@ use lb_http::config::{GatewayConfig, Timeouts};
 use crate::loaded::{Loaded, Provenance};
 
 /// Everything that was written, in the order of the file, and then the defaults of the settings of the whole that nobody wrote.
-/// Secrets, and what placeholders stand for, are not in it.
+/// Secrets, and what placeholders stand for, are not in it. To be loaded with
+/// [`Sources::with_provenance`](crate::Sources::with_provenance).
 #[must_use]
 pub fn effective(loaded: &Loaded) -> Vec<Provenance> {
     let mut values = loaded.provenance.clone();
@@ -29,7 +30,7 @@ pub fn effective(loaded: &Loaded) -> Vec<Provenance> {
 /// Settings of the whole, as they are where nobody wrote them.
 fn defaults(loaded: &Loaded) -> Vec<(&'static str, String)> {
     let GatewayConfig { workers, shutdown_timeout, drain_delay, max_connections, pool, listeners, .. } =
-        &loaded.config;
+        &*loaded.config;
     let timeouts = Timeouts::default();
     let listeners = listeners.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>();
     let limit = |limit: Option<String>| limit.unwrap_or_else(|| "none".to_owned());

@@ -13,16 +13,21 @@ use crate::node::{Entry, Node, Value};
 
 /// The layers of one load, weakest first.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Layers<'n> {
+struct Layers<'n> {
     /// Speaks where nothing is written.
-    pub(crate) fallback: &'n Node,
-    pub(crate) file: &'n Node,
-    pub(crate) environment: &'n Node,
-    pub(crate) flags: &'n Node,
+    fallback: &'n Node,
+    file: &'n Node,
+    environment: &'n Node,
+    flags: &'n Node,
 }
 
-/// One tree from all layers.
-pub(crate) fn merge(layers: Layers<'_>) -> Node {
+/// One tree from a file and what lies above and below it.
+pub(crate) fn merged(file: Node, [fallback, environment, flags]: [&Node; 3]) -> Node {
+    let is_alone = [fallback, environment, flags].iter().all(|layer| layer.entries().is_empty());
+    if is_alone { file } else { merge(Layers { fallback, file: &file, environment, flags }) }
+}
+
+fn merge(layers: Layers<'_>) -> Node {
     let numbered = RefCell::new(Vec::new());
     let layer = |name, root| Layer { name, root, numbered: &numbered };
     let figment = Figment::new()

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use lb_discovery::UpstreamSources;
 use lb_http::config::GatewayConfig;
@@ -13,7 +14,7 @@ use crate::member::MemberTemplate;
 #[derive(Debug)]
 pub struct Loaded {
     /// What the engine is told.
-    pub config: GatewayConfig,
+    pub config: Arc<GatewayConfig>,
     /// For each upstream of it, what backends are told that come while the gateway runs.
     pub members: Vec<MemberTemplate>,
     /// Where backends are listed that come and go while the gateway runs, for upstreams that have any.
@@ -30,10 +31,11 @@ pub struct Loaded {
     pub statistics: bool,
     /// What was noticed without refusing anything.
     pub warnings: Vec<Diagnostic>,
-    /// Where each value came from, in the order of the file.
+    /// Where each value came from, in the order of the file; nothing unless it was asked for
+    /// ([`Sources::with_provenance`](crate::Sources::with_provenance)).
     pub provenance: Vec<Provenance>,
     /// Where each rule stands: `gatewayd.toml:12:1`.
-    pub rule_places: Vec<String>,
+    pub rule_places: Arc<[String]>,
 }
 
 /// Where operators connect.

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::layers::{self, Layers};
+use crate::layers;
 use crate::loaded::{Loaded, Provenance};
 use crate::lower::{self, Context};
 use crate::node::{Node, Value};
@@ -52,6 +53,7 @@ pub struct Sources {
     environment: Vec<(String, String)>,
     /// Flag, key, value.
     flags: Vec<(String, String, String)>,
+    with_provenance: bool,
 }
 
 impl Sources {
@@ -79,6 +81,12 @@ impl Sources {
     pub fn flag(mut self, flag: impl Into<String>, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.flags.push((flag.into(), key.into(), value.into()));
         self
+    }
+
+    /// Has [`Loaded::provenance`] told: it takes as long as half of everything else.
+    #[must_use]
+    pub fn with_provenance(self) -> Self {
+        Self { with_provenance: true, ..self }
     }
 
     /// Adds `--strategy NAME`, if it was given.
@@ -140,7 +148,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
     problems.sort();
     match lowered {
         Some(lowered) if problems.errors() == 0 => Ok(Loaded {
-            config: lowered.config,
+            config: Arc::new(lowered.config),
             members: lowered.members,
             discover: lowered.discover,
             admin: lowered.admin,
@@ -149,7 +157,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
             access_log: lowered.access_log,
             statistics,
             warnings: problems.into_vec(),
-            provenance: provenance(&tree, &map),
+            provenance: if sources.with_provenance { provenance(&tree, &map) } else { Vec::new() },
             rule_places: rule_places(&tree, &map),
         }),
         _ => Err(problems),
@@ -187,12 +195,7 @@ fn expanded(
     for (flag, key, value) in &sources.flags {
         environment::flag(&mut flags, flag, key, value, map);
     }
-    let mut merged = layers::merge(Layers {
-        fallback: &environment.fallback,
-        file: &root,
-        environment: &environment.layer,
-        flags: &flags,
-    });
+    let mut merged = layers::merged(root, [&environment.fallback, &environment.layer, &flags]);
     let variables: HashMap<&str, &str> =
         sources.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut files = Vec::new();
@@ -261,13 +264,13 @@ fn decode(name: &str, bytes: Vec<u8>, map: &mut SourceMap) -> Result<String, Box
     })
 }
 
-fn rule_places(tree: &Tree, map: &SourceMap) -> Vec<String> {
+fn rule_places(tree: &Tree, map: &SourceMap) -> Arc<[String]> {
     match tree.child(Tree::ROOT, "rules").map(|rules| tree.kind(rules)) {
         Some(Kind::List(rules)) => {
             let place = |rule: &NodeId| tree.key_span(*rule).map(|span| map.place(span)).unwrap_or_default();
             rules.iter().map(place).collect()
         }
-        _ => Vec::new(),
+        _ => Arc::default(),
     }
 }
 

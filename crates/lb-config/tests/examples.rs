@@ -30,7 +30,7 @@ fn routed(
     path: &str,
     headers: &HeaderMap,
 ) -> Option<(String, String)> {
-    let router = Router::new(loaded.config.rules.iter().map(|rule| rule.route.clone()).collect()).unwrap();
+    let router = Router::new(loaded.config.rules.iter().map(|rule| &*rule.route)).unwrap();
     let path = target::normalize_path(path, true).unwrap();
     let request = RequestView { method, host: Some(host), path: &path, query: None, headers };
     match router.route(&request) {

@@ -119,8 +119,9 @@ fn placeholders_take_any_type_and_files_give_their_content() {
 #[test]
 fn the_sources_of_values_are_known_and_secrets_are_not_among_them() {
     let variables = [("LB_STRATEGY", "random"), ("SECRET", "s3cret")];
-    let sources =
-        sources("admin = { token = '${SECRET}' }", &variables).flag("--workers", "server.workers", "2");
+    let sources = sources("admin = { token = '${SECRET}' }", &variables)
+        .flag("--workers", "server.workers", "2")
+        .with_provenance();
     let loaded = load(&sources).unwrap();
     let place = |path: &str| {
         let value = loaded.provenance.iter().find(|value| value.path == path).unwrap();

@@ -11,7 +11,7 @@ use lb_router::PathConfig;
 
 #[track_caller]
 fn toml(text: &str) -> GatewayConfig {
-    loaded(text).config
+    GatewayConfig::clone(&loaded(text).config)
 }
 
 #[track_caller]

@@ -5,6 +5,7 @@ mod forward_proxy;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -335,7 +336,7 @@ pub enum BackendProtocol {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleConfig {
     /// What it matches and how the path is rewritten.
-    pub route: RouteConfig,
+    pub route: Arc<RouteConfig>,
     /// Index into [`GatewayConfig::upstreams`]; of no meaning to a rule that redirects.
     pub upstream: usize,
     /// Its requests are shared out between upstreams, of which `upstream` is the first.

@@ -4,6 +4,7 @@
 mod candidates;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
@@ -200,7 +201,7 @@ fn scheme_of_listeners(config: &GatewayConfig) -> &'static str {
 ///
 /// # Errors
 /// It cannot be put in force.
-pub fn explain(config: &GatewayConfig, question: &Question) -> Result<Explained, StartError> {
+pub fn explain(config: &Arc<GatewayConfig>, question: &Question) -> Result<Explained, StartError> {
     Ok(of(&build_alone(config, &Registry::default())?, question))
 }
 

@@ -115,7 +115,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`], each with what to do about it.
     pub async fn start(
-        config: &GatewayConfig,
+        config: &Arc<GatewayConfig>,
         registry: &Arc<Registry>,
         mut attachments: Attachments,
     ) -> Result<Self, StartError> {
@@ -123,7 +123,6 @@ impl Gateway {
         let slots = Arc::default();
         let dumps = Some(&*attachments.dumps);
         let builder = Builder { registry, workers, dumps, slots: &slots, earlier: &Earlier::default() };
-        let config = &Arc::new(config.clone());
         let snapshot = Snapshot::build(config, builder)?;
         let connections = max_connections(config);
         let secured = secure(config, &[], &attachments.inherited.tickets).map_err(BuildError::from)?;
@@ -497,15 +496,15 @@ pub struct Tally {
 ///
 /// # Errors
 /// [`StartError::Build`].
-pub fn validate(config: &GatewayConfig, registry: &Registry) -> Result<(), StartError> {
+pub fn validate(config: &Arc<GatewayConfig>, registry: &Registry) -> Result<(), StartError> {
     build_alone(config, registry)?;
     secure(config, &[], &[]).map_err(BuildError::from)?;
     Ok(())
 }
 
 /// A configuration that is not to be served.
-pub(crate) fn build_alone(config: &GatewayConfig, registry: &Registry) -> Result<Snapshot, StartError> {
+pub(crate) fn build_alone(config: &Arc<GatewayConfig>, registry: &Registry) -> Result<Snapshot, StartError> {
     let (workers, slots, earlier) = (config.workers.get(), &Arc::new(Slots::default()), &Earlier::default());
     let builder = Builder { registry, workers, dumps: None, slots, earlier };
-    Ok(Snapshot::build(&Arc::new(config.clone()), builder)?)
+    Ok(Snapshot::build(config, builder)?)
 }

@@ -220,6 +220,10 @@ fn same_rule(
     (now, one): (&GatewayConfig, &RuleConfig),
     (next, other): (&GatewayConfig, &RuleConfig),
 ) -> bool {
+    let leads_alike = || upstream_of(now, one) == upstream_of(next, other);
+    if one == other {
+        return leads_alike();
+    }
     let mut numbered = RuleConfig { upstream: one.upstream, ..other.clone() };
     if let (Some(one), Some(other)) = (&one.mirror, &mut numbered.mirror) {
         other.upstream = one.upstream;
@@ -230,7 +234,7 @@ fn same_rule(
     for (arm, known) in numbered.split.iter_mut().flat_map(|split| &mut split.arms).zip(&known) {
         arm.upstream = known.upstream;
     }
-    *one == numbered && upstream_of(now, one) == upstream_of(next, other)
+    *one == numbered && leads_alike()
 }
 
 fn upstream_of<'a>(config: &'a GatewayConfig, rule: &RuleConfig) -> Option<&'a str> {

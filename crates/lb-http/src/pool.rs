@@ -20,6 +20,8 @@ pub(crate) struct Pool {
     /// By the slots' places.
     idle: RefCell<Vec<Stack>>,
     count: Cell<usize>,
+    /// Of backends that are configured no more: closed a few at a time.
+    parting: RefCell<Vec<Stack>>,
     /// Connections to servers that are nobody's backends.
     pub(crate) foreign: Kept,
 }
@@ -51,27 +53,28 @@ struct Idle {
 impl Pool {
     /// A pool with this worker's share of the bounds.
     pub(crate) fn new(config: PoolConfig, workers: usize) -> Self {
-        let config = Cell::new(share(config, workers));
-        Self { config, idle: RefCell::default(), count: Cell::new(0), foreign: Kept::default() }
+        Self {
+            config: Cell::new(share(config, workers)),
+            idle: RefCell::default(),
+            count: Cell::new(0),
+            parting: RefCell::default(),
+            foreign: Kept::default(),
+        }
     }
 
-    /// Takes up a configuration: its bounds, and its backends' slots. The connections of all others are closed.
-    pub(crate) fn reconfigure(&self, config: PoolConfig, workers: usize, slots: impl Iterator<Item = Slot>) {
+    /// Takes up a configuration: its bounds, and whose turn it is at each place. The connections of all others are to be closed
+    /// ([`part`](Self::part)).
+    pub(crate) fn reconfigure(&self, config: PoolConfig, workers: usize, turns: &[u32]) {
         self.config.set(share(config, workers));
-        let mut turns = Vec::new();
-        for slot in slots {
-            if turns.len() <= slot.place {
-                turns.resize(slot.place + 1, 0);
-            }
-            if let Some(turn) = turns.get_mut(slot.place) {
-                *turn = slot.turn;
-            }
-        }
         let mut idle = self.idle.borrow_mut();
+        let mut parting = self.parting.borrow_mut();
+        let kept = turns.len().min(idle.len());
+        parting.extend(idle.drain(kept..).filter(Stack::has_connections));
         idle.resize_with(turns.len(), Stack::default);
-        for (stack, turn) in idle.iter_mut().zip(turns) {
+        for (stack, &turn) in idle.iter_mut().zip(turns) {
             if stack.turn != turn {
-                *stack = Stack { turn, ..Stack::default() };
+                let gone = std::mem::replace(stack, Stack { turn, ..Stack::default() });
+                parting.extend(Some(gone).filter(Stack::has_connections));
             }
         }
         self.count.set(idle.iter().map(|stack| stack.idle.len()).sum());
@@ -173,8 +176,21 @@ impl Pool {
         self.foreign.sweep(now, config.idle_timeout);
     }
 
+    /// Closes connections of a few backends that are configured no more; whether there are others. All at once, that would be
+    /// milliseconds in which nobody is served.
+    pub(crate) fn part(&self) -> bool {
+        const BACKENDS: usize = 8;
+        let mut parting = self.parting.borrow_mut();
+        let left = parting.len().saturating_sub(BACKENDS);
+        let gone = parting.split_off(left);
+        drop(parting);
+        drop(gone);
+        left > 0
+    }
+
     /// Closes everything.
     pub(crate) fn clear(&self) {
+        self.parting.borrow_mut().clear();
         self.idle.borrow_mut().clear();
         self.count.set(0);
         self.foreign.clear();
@@ -182,6 +198,10 @@ impl Pool {
 }
 
 impl Stack {
+    fn has_connections(&self) -> bool {
+        !self.idle.is_empty() || !self.shared.is_empty()
+    }
+
     /// What the latest says that has said anything.
     fn takes_connect(&self) -> Option<bool> {
         self.shared.iter().rev().find_map(Multiplex::takes_connect)

@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lb_dump::Dumps;
 use lb_health::Supervisor;
@@ -19,7 +19,7 @@ use lb_tls::ServerTls;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::background::in_background;
+use crate::background::{in_background, in_background_since};
 use crate::config::{GatewayConfig, ListenerConfig};
 use crate::gateway::{StartError, max_connections};
 use crate::http3::packets::Packets;
@@ -35,6 +35,8 @@ use crate::worker::Shared;
 
 /// How long names may take to resolve before what leads to them is put in force without.
 pub(crate) const RESOLVE_PATIENCE: Duration = Duration::from_millis(500);
+/// How often it is looked whether a snapshot is in use.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How long the workers are waited for; one that is late takes the order up when it can.
 const WORKER_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -102,36 +104,31 @@ impl Reloader {
     ///
     /// # Errors
     /// It cannot be put in force; sockets are not opened to find out.
-    pub async fn plan(&self, config: GatewayConfig) -> Result<Plan, StartError> {
+    pub async fn plan(&self, config: Arc<GatewayConfig>) -> Result<Plan, StartError> {
         let now = Arc::clone(&self.engine.force.lock().await.config);
-        let (_, plan) = self.build(&now, Arc::new(config), false).await?;
+        let (built, plan) = self.build(&now, config, false, Instant::now()).await?;
+        drop(in_background(move || drop(built)).await);
         Ok(plan)
     }
 
     /// Puts a configuration in force, whole or not at all; what it changed. When this returns, every worker has taken it up.
-    /// Not to be dropped before that.
+    /// Not to be dropped before that. `begun` is when whoever waits for it began to wait.
     ///
     /// # Errors
     /// [`StartError`]: the configuration before stays, untouched.
-    pub async fn reload(&self, config: GatewayConfig) -> Result<Plan, StartError> {
+    pub async fn reload(&self, config: Arc<GatewayConfig>, begun: Instant) -> Result<Plan, StartError> {
         let engine = &*self.engine;
-        let config = Arc::new(config);
         let mut force = engine.force.lock().await;
-        let (snapshot, plan) = self.build(&force.config, Arc::clone(&config), true).await?;
+        let (snapshot, plan) = self.build(&force.config, Arc::clone(&config), true, begun).await?;
         let secured = tls::secure(&config, &force.listeners, &tls::ticket_keys(&force.listeners));
         let secured = secured.map_err(BuildError::from)?;
         let listeners = self.open(&mut force, &config, secured)?;
         let endpoints: Vec<_> = snapshot.targets().map(|target| Arc::clone(&target.endpoint)).collect();
         resolve_new(&endpoints).await;
 
-        let shared = &engine.shared;
-        shared.admission.set_max(max_connections(&config));
-        Earlier::new(&force.config, &shared.snapshot.load()).settle(&config);
-        let monitors = snapshot.upstreams.iter().map(|upstream| Arc::clone(&upstream.monitor));
-        engine.supervisor.enforce(monitors.collect());
+        engine.shared.admission.set_max(max_connections(&config));
         let backends = tls::of_backends(&snapshot);
-        shared.snapshot.store(Arc::new(snapshot));
-        shared.version.fetch_add(1, Ordering::Release);
+        let earlier = self.swap(&force.config, Arc::clone(&config), snapshot, begun).await?;
 
         // Workers are the last to hold what is closed: they accept who has connected in time.
         force.listeners.clear();
@@ -139,9 +136,33 @@ impl Reloader {
         force.resolving.abort();
         force.resolving = tokio::spawn(resolve::keep_resolving(endpoints));
         force.looking.abort();
-        force.looking = tls::start_looking(backends, &force.listeners, &engine.registry, shared.loads.len());
+        let workers = engine.shared.loads.len();
+        force.looking = tls::start_looking(backends, &force.listeners, &engine.registry, workers);
         force.config = config;
+        tokio::spawn(let_go(earlier));
         Ok(plan)
+    }
+
+    /// Tells the backends that go on what changes, hands health over and swaps the snapshot, on a thread of its own; the one before.
+    async fn swap(
+        &self,
+        now: &Arc<GatewayConfig>,
+        next: Arc<GatewayConfig>,
+        snapshot: Snapshot,
+        begun: Instant,
+    ) -> Result<Arc<Snapshot>, StartError> {
+        let (engine, now) = (Arc::clone(&self.engine), Arc::clone(now));
+        let swapped = in_background_since(begun, move || {
+            let shared = &engine.shared;
+            let before = shared.snapshot.load_full();
+            Earlier::new(&now, &before).settle(&next);
+            let monitors = snapshot.upstreams.iter().map(|upstream| Arc::clone(&upstream.monitor));
+            engine.supervisor.enforce(monitors.collect());
+            shared.snapshot.store(Arc::new(snapshot));
+            shared.version.fetch_add(1, Ordering::Release);
+            before
+        });
+        swapped.await.map_err(StartError::Worker)
     }
 
     /// What another process needs to go on in place of this one: duplicates of the listening sockets, what is known of backends,
@@ -180,9 +201,10 @@ impl Reloader {
         now: &Arc<GatewayConfig>,
         next: Arc<GatewayConfig>,
         for_good: bool,
+        begun: Instant,
     ) -> Result<(Snapshot, Plan), StartError> {
         let (engine, now) = (Arc::clone(&self.engine), Arc::clone(now));
-        let built = in_background(move || {
+        let built = in_background_since(begun, move || {
             let snapshot = engine.shared.snapshot.load_full();
             let builder = Builder {
                 registry: &engine.registry,
@@ -283,6 +305,15 @@ impl Reloader {
         }
         planned.into_iter().map(|planned| planned.open).collect()
     }
+}
+
+/// Keeps a snapshot until the last exchange that began with it has ended, and frees it on a thread of its own: of ten thousand rules
+/// that is milliseconds, which would be a worker's otherwise.
+async fn let_go(snapshot: Arc<Snapshot>) {
+    while Arc::strong_count(&snapshot) > 1 {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    drop(in_background(move || drop(snapshot)).await);
 }
 
 /// Looks up names that have never had an answer, but not for long.

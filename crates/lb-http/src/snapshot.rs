@@ -107,6 +107,8 @@ pub(crate) struct Snapshot {
     /// Their places, by name.
     places: HashMap<String, usize>,
     pub(crate) pool: PoolConfig,
+    /// Whose turn it is at each place of a pool; 0 is nobody's.
+    pub(crate) turns: Box<[u32]>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) underscores_in_headers: bool,
     pub(crate) merge_slashes: bool,
@@ -120,7 +122,7 @@ pub(crate) struct Snapshot {
 /// A rule in force.
 pub(crate) struct Rule {
     /// What it takes, as the router was told.
-    pub(crate) route: RouteConfig,
+    pub(crate) route: Arc<RouteConfig>,
     pub(crate) upstream: usize,
     pub(crate) split: Option<Split>,
     pub(crate) mirror: Option<Mirror>,
@@ -197,7 +199,7 @@ impl Snapshot {
     /// Builds everything a configuration asks for. Opens no socket and resolves no name; nor does it open a file
     /// where there are no dumps. What is in force is not touched.
     pub(crate) fn build(config: &Arc<GatewayConfig>, builder: Builder<'_>) -> Result<Self, BuildError> {
-        let routes = config.rules.iter().map(|rule| rule.route.clone()).collect();
+        let routes = config.rules.iter().map(|rule| &*rule.route);
         let router = Router::new(routes).map_err(BuildError::Routes)?;
         let upstreams = config
             .upstreams
@@ -227,6 +229,7 @@ impl Snapshot {
             places,
             router,
             rules,
+            turns: turns(&upstreams),
             upstreams,
             pool: config.pool,
             trusted_proxies: config.trusted_proxies.clone(),
@@ -252,6 +255,18 @@ impl Snapshot {
     pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
         self.upstreams.iter().flat_map(|upstream| &upstream.targets)
     }
+}
+
+/// The turns of all backends' slots, by place.
+fn turns(upstreams: &[Arc<Upstream>]) -> Box<[u32]> {
+    let slots = || upstreams.iter().flat_map(|upstream| &upstream.targets).map(|target| target.slot);
+    let mut turns = vec![0; slots().map(|slot| slot.place + 1).max().unwrap_or(0)];
+    for slot in slots() {
+        if let Some(turn) = turns.get_mut(slot.place) {
+            *turn = slot.turn;
+        }
+    }
+    turns.into()
 }
 
 fn identity_headers(config: &GatewayConfig) -> Vec<HeaderName> {
@@ -281,7 +296,7 @@ impl Rule {
                 .map_err(|source| BuildError::Dump { rule: name.to_owned(), source })
         });
         Ok(Self {
-            route: config.route.clone(),
+            route: Arc::clone(&config.route),
             upstream: config.upstream,
             split: config.split.as_ref().map(|split| Split::build(name, split, builder)).transpose()?,
             mirror: config

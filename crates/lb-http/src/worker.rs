@@ -2,6 +2,7 @@
 //! and nothing that a request would have to wait for.
 
 mod control;
+mod parting;
 mod quic;
 
 use std::cell::{Cell, RefCell};
@@ -49,6 +50,8 @@ const PAGE_THREADS: usize = 2;
 const SPARE_TRAILS: usize = 256;
 /// How often a worker looks after its pool and its clock.
 const TICK: Duration = Duration::from_secs(1);
+/// How long idle connections of a listener that is none any more stay: what is on its way to them is answered.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How long accepting rests when the process has no descriptor left, or as many clients as it may.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often the same complaint about connections is logged at most.
@@ -120,6 +123,8 @@ pub(crate) struct Worker {
     spare_trails: RefCell<Vec<Box<Trail>>>,
     /// When connections were last complained of.
     complained: Cell<Option<Instant>>,
+    /// Told when backends may have gone.
+    parting: Notify,
 }
 
 /// An accepted connection on its way to another worker.
@@ -254,11 +259,11 @@ impl Worker {
     /// Closes the connections to backends that are configured no more.
     #[cold]
     fn adopt(&self, snapshot: &Snapshot) {
-        let slots = snapshot.targets().map(|target| target.slot);
         // Idle connections to backends come out of the same descriptors as clients.
         let max_idle = snapshot.pool.max_idle.min(self.shared.admission.max());
         let pool = PoolConfig { max_idle, ..snapshot.pool };
-        self.pool.reconfigure(pool, self.shared.loads.len(), slots);
+        self.pool.reconfigure(pool, self.shared.loads.len(), &snapshot.turns);
+        self.parting.notify_one();
     }
 
     /// Whether it is time to log a complaint about connections: attacks must not fill the log.
@@ -375,6 +380,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         clock: Cell::new((Instant::now(), SystemTime::now())),
         spare_trails: RefCell::default(),
         complained: Cell::new(None),
+        parting: Notify::new(),
     });
     worker.adopt(&pinned);
     drop(pinned);
@@ -382,6 +388,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         Admit { worker: Rc::clone(&worker), listeners: Rc::default(), peers, endpoints: Rc::default() };
     let mut accepting = JoinSet::new();
     admit.open(listeners, &mut accepting);
+    let parting = accepting.spawn_local(parting::part(Rc::clone(&worker)));
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -400,6 +407,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
     }
     // Drain: no new connections; those there are finish what they carry.
     admit.endpoints.retire_all();
+    parting.abort();
     let is_left = *stage.borrow() == Stage::Left;
     match is_left {
         true => {
@@ -444,7 +452,13 @@ struct Admit {
 impl Admit {
     /// Takes up all listeners that there are from now on.
     fn open(&self, listeners: Vec<Opening>, accepting: &mut JoinSet<()>) {
-        let New { sockets, quic } = self.listeners.replace(listeners);
+        let New { sockets, quic, retired } = self.listeners.replace(listeners);
+        for gate in retired {
+            drop(tokio::task::spawn_local(async move {
+                tokio::time::sleep(FAREWELL).await;
+                gate.close();
+            }));
+        }
         for (listener, gate, packets) in quic {
             drop(accepting.spawn_local(self.clone().accept_quic(listener, gate, packets)));
         }
@@ -456,13 +470,13 @@ impl Admit {
         }
     }
 
-    /// Accepts until the listener is closed, and then what has been waiting: who connected in time is served.
+    /// Accepts until the listener retires, and then what has been waiting: who connected in time is served.
     async fn accept(self, listener: ListenerId, gate: Rc<Gate>, socket: TcpListener) {
-        let mut closing = pin!(gate.closing());
+        let mut retiring = pin!(gate.retiring());
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = &mut closing => break,
+                () = &mut retiring => break,
                 accepted = self.next(&socket) => accepted,
             };
             match accepted {

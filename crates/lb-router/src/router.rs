@@ -1,6 +1,6 @@
 //! The rules together: which of them takes a request.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt::Debug;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -86,14 +86,13 @@ impl Router {
     ///
     /// # Errors
     /// Every fault of every rule at once.
-    #[expect(clippy::needless_pass_by_value, reason = "the router is made of its configuration")]
-    pub fn new(rules: Vec<RouteConfig>) -> Result<Self, Vec<RouteError>> {
+    pub fn new<R: Borrow<RouteConfig>>(rules: impl IntoIterator<Item = R>) -> Result<Self, Vec<RouteError>> {
         let mut methods = MethodTable::new();
         let mut faults = Vec::new();
         let compiled: Vec<Rule> = rules
-            .iter()
+            .into_iter()
             .enumerate()
-            .filter_map(|(place, rule)| Rule::compile(rule, place, &mut methods, &mut faults))
+            .filter_map(|(place, rule)| Rule::compile(rule.borrow(), place, &mut methods, &mut faults))
             .collect();
         if !faults.is_empty() {
             return Err(faults);

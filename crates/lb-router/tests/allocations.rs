@@ -33,7 +33,7 @@ fn nothing_is_allocated_to_find_a_rule() {
         methods: vec![Method::GET],
         ..RouteConfig::default()
     };
-    let router = Router::new((0..6_000).map(rule).collect()).unwrap();
+    let router = Router::new((0..6_000).map(rule)).unwrap();
     let requests: Vec<String> = (0..1_000)
         .flat_map(|n| {
             [

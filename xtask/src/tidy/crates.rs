@@ -88,7 +88,8 @@ const OTHERS: &[(&[&str], &[&str], &str)] = &[
     (&["figment"], &["lb-config"], "configuration is read in one place"),
     (
         &["rustls", "tokio-rustls", "rustls-pemfile", "hyper-rustls"],
-        &["lb-tls"],
+        // The kit's client is to agree with others, not with us.
+        &["lb-tls", "lb-testkit"],
         "TLS is set up in one place",
     ),
     (&["metrics", "metrics-exporter-prometheus"], &["lb-observe"], "figures are kept in one place"),
@@ -111,6 +112,7 @@ const OTHERS: &[(&[&str], &[&str], &str)] = &[
             "lb-discovery",
             "lb-cache",
             "lb-faults",
+            "lb-testkit",
             "gatewayd",
             "xtask",
         ],

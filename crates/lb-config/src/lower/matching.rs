@@ -1,5 +1,7 @@
 //! What a rule matches and how it rewrites, with the place of every field for the router's own checks.
 
+use std::sync::Arc;
+
 use http::Method;
 use lb_router::{PathConfig, RewriteConfig, RouteConfig, RouteField};
 
@@ -11,7 +13,7 @@ use crate::written::values::{At, List, Names};
 /// A route and where its fields stand.
 #[derive(Debug)]
 pub(super) struct Route {
-    pub(super) config: RouteConfig,
+    pub(super) config: Arc<RouteConfig>,
     /// The rule's own place.
     pub(super) place: NodeId,
     /// Whether every condition that was written is in it.
@@ -58,7 +60,7 @@ pub(super) fn route(context: &mut Context<'_>, name: &str, written: &At<Rule>) -
     let text = |field: &Option<At<String>>| field.as_ref().map(|field| field.value.clone());
     let place = |field: &Option<At<String>>| field.as_ref().map(|field| field.id);
     Route {
-        config: RouteConfig {
+        config: Arc::new(RouteConfig {
             name: name.to_owned(),
             hosts: hosts.iter().map(|host| host.value.clone()).collect(),
             path,
@@ -70,7 +72,7 @@ pub(super) fn route(context: &mut Context<'_>, name: &str, written: &At<Rule>) -
                 add_prefix: text(&rule.add_prefix),
                 template: text(&rule.rewrite),
             },
-        },
+        }),
         place: written.id,
         is_whole: errors == context.problems.errors() && context.tree.is_whole(written.id),
         hosts: hosts.iter().map(|host| host.id).collect(),

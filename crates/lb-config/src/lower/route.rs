@@ -6,7 +6,7 @@ use super::Context;
 use super::matching::Route;
 
 pub(super) fn check(context: &mut Context<'_>, routes: &[Route]) {
-    match Router::new(routes.iter().map(|route| route.config.clone()).collect()) {
+    match Router::new(routes.iter().map(|route| &*route.config)) {
         Ok(router) => {
             for shadowed in router.warnings() {
                 never_matches(context, routes, shadowed);

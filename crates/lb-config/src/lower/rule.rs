@@ -1,13 +1,13 @@
 //! Rules: where each leads, its deadlines, its header for the backend.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
-use lb_http::config::{BackendProtocol, HostHeader, RuleConfig, SplitConfig, Timeouts};
-use lb_router::RouteConfig;
+use lb_http::config::{HostHeader, RuleConfig, SplitConfig, Timeouts};
 
 use super::matching::{self, Route};
 use super::tls::Belief;
-use super::upstream::{self, Upstreams};
+use super::upstream::{self, Entry, Upstreams};
 use super::{
     Context, balance, dump, forward_proxy, health, mirror, policy, redirect, retries, route, split, tcp, tls,
 };
@@ -64,7 +64,7 @@ fn rule(
     check_speaks_http(context, upstreams, rule, target, split.as_ref());
     let of_upstream = upstreams.entries.get(target).map(|entry| entry.retries.clone()).unwrap_or_default();
     Some(RuleConfig {
-        route: RouteConfig::clone(&route.config),
+        route: Arc::clone(&route.config),
         upstream: target,
         split,
         mirror: mirror::lower(context, upstreams, rule),
@@ -90,9 +90,7 @@ fn check_speaks_http(
     let arms = split.iter().flat_map(|split| &split.arms).map(|arm| arm.upstream);
     let own = (rule.redirect.is_none() && split.is_none()).then_some(target);
     let mut entries = arms.chain(own).filter_map(|index| upstreams.entries.get(index));
-    let raw = entries
-        .find_map(|entry| entry.members.iter().find(|member| member.config.protocol == BackendProtocol::Tcp));
-    let Some(member) = raw else { return };
+    let Some(member) = entries.find_map(Entry::raw) else { return };
     let place = rule.upstream.as_ref().map(|at| at.id).or(rule.split.as_ref().map(|at| at.id));
     let message = format!(
         "requests cannot go to backend {}: its URL says that it speaks no HTTP",

@@ -20,6 +20,8 @@ use crate::written::values::{At, List, Names, Time, WordOr};
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) members: Vec<Member>,
+    /// The place of the first that speaks no HTTP, looked for once: ten thousand rules may lead here.
+    raw: Option<usize>,
     strategy: StrategyConfig,
     /// What `retries` says for it.
     pub(super) retries: retries::Meant,
@@ -31,6 +33,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// A member that is not said to speak HTTP.
+    pub(super) fn raw(&self) -> Option<&Member> {
+        self.members.get(self.raw?)
+    }
+
     /// Has every member watched, each by its own path where it has one.
     pub(super) fn watch(&mut self, context: &mut Context<'_>, watch: &health::Watch) {
         for member in &mut self.members {
@@ -139,6 +146,7 @@ impl Upstreams {
         let template = template(context, name, &members, belief);
         self.push(Entry {
             name: name.to_owned(),
+            raw: members.iter().position(|member| member.config.protocol == BackendProtocol::Tcp),
             members,
             template,
             strategy: strategy.unwrap_or_else(|| self.strategy.clone()),
@@ -164,6 +172,7 @@ impl Upstreams {
         let entry = Entry {
             name: format!("{}@{rule}", shared.name),
             members: members.collect(),
+            raw: shared.raw,
             strategy,
             retries: shared.retries.clone(),
             queue: shared.queue,

@@ -46,18 +46,19 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for AtVisitor<T> {
 /// A list; an item that could not be read leaves a gap, so that the others keep their numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct List<T> {
-    items: Vec<Option<At<T>>>,
+    /// Boxed, for a rule has kilobytes of keys that it may have: lists that grow would move them about.
+    items: Vec<Option<Box<At<T>>>>,
 }
 
 impl<T> List<T> {
     /// The items that could be read, with their places in the list.
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (usize, &At<T>)> {
-        self.items.iter().enumerate().filter_map(|(index, item)| Some((index, item.as_ref()?)))
+        self.items.iter().enumerate().filter_map(|(index, item)| Some((index, item.as_deref()?)))
     }
 
     /// The items that could be read.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &At<T>> {
-        self.items.iter().flatten()
+        self.items.iter().filter_map(Option::as_deref)
     }
 
     /// Nothing was written between the brackets.
