@@ -212,3 +212,144 @@ run(main)
 ",
     );
 }
+
+#[test]
+fn fields_that_are_small_packed_and_large_unpacked_are_counted_unpacked() {
+    let backend = Backend::echo("b");
+    let gateway = start(&rule("", &[&backend]));
+    let script = "
+from aioquic.buffer import Buffer
+def headers(section):
+    buffer = Buffer(capacity=16)
+    buffer.push_uint_var(1)
+    buffer.push_uint_var(len(section))
+    return buffer.data + section
+# GET, https, /, and an authority; then the longest line of the static table, two bytes each.
+HEAD = bytes([0, 0, 0xc0 | 17, 0xc0 | 23, 0xc0 | 1, 0x50, 1]) + b'a'
+async def main():
+    for section in [HEAD + bytes([0xff, 85 - 63]) * 30_000, HEAD + bytes([0xff, 85 - 63]) * 600]:
+        async with connected() as client:
+            for _ in range(20):
+                stream = client._quic.get_next_available_stream_id()
+                client._quic.send_stream_data(stream, headers(section), True)
+                client.transmit()
+                got = client.stream(stream)
+                await client.until('an end', lambda: client.terminated or got.over or got.stopped is not None)
+                assert got.status in (431, None), got.heads
+                if client.terminated:
+                    break
+    # Lines of a dynamic table, which nobody has asked for; in the head, and as instructions.
+    async with connected() as client:
+        stream = client._quic.get_next_available_stream_id()
+        client._quic.send_stream_data(stream, headers(bytes([5, 0, 0x80])), True)
+        client.transmit()
+        await client.until('an end', lambda: client.terminated)
+        assert client.terminated.error_code == 0x200, client.terminated
+    async with connected() as client:
+        encoder = client._quic.get_next_available_stream_id(is_unidirectional=True)
+        client._quic.send_stream_data(encoder, b'\\x02' + b'\\x3f\\xe1\\xff\\x03' + b'\\x41a\\x7f\\x81\\x10' * 1000 + b'x' * 100_000)
+        client.transmit()
+        for _ in range(5):
+            if client.terminated:
+                break
+            assert (await client.get('/fine')).status == 200 or client.terminated
+    async with connected() as client:
+        assert (await client.get('/fine')).status == 200
+run(main)
+";
+    run(&gateway, script);
+    // Buffers are as large by then as they become.
+    let before = gateway.resident_bytes();
+    run(&gateway, script);
+    assert!(gateway.resident_bytes() < before + (4 << 20));
+    assert!(backend.requests().iter().all(|request| request.target == "/fine"));
+    assert!(!gateway.errors().contains("panicked"), "{}", gateway.errors());
+}
+
+#[test]
+fn whoever_does_not_show_its_address_gets_little_and_holds_up_nobody() {
+    let backend = Backend::echo("b");
+    let gateway = start(&rule("", &[&backend]));
+    run(
+        &gateway,
+        "
+import time
+from aioquic.quic.connection import QuicConnection
+def first_packets():
+    configuration = QuicConfiguration(is_client=True, alpn_protocols=['h3'], server_name='localhost')
+    quic = QuicConnection(configuration=configuration)
+    quic.connect((HOST, PORT), now=time.time())
+    return [data for data, _ in quic.datagrams_to_send(now=time.time())]
+def ask(count):
+    sockets = []
+    for _ in range(count):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sent = 0
+        for data in first_packets():
+            sent += sock.sendto(data, (HOST, PORT))
+        sock.setblocking(False)
+        sockets.append((sock, sent))
+    return sockets
+def answers(sock):
+    got = []
+    while True:
+        try:
+            got.append(sock.recv(65536))
+        except BlockingIOError:
+            return got
+async def main():
+    silent = ask(100)
+    await asyncio.sleep(2)
+    kinds = []
+    for sock, sent in silent:
+        got = answers(sock)
+        # quinn begins a last datagram while anything of three times as much is left.
+        assert sum(map(len, got)) <= 3 * sent + 1452, (sent, [len(data) for data in got])
+        kinds.append([data[0] & 0x30 == 0x30 for data in got])
+    assert not any(kinds[0]), 'the first ones are believed'
+    assert any(kinds[-1]) and len(kinds[-1]) == 1, 'the later ones are asked to come again: %r' % kinds[-1]
+    async with connected() as client:
+        assert client._quic._retry_source_connection_id is not None, 'so is everybody then'
+        assert (await client.get('/fine')).status == 200, 'and is served'
+run(main)
+",
+    );
+    assert_eq!(backend.hits(), 1);
+}
+
+#[test]
+fn more_streams_than_may_be_open_wait_and_those_that_stand_still_are_let_go() {
+    let backend = Backend::echo("b");
+    let listener = super::LISTENER.replace("http3 = true", "http3 = { max_concurrent_streams = 16 }");
+    let gateway = crate::support::gateway(&format!(
+        "{listener}header_timeout = \"1s\"\n{}",
+        rule("idle_timeout = \"1s\"", &[&backend])
+    ));
+    run(
+        &gateway,
+        "
+async def main():
+    async with connected() as client:
+        stalled = [client.open('POST', '/stalled', fields=[('content-length', '10')], end=False) for _ in range(40)]
+        late = client.open('GET', '/late')
+        await asyncio.sleep(0.3)
+        assert client.stream(late).status is None, 'there is no room for it yet'
+        got = await client.answer(late)
+        assert got.status == 200, (got.heads, got.reset)
+        for stream in stalled:
+            got = client.stream(stream)
+            await client.until('an end', lambda: got.over or got.stopped is not None)
+            assert got.status in (408, None), got.heads
+    async with connected() as client:
+        for _ in range(16):
+            stream = client._quic.get_next_available_stream_id()
+            client._quic.send_stream_data(stream, b'\\x01\\x40')
+        client.transmit()
+        late = client.open('GET', '/late')
+        got = await client.answer(late)
+        assert got.status == 200, 'heads that do not come are let go as well: %r' % got.reset
+run(main)
+",
+    );
+    assert!(backend.requests().iter().all(|request| request.target == "/late"));
+}
