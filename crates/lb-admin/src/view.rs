@@ -189,6 +189,19 @@ pub struct RuleView {
     pub strategy: String,
 }
 
+impl RuleView {
+    /// The upstreams that it leads to, each with its share of the requests, from 0 to 1; none where it leads to none.
+    pub(crate) fn shares(&self) -> Vec<(&str, f64)> {
+        let sum: f64 = self.split.iter().map(|(_, weight)| weight).sum();
+        let share = |weight: f64| if sum > 0.0 { weight / sum } else { 0.0 };
+        match self.split.is_empty() {
+            true if self.upstream.is_empty() => Vec::new(),
+            true => vec![(&self.upstream, 1.0)],
+            false => self.split.iter().map(|(name, weight)| (name.as_str(), share(*weight))).collect(),
+        }
+    }
+}
+
 /// A part of a split that was taken back by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RollbackView {

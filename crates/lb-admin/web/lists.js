@@ -59,8 +59,6 @@ export class Rules {
     row.methods = node("span", "methods");
     row.path = node("span", "path");
     row.takes.append(row.methods, row.path);
-    row.link = node("a");
-    row.to.append(row.link);
     return row;
   }
 
@@ -70,15 +68,33 @@ export class Rules {
     say(row.methods, rule.methods.join(" "));
     say(row.path, `${rule.host ?? ""}${rule.path}`);
     row.path.title = row.path.textContent;
-    say(row.link, rule.upstream || "redirect");
-    row.link.title = rule.strategy_title;
-    if (rule.upstream) row.link.href = this.view.link({ upstream: rule.upstream, page: 1 });
+    this.fillTo(row, rule);
     say(row.requests, count(rule.requests));
     say(row.rate, rate(rule.requests_per_second));
     say(row.errors, percent(rule.error_rate));
     row.errors.classList.toggle("failing", rule.error_rate > 0);
     row.errors.classList.toggle("none", rule.error_rate === 0);
     for (const key of ["p50", "p95", "p99"]) say(row[key], latency(rule[key]));
+  }
+
+  /** Where it leads: one upstream, or each of a split with its share. */
+  fillTo(row, rule) {
+    const { shares } = rule;
+    const names = shares.map(({ upstream }) => upstream).join(" ");
+    if (row.names !== names || !row.links) {
+      row.names = names;
+      row.links = shares.map(({ upstream }) => {
+        const link = node("a");
+        link.href = this.view.link({ upstream, page: 1 });
+        return link;
+      });
+      row.to.replaceChildren(...(row.links.length ? row.links.flatMap((link, at) => (at ? [" ", link] : [link])) : ["redirect"]));
+    }
+    row.links.forEach((link, at) => {
+      const { upstream, share } = shares[at];
+      say(link, shares.length > 1 ? `${upstream} ${percent(share)}` : upstream);
+      link.title = upstream === rule.upstream ? rule.strategy_title : "";
+    });
   }
 }
 

@@ -67,7 +67,12 @@ export class Upstream {
 
   show(upstream, rules, now) {
     say(this.strategy, upstream.strategy_title);
-    say(this.rules, rules.filter((rule) => rule.upstream === this.name).map((rule) => `${rule.host ?? ""}${rule.path}`).join("  "));
+    const leading = rules.flatMap((rule) => {
+      const part = rule.shares.find(({ upstream: name }) => name === this.name);
+      if (!part) return [];
+      return `${rule.host ?? ""}${rule.path}${rule.shares.length > 1 ? ` ${percent(part.share)}` : ""}`;
+    });
+    say(this.rules, leading.join("  "));
     this.rules.title = this.rules.textContent;
     this.showStates(upstream.states);
     this.charts.add(upstream.history, upstream);

@@ -8,7 +8,7 @@ use super::history::{History, Points};
 use super::memory::{Memory, STEP};
 use super::query::{BACKENDS, FEW_BACKENDS, Query, UPSTREAMS, paged};
 use super::selection::{Member, order, standing};
-use super::shape::{Backend, Change, Event, Failure, Figures, Page, Rule, Totals, Upstream, unix_ms};
+use super::shape::{Backend, Change, Event, Failure, Figures, Page, Rule, Share, Totals, Upstream, unix_ms};
 use super::window::round;
 use crate::title;
 use crate::view::UpstreamView;
@@ -72,13 +72,18 @@ impl<'a> Sources<'a> {
             .rules
             .iter()
             .zip(&frame.rules)
-            .filter(|(rule, _)| query.upstream.as_ref().is_none_or(|upstream| *upstream == rule.upstream))
-            .filter(|(rule, _)| {
-                let text = format!("{} {} {}", rule.name, rule.path, rule.upstream).to_ascii_lowercase();
+            .map(|(rule, figures)| (rule, rule.shares(), figures))
+            .filter(|(_, shares, _)| {
+                query.upstream.as_ref().is_none_or(|upstream| shares.iter().any(|(name, _)| name == upstream))
+            })
+            .filter(|(rule, shares, _)| {
+                let names: String = shares.iter().flat_map(|(name, _)| [" ", name]).collect();
+                let text = format!("{} {}{names}", rule.name, rule.path).to_ascii_lowercase();
                 query.find.split_whitespace().all(|word| text.contains(word))
             })
             .collect();
-        let shown = found.iter().take(RULES).map(|(rule, figures)| {
+        let count = found.len();
+        let shown = found.into_iter().take(RULES).map(|(rule, shares, figures)| {
             let figures = figures.as_ref().map(|(stats, counts)| Figures {
                 counts: *counts,
                 rates: self.memory.rates(stats, frame.made, *counts),
@@ -90,12 +95,13 @@ impl<'a> Sources<'a> {
                 path: &rule.path,
                 methods: &rule.methods,
                 upstream: &rule.upstream,
+                shares: shares.into_iter().map(|(upstream, share)| Share { upstream, share }).collect(),
                 strategy_title: title::of(&rule.strategy),
                 figures: figures.unwrap_or_default(),
             }
         });
         let shown = shown.collect();
-        Page { total: frame.view.rules.len(), found: found.len(), page: 1, pages: 1, shown }
+        Page { total: frame.view.rules.len(), found: count, page: 1, pages: 1, shown }
     }
 
     /// The page of upstreams, each with some of its backends, or the page of one list of backends.

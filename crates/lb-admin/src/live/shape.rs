@@ -68,10 +68,20 @@ pub(super) struct Rule<'a> {
     pub(super) host: Option<&'a str>,
     pub(super) path: &'a str,
     pub(super) methods: &'a [String],
+    /// Of a split the first.
     pub(super) upstream: &'a str,
+    /// Where its requests go: several of a split, none of a redirect.
+    pub(super) shares: Vec<Share<'a>>,
     pub(super) strategy_title: String,
     #[serde(flatten)]
     pub(super) figures: Figures,
+}
+
+/// What an upstream gets of a rule's requests, from 0 to 1.
+#[derive(Serialize)]
+pub(super) struct Share<'a> {
+    pub(super) upstream: &'a str,
+    pub(super) share: f64,
 }
 
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use lb_health::{Change as HealthChange, EventSink, HealthEvent};
 use lb_observe::{BackendStats, Exchange, Figures, Recorder};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{BackendState, BackendView, Circuit, Features, GatewayView, RuleView, UpstreamView};
@@ -212,6 +212,22 @@ fn words_find_backends_by_upstream_url_and_state() {
         assert_eq!(urls(&found["backends"]), expected, "{find}");
     }
     assert_eq!(scene.look("find=b0.1", 0.0)["upstreams"]["found"], 1);
+}
+
+#[test]
+fn a_split_is_shown_under_each_of_its_upstreams_with_its_share() {
+    let scene = Scene::of(&[1, 1, 1]);
+    scene.view.lock().unwrap().rules[0].split = vec![("up-0".to_owned(), 3.0), ("up-2".to_owned(), 1.0)];
+    let shares = |query: &str| {
+        let rules = scene.look(query, 1.0)["rules"]["shown"].as_array().unwrap().clone();
+        rules.into_iter().map(|rule| (rule["name"].clone(), rule["shares"].clone())).collect::<Vec<_>>()
+    };
+    let split = json!([{ "upstream": "up-0", "share": 0.75 }, { "upstream": "up-2", "share": 0.25 }]);
+    let alone = |name: &str| json!([{ "upstream": name, "share": 1.0 }]);
+    assert_eq!(shares("upstream=up-0"), [(json!("rule-0"), split.clone())]);
+    assert_eq!(shares("upstream=up-1"), [(json!("rule-1"), alone("up-1"))]);
+    assert_eq!(shares("upstream=up-2"), [(json!("rule-0"), split.clone()), (json!("rule-2"), alone("up-2"))]);
+    assert_eq!(shares("find=up-2"), [(json!("rule-0"), split), (json!("rule-2"), alone("up-2"))]);
 }
 
 #[test]

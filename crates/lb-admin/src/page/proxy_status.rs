@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use lb_observe::MirrorStats;
 use lb_observe::stats::BackendTotals;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -166,6 +167,7 @@ fn source(view: &SourceView) -> Value {
 }
 
 fn rules(scene: &Scene<'_>) -> Vec<Value> {
+    let figures = scene.registry.mirrors();
     let rule = |rule: &crate::RuleView| {
         json!({
             "name": rule.name,
@@ -175,11 +177,30 @@ fn rules(scene: &Scene<'_>) -> Vec<Value> {
             "upstream": rule.upstream,
             "split": split(rule),
             "rollbacks": rollbacks(rule),
+            "mirror": figures.iter().find(|stats| stats.rule() == rule.name).map(|stats| mirror(stats)),
             "strategy": rule.strategy,
             "strategy_title": scene.view.title_of(rule),
         })
     };
     scene.view.rules.iter().map(rule).collect()
+}
+
+/// What became of copies, and how their answers compare.
+fn mirror(stats: &MirrorStats) -> Value {
+    let totals = stats.totals();
+    let differing = totals.other_status + totals.other_body;
+    let compared = totals.alike + differing;
+    json!({
+        "upstream": stats.upstream(),
+        "answered": totals.sent,
+        "failed": totals.failed,
+        "dropped": totals.dropped,
+        "too_large": totals.too_large,
+        "compared": compared,
+        "other_status": totals.other_status,
+        "other_body": totals.other_body,
+        "mismatch_rate": (compared > 0).then(|| differing as f64 / compared as f64),
+    })
 }
 
 /// What was taken back of it by itself.
@@ -190,10 +211,10 @@ fn rollbacks(rule: &crate::RuleView) -> Value {
 
 /// The parts of a split; null where there is none.
 fn split(rule: &crate::RuleView) -> Value {
-    let part = |(upstream, weight): &(String, f64)| json!({ "upstream": upstream, "weight": weight });
+    let part = |((_, weight), (upstream, share)): (&(String, f64), (&str, f64))| json!({ "upstream": upstream, "weight": weight, "share": share });
     match rule.split.is_empty() {
         true => Value::Null,
-        false => rule.split.iter().map(part).collect(),
+        false => rule.split.iter().zip(rule.shares()).map(part).collect(),
     }
 }
 
