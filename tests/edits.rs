@@ -237,6 +237,39 @@ fn what_is_to_be_kept_outlives_the_process_and_nothing_else_does() {
 }
 
 #[test]
+fn the_configuration_in_effect_is_shown_with_what_was_edited() {
+    let [a, b, next] = ["a", "b", "next"].map(Backend::echo);
+    let folder = tempfile::tempdir().unwrap();
+    let root = format!("[server]\nstate_file = \"{}\"", folder.path().join("gatewayd.state").display());
+    let gateway = started(&config(&root, &[&a, &b], &[&next], "upstream = \"app\""));
+    done(&gateway, &["split", "web", "app=1", "next=3", "--persist"]);
+    done(&gateway, &["weight", &b.url(), "5", "--expires", "1h"]);
+    done(&gateway, &["remove", "app", &a.url()]);
+    let file = gateway.config_file().display().to_string();
+    let rows = |arguments: &[&str]| -> Vec<(String, String, String)> {
+        let said = done(&gateway, &[&["config", "show", &file, "--json"], arguments].concat());
+        let rows: Vec<Value> = serde_json::from_str(&said).unwrap();
+        let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+        let edits = rows.iter().filter(|row| row["source"].as_str().unwrap().contains(": edit "));
+        edits.map(|row| (text(row, "path"), text(row, "value"), text(row, "source"))).collect()
+    };
+    let live = rows(&["--live"]);
+    let told: Vec<_> = live.iter().map(|(path, value, _)| (path.as_str(), value.as_str())).collect();
+    let [removed, weighed] = [(&a, "app", ""), (&b, "*", ".weight")]
+        .map(|(it, of, key)| format!("upstreams.{of}.backends[{}]{key}", it.url()));
+    assert_eq!(told, [("rules.web.split", "app=1 next=3"), (&weighed, "5"), (&removed, "removed")]);
+    assert!(
+        live.iter()
+            .all(|(_, _, source)| source.starts_with("api: edit ") && source.contains(" by 127.0.0.1 at 2"))
+    );
+    assert!(live[1].2.contains(" until 2"), "{live:?}");
+    let kept = rows(&[]);
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!((kept[0].0.as_str(), kept[0].1.as_str()), ("rules.web.split", "app=1 next=3"));
+    assert!(kept[0].2.contains("gatewayd.state.edits: edit "), "{kept:?}");
+}
+
+#[test]
 fn a_file_that_is_read_again_keeps_the_edits_that_make_sense_and_says_which_do_not() {
     let [app, next, extra] = ["app", "next", "extra"].map(Backend::echo);
     let text = config("", &[&app], &[&next], "upstream = \"app\"");

@@ -1,16 +1,23 @@
 //! `gatewayd config show`: the configuration in effect, and where each value came from. `gatewayd schema`: what can be written.
 
-use lb_config::Provenance;
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::Context;
+use http::Method;
+use lb_config::{Loaded, Provenance};
 use serde_json::json;
 
-use crate::exit::print;
-use crate::{Outcome, cli, run};
+use crate::edits::{self, Edit};
+use crate::exit::{print, say};
+use crate::{Outcome, cli, operate, run, why};
 
-/// Loads on the path of `run`, and prints. Secrets, and what placeholders stand for, are not shown.
+/// Loads on the path of `run`, and prints. Secrets, and what placeholders stand for, are not shown. What operators edited stands
+/// behind what it overrides: as the state file keeps it for the next start, or as a running gateway has it.
 pub(crate) fn show(args: &cli::ConfigShow) -> Outcome {
     let path = args.file.clone().or_else(lb_config::find_config).ok_or_else(run::no_file)?;
     let loaded = lb_config::load(&run::sources(path, args.strategy.as_deref()).with_provenance())?;
-    let values = lb_config::effective(&loaded);
+    let mut values = lb_config::effective(&loaded);
+    values.extend(edited(args, &loaded)?);
     if args.json {
         let row = |Provenance { path, value, place }: &Provenance| json!({ "path": path, "value": value.trim_matches('`'), "source": place });
         print(&json!(values.iter().map(row).collect::<Vec<_>>()).to_string());
@@ -25,6 +32,39 @@ pub(crate) fn show(args: &cli::ConfigShow) -> Outcome {
     }
     print(out.trim_end());
     Ok(())
+}
+
+/// What was edited while it ran.
+fn edited(args: &cli::ConfigShow, loaded: &Loaded) -> anyhow::Result<Vec<Provenance>> {
+    let (edits, source) = if args.live {
+        let document = operate::ask(&args.admin, Method::GET, "/api/edits", None)?;
+        let edits = document.get("edits").cloned().unwrap_or_default();
+        (
+            serde_json::from_value(edits).context("the gateway's edits are of another version")?,
+            "api".to_owned(),
+        )
+    } else {
+        let Some(file) = loaded.config.state_file.as_deref().map(edits::file_of) else {
+            return Ok(Vec::new());
+        };
+        let place = file.display().to_string();
+        match edits::read(&file) {
+            Ok(edits) => (edits, place),
+            Err(reason) => {
+                say(&format!("warning: {place}: edits of an earlier run are not taken up: {reason}"));
+                return Ok(Vec::new());
+            }
+        }
+    };
+    Ok(edits.iter().map(|edit: &Edit| value_of(edit, &source)).collect())
+}
+
+fn value_of(edit: &Edit, source: &str) -> Provenance {
+    let (path, value) = edit.what.value();
+    let time = |ms| why::rfc3339(UNIX_EPOCH + Duration::from_millis(ms));
+    let until = edit.expires_at_ms.map(|end| format!(" until {}", time(end))).unwrap_or_default();
+    let place = format!("{source}: edit {} by {} at {}{until}", edit.id, edit.by, time(edit.made_at_ms));
+    Provenance { path, value, place }
 }
 
 /// `gatewayd schema`.

@@ -319,6 +319,25 @@ impl What {
         }
     }
 
+    /// The key that it overrides, as `config show` names it, and what stands there instead.
+    pub(crate) fn value(&self) -> (String, String) {
+        let member = |upstream: &str, backend: &str| format!("upstreams.{upstream}.backends[{backend}]");
+        let of = |upstream: &Option<String>| upstream.as_deref().unwrap_or("*").to_owned();
+        match self {
+            Self::Add { upstream, backend, weight, backup } => {
+                let backup = if *backup { ", as a backup" } else { "" };
+                (member(upstream, backend), format!("added, weight {weight}{backup}"))
+            }
+            Self::Remove { upstream, backend } => (member(upstream, backend), "removed".to_owned()),
+            Self::Weight { upstream, backend, weight } => {
+                (member(&of(upstream), backend) + ".weight", weight.to_string())
+            }
+            Self::Drain { upstream, backend } => (member(&of(upstream), backend), "drained".to_owned()),
+            Self::Switch { rule, upstream } => (format!("rules.{rule}.upstream"), upstream.clone()),
+            Self::Split { rule, split } => (format!("rules.{rule}.split"), split.to_string()),
+        }
+    }
+
     /// What it changes as that stands in a configuration, in words.
     pub(crate) fn state(&self, config: &GatewayConfig) -> String {
         apply::state(self, config)
@@ -340,12 +359,18 @@ impl fmt::Display for What {
             }
             Self::Drain { upstream, backend } => write!(f, "backend {backend}{} is drained", of(upstream)),
             Self::Switch { rule, upstream } => write!(f, "rule {rule} leads to {upstream}"),
-            Self::Split { rule, split } => {
-                let parts: Vec<String> =
-                    split.parts.iter().map(|part| format!("{}={}", part.upstream, part.weight)).collect();
-                write!(f, "rule {rule} is split {}", parts.join(" "))
-            }
+            Self::Split { rule, split } => write!(f, "rule {rule} is split {split}"),
         }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, part) in self.parts.iter().enumerate() {
+            let before = if place == 0 { "" } else { " " };
+            write!(f, "{before}{}={}", part.upstream, part.weight)?;
+        }
+        Ok(())
     }
 }
 

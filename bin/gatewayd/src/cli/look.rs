@@ -23,6 +23,13 @@ pub(crate) struct ConfigShow {
     #[arg(long, value_name = "NAME")]
     pub(crate) strategy: Option<String>,
 
+    /// Add what operators edited in a running gateway, instead of what its state file keeps of that
+    #[arg(long)]
+    pub(crate) live: bool,
+
+    #[command(flatten)]
+    pub(crate) admin: AdminAt,
+
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
