@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::anyhow;
 use http::Method;
 use lb_http::{
-    ArmAnswer, Candidate, ClientAnswer, Explained, Forwarded, Question, RuleAnswer, SplitAnswer,
-    UpstreamAnswer,
+    ArmAnswer, Candidate, ClientAnswer, Explained, Forwarded, MirrorAnswer, Question, RuleAnswer,
+    SplitAnswer, UpstreamAnswer,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -103,7 +103,18 @@ fn field(text: &str) -> Result<(String, String), String> {
 /// For people.
 pub(crate) fn text(explained: &Explained) -> String {
     let Explained {
-        answer, scheme, client, path, rules, policies, redirect, split, request, upstream, ..
+        answer,
+        scheme,
+        client,
+        path,
+        rules,
+        policies,
+        redirect,
+        split,
+        mirror,
+        request,
+        upstream,
+        ..
     } = explained;
     let ClientAnswer { peer, address, why } = client;
     let mut out = format!("{answer}\n\nclient    {address}, {scheme}");
@@ -123,6 +134,14 @@ pub(crate) fn text(explained: &Explained) -> String {
     }
     if let Some(split) = split {
         write_split(&mut out, split);
+    }
+    if let Some(mirror) = mirror {
+        let MirrorAnswer { upstream, share, compare, why } = mirror;
+        let compared = if *compare { ", its answer compared" } else { "" };
+        match why {
+            Some(why) => drop(writeln!(out, "mirror    no copy to {upstream}: {why}")),
+            None => drop(writeln!(out, "mirror    {:.4} % copied to {upstream}{compared}", share * 100.0)),
+        }
     }
     if let Some(request) = request {
         write_request(&mut out, request);

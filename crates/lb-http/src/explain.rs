@@ -26,6 +26,7 @@ use crate::exchange;
 use crate::fields::REQUEST_ID;
 use crate::forwarded::{self, Hop};
 use crate::gateway::{GatewayView, StartError, build_alone};
+use crate::mirror::MirrorAnswer;
 use crate::reject::Reject;
 use crate::request_id;
 use crate::snapshot::{Rule, Snapshot, Target as Backend};
@@ -69,6 +70,9 @@ pub struct Explained {
     /// Between which upstreams the rule's requests are shared out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<SplitAnswer>,
+    /// Who may get a copy of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorAnswer>,
     /// What the backend would get.
     pub request: Option<Forwarded>,
     /// Who could get it.
@@ -225,6 +229,7 @@ fn of(snapshot: &Snapshot, question: &Question) -> Explained {
         policies: Vec::new(),
         redirect: None,
         split: None,
+        mirror: None,
         request: None,
         upstream: None,
     };
@@ -322,6 +327,7 @@ fn taken(
         place = upstream;
         explained.split = Some(answer);
     }
+    explained.mirror = rule.mirror.as_ref().map(|mirror| mirror.explain(&asked.method));
     let Some(upstream) = snapshot.upstreams.get(place) else { return };
     let answer = candidates::of(upstream, asked, &headers, &path, address);
     let chosen = answer.candidates.iter().position(|candidate| {

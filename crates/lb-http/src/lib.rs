@@ -75,6 +75,7 @@ pub use gateway::{
 };
 pub use inherit::{Inherited, InheritedPackets, InheritedSocket, InheritedTickets};
 pub use listen::ListenError;
+pub use mirror::MirrorAnswer;
 pub use plan::{Changes, Plan, Restart, UpstreamChange};
 pub use reload::Reloader;
 pub use rollback::Rollback;

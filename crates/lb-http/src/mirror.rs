@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use lb_h1::{BodyFraming, Fields};
 use lb_observe::MirrorStats;
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::attempt::Outgoing;
@@ -37,6 +38,20 @@ pub(crate) struct Mirror {
     config: MirrorConfig,
     host_header: HostHeader,
     stats: Arc<MirrorStats>,
+}
+
+/// Where a copy of a request may go beside its backend.
+#[derive(Debug, Clone, Serialize)]
+pub struct MirrorAnswer {
+    /// The upstream that gets copies.
+    pub upstream: String,
+    /// The share of such requests that is copied, from 0 to 1.
+    pub share: f64,
+    /// Whether its answers are compared with those that clients get.
+    pub compare: bool,
+    /// Why this request has no copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A request that is copied while it is served.
@@ -87,6 +102,19 @@ impl Mirror {
     /// The largest body that is copied.
     pub(crate) fn max_body(&self) -> usize {
         self.config.max_body
+    }
+
+    /// What it does with such a request.
+    pub(crate) fn explain(&self, method: &Method) -> MirrorAnswer {
+        let MirrorConfig { name, percent, methods, compare, .. } = &self.config;
+        let names = || methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        let is_meant = methods.is_empty() || methods.contains(method);
+        MirrorAnswer {
+            upstream: name.clone(),
+            share: if is_meant { percent.min(100.0) / 100.0 } else { 0.0 },
+            compare: *compare,
+            why: (!is_meant).then(|| format!("only {} is copied", names())),
+        }
     }
 
     /// The copy of a request, where it is one of the share that has one. An upgrade has none: nobody would speak for it.
