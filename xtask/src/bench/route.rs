@@ -84,7 +84,7 @@ fn collect(directory: &Path, rows: &mut Vec<Row>) -> Result<()> {
 
 fn row(name: &serde_json::Value, estimates: &serde_json::Value) -> Option<Row> {
     let ns = estimates.pointer("/median/point_estimate")?.as_f64()?;
-    let function = name.get("function_id").and_then(|it| it.as_str());
+    let function = name.get("function_id").and_then(serde_json::Value::as_str);
     let value = name.get("value_str")?.as_str()?;
     Some(match name.get("group_id")?.as_str()?.split_once('/') {
         Some((_, kind)) => Row {
