@@ -115,7 +115,7 @@ fn what_is_under_way_ends_with_the_process_that_it_began_with() {
         conn.request();
         conn.reply(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", PIECES * 4000));
         for number in 0..PIECES {
-            if conn.try_send(&number.to_be_bytes().repeat(1000)).is_err() {
+            if conn.try_send(number.to_be_bytes().repeat(1000)).is_err() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(15));

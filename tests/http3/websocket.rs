@@ -182,7 +182,7 @@ fn neither_side_is_read_faster_than_the_other_takes() {
     let flooding = Backend::scripted(|conn| {
         conn.request();
         conn.reply(AGREED);
-        while conn.try_send(&[b'x'; 64 << 10]).is_ok() {}
+        while conn.try_send([b'x'; 64 << 10]).is_ok() {}
     });
     let deaf = Backend::scripted(|conn| {
         conn.request();

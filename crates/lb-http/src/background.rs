@@ -16,9 +16,7 @@ const NICE: [(Duration, i32); 3] =
 ///
 /// # Errors
 /// There can be no thread, or the work has panicked.
-pub(crate) async fn in_background<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<T> {
+pub async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     in_background_since(Instant::now(), work).await
 }
 

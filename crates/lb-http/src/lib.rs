@@ -64,7 +64,7 @@ mod upstream;
 mod watch;
 mod worker;
 
-pub use background::in_background_since;
+pub use background::{in_background, in_background_since};
 pub use explain::{
     Candidate, ClientAnswer, Explained, Forwarded, PolicyAnswer, Question, RuleAnswer, UpstreamAnswer,
     explain,
