@@ -7,6 +7,9 @@ use httpdate::HttpDate;
 /// How long a date is.
 pub(crate) const DATE_BYTES: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
 
+/// A date as it stands in a Date field.
+pub type Date = [u8; DATE_BYTES];
+
 /// The last date that was formatted (IMF-fixdate, RFC 9110 section 5.6.7). One a worker.
 ///
 /// ```

@@ -11,7 +11,7 @@ use http::{Method, StatusCode, Version};
 use thiserror::Error;
 
 use crate::connection::Upgrade;
-use crate::date::DATE_BYTES;
+use crate::date::Date;
 use crate::fields::Fields;
 use crate::framing::{BodyFraming, ResponseFraming};
 use crate::names::{self, Kind};
@@ -149,7 +149,7 @@ pub fn encode_response_head(
     headers: &impl FieldLines,
     framing: ResponseFraming,
     connection: ConnectionHeader<'_>,
-    date: Option<&[u8; DATE_BYTES]>,
+    date: Option<&Date>,
 ) -> Result<(), EncodeError> {
     refuse_chunked_in_http10(line.version, framing)?;
     let status = line.status;

@@ -9,7 +9,7 @@ use std::fmt;
 use bytes::BytesMut;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::bytes_class::{is_field_value, is_token};
+use crate::bytes_class::{is_field_value, is_token, trim_ows};
 use crate::error::{HeadError, Shown};
 use crate::field::{Keep, MAX_FIELDS};
 use crate::names::{self, Kind, Known};
@@ -18,6 +18,10 @@ use crate::scan::{keep, offset};
 /// Room for what a gateway adds to a head (forwarding fields, a request id), so that nothing moves for them.
 const SPARE_FIELDS: usize = 6;
 const SPARE_BYTES: usize = 256;
+
+/// Room for a usual head that is put together, and for what is added to it.
+const DRAFT_FIELDS: usize = 24;
+const DRAFT_BYTES: usize = 1 << 10;
 
 /// Between name and value, and behind the value, as lines are written.
 const COLON: &[u8] = b": ";
@@ -90,6 +94,56 @@ impl Fields {
         let mut text = Vec::with_capacity(received.len() + SPARE_BYTES);
         text.extend_from_slice(received);
         Ok(Self { text, received: received.len(), list: Vec::with_capacity(lines + SPARE_FIELDS) })
+    }
+
+    /// For a head that is put together, beginning with this line.
+    pub(crate) fn begun(first_line: &[&str]) -> Self {
+        let mut text = Vec::with_capacity(DRAFT_BYTES);
+        first_line.iter().for_each(|part| text.extend_from_slice(part.as_bytes()));
+        Self { text, received: 0, list: Vec::with_capacity(DRAFT_FIELDS) }
+    }
+
+    /// Adds a line as a client or a backend would send it: with the name in this letter case, and white space around the value that is
+    /// none of it.
+    pub(crate) fn append_as_sent(&mut self, name: &HeaderName, write_value: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.text.len();
+        self.text.extend_from_slice(name.as_str().as_bytes());
+        let name_end = self.text.len();
+        self.text.extend_from_slice(COLON);
+        let value_start = self.text.len();
+        write_value(&mut self.text);
+        let raw = self.text.get(value_start..).unwrap_or_default();
+        let leading = raw.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let length = trim_ows(raw.get(leading..).unwrap_or_default()).len();
+        self.text.extend_from_slice(LINE_END);
+        self.list.push(Field {
+            known: names::find_lower(name.as_str()),
+            name: keep(start),
+            name_end: keep(name_end),
+            value: keep(value_start + leading),
+            value_end: keep(value_start + leading + length),
+        });
+    }
+
+    /// Ends a head that was put together: from here on it is one that was received.
+    pub(crate) fn end(&mut self) {
+        self.text.extend_from_slice(LINE_END);
+        self.received = self.text.len();
+    }
+
+    /// The first bytes of a head.
+    pub(crate) fn beginning(&self, length: usize) -> &[u8] {
+        self.text.get(..length).unwrap_or_default()
+    }
+
+    /// How many bytes there are, of what was received and what was added.
+    pub(crate) fn text_len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// All lines, with their row in the table of well-known names.
+    pub(crate) fn known_lines(&self) -> impl Iterator<Item = (Option<&'static Known>, &[u8], &[u8])> {
+        self.list.iter().map(|field| (field.known, self.name(field), self.value(field)))
     }
 
     /// The head as received, from its first line through the empty line.
@@ -221,6 +275,25 @@ impl Fields {
             };
             // Both were found good when they were read, and the number was bounded.
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(self.value(field))) {
+                let _ = map.try_append(name, value);
+            }
+        }
+        map
+    }
+
+    /// A map of the fields that go on to the next hop: without those of this one and without framing. Values that are others in nearly
+    /// every message are marked so that what compresses heads does not remember them.
+    pub(crate) fn to_passed_map(&self) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(self.list.len() + SPARE_FIELDS);
+        for field in &self.list {
+            let name = match field.known {
+                Some(known) if known.is_hop_by_hop() || known.kind == Kind::ContentLength => continue,
+                Some(known) => Ok(known.name.clone()),
+                None => HeaderName::from_bytes(self.name(field)),
+            };
+            // Both were found good when they were read, and the number was bounded.
+            if let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_bytes(self.value(field))) {
+                value.set_sensitive(field.known.is_some_and(Known::is_fleeting));
                 let _ = map.try_append(name, value);
             }
         }

@@ -33,12 +33,14 @@ mod body;
 mod bytes_class;
 mod connection;
 mod date;
+mod draft;
 mod encode;
 mod error;
 mod field;
 mod fields;
 mod framing;
 mod limits;
+mod map;
 mod names;
 mod request;
 mod response;
@@ -48,7 +50,8 @@ mod target;
 pub use authority::{Authority, AuthorityFault};
 pub use body::{BodyDecoder, Decoded};
 pub use connection::{ConnectionOptions, HopByHop, Upgrade, drop_underscore_names};
-pub use date::DateCache;
+pub use date::{Date, DateCache};
+pub use draft::Draft;
 pub use encode::{
     CHUNK_END, CONTINUE, ChunkHead, ConnectionHeader, EncodeError, FieldLines, LAST_CHUNK, RequestLine,
     ResponseLine, chunk_head, encode_request_head, encode_response_head, encode_trailers,
@@ -58,6 +61,7 @@ pub use field::fields_as_sent;
 pub use fields::Fields;
 pub use framing::{BodyFraming, ResponseFraming};
 pub use limits::{BodyLimits, HeadLimits};
+pub use map::{request_map, response_map};
 pub use request::{RequestHead, parse_request};
 pub use response::{Asked, ResponseHead, parse_response};
 pub use scan::ParseState;

@@ -38,6 +38,9 @@ const FRAMING: u8 = 4;
 /// Says where a message came from: naming it in Connection is ignored.
 const FORWARDING: u8 = 8;
 
+/// Has another value in nearly every message: nothing is won by remembering it.
+const FLEETING: u8 = 16;
+
 /// One well-known name.
 #[derive(Debug)]
 pub(crate) struct Known {
@@ -60,6 +63,10 @@ impl Known {
 
     pub(crate) fn is_framing(&self) -> bool {
         self.traits & FRAMING != 0
+    }
+
+    pub(crate) fn is_fleeting(&self) -> bool {
+        self.traits & FLEETING != 0
     }
 
     pub(crate) fn is_forwarding(&self) -> bool {

@@ -7,6 +7,7 @@ use memchr::memchr;
 use crate::authority::Authority;
 use crate::bytes_class::is_token_byte;
 use crate::connection::{ConnectionOptions, HopByHop, Upgrade, asks_for_trailers, remove_named_fields};
+use crate::draft::Draft;
 use crate::error::{RequestError, Shown};
 use crate::field::{FieldSink, read_fields};
 use crate::fields::Fields;
@@ -101,6 +102,14 @@ pub fn parse_request(
     read?;
     state.reset();
     sink.finish(line, headers).map(Some)
+}
+
+/// The same of a head that was put together; `None` where it keeps not to every rule.
+pub(crate) fn read_draft(draft: Draft, limits: &HeadLimits) -> Option<RequestHead> {
+    let line = RequestLine::parse(draft.first_line()).ok()?;
+    let mut sink = RequestSink { version: line.version, ..RequestSink::default() };
+    let headers = draft.read(limits, &mut sink)?;
+    sink.finish(line, headers).ok()
 }
 
 /// A head that is not complete, or never will be. The request line is judged as soon as it is there, ahead

@@ -5,6 +5,7 @@ use http::header::UPGRADE;
 use http::{Method, StatusCode, Version};
 
 use crate::connection::{ConnectionOptions, HopByHop, Upgrade, asks_for_trailers, remove_named_fields};
+use crate::draft::Draft;
 use crate::error::{ResponseError, Shown};
 use crate::field::{FieldSink, read_fields};
 use crate::fields::Fields;
@@ -121,6 +122,14 @@ pub fn parse_response(
     read?;
     state.reset();
     sink.finish(line, asked, headers).map(Some)
+}
+
+/// The same of a head that was put together; `None` where it keeps not to every rule.
+pub(crate) fn read_draft(draft: Draft, limits: &HeadLimits, asked: Asked<'_>) -> Option<ResponseHead> {
+    let line = StatusLine::parse(draft.first_line()).ok()?;
+    let mut sink = ResponseSink::default();
+    let headers = draft.read(limits, &mut sink)?;
+    sink.finish(line, asked, headers).ok()
 }
 
 /// As for requests: the status line first, then what is wrong behind it.
@@ -257,7 +266,7 @@ fn switched(asked: Asked<'_>, said: Option<&[u8]>) -> Result<Upgrade, ResponseEr
 }
 
 /// RFC 9112 section 6.3, in its order.
-fn body_framing(status: StatusCode, method: &Method, declared: BodyFraming) -> ResponseFraming {
+pub(crate) fn body_framing(status: StatusCode, method: &Method, declared: BodyFraming) -> ResponseFraming {
     if status == StatusCode::SWITCHING_PROTOCOLS || (*method == Method::CONNECT && status.is_success()) {
         ResponseFraming::Tunnel
     } else if *method == Method::HEAD || is_bodiless(status) {

@@ -10,6 +10,7 @@
 
 mod bodies;
 mod corpus;
+mod drafts;
 mod heads_written;
 mod properties;
 mod request_fields;

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
-use lb_h1::{Fields, RequestHead, ResponseFraming, ResponseHead, Upgrade};
+use lb_h1::{Draft, Fields, RequestHead, ResponseFraming, ResponseHead, Target, Upgrade};
 
 use crate::server::Refused;
 use crate::upgrade;
@@ -28,22 +28,20 @@ pub enum BodyLine {
     AsFields,
     /// In chunks.
     Chunked,
+    /// There is nothing, which an answer of HTTP/1.1 has to be told.
+    Empty,
 }
 
-/// Writes a request as HTTP/1.1 has it. `h2` and `h3` have refused uppercase names, pseudo-header fields that are missing, unknown,
-/// repeated or out of place; what two readers could take differently is refused here, and what remains is judged by the reader of
+/// A request as HTTP/1.1 has it. `h2` and `h3` have refused uppercase names, pseudo-header fields that are missing, unknown,
+/// repeated or out of place; what two readers could take differently is refused here, and what remains is judged by the rules of
 /// HTTP/1.1.
 ///
 /// An extended CONNECT (RFC 8441, RFC 9220) is a GET that asks for an upgrade.
-///
-/// # Errors
-/// [`Refused`] where `:authority` and Host differ, or the scheme is none of ours.
-pub fn write_request<B>(
-    out: &mut BytesMut,
+pub(crate) fn draft_request<B>(
     request: &Request<B>,
     body: BodyLine,
     upgrade: Option<&Upgrade>,
-) -> Result<(), Refused> {
+) -> Result<Draft, Refused> {
     let (uri, headers) = (request.uri(), request.headers());
     if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
         return Err(Refused);
@@ -55,20 +53,31 @@ pub fn write_request<B>(
         (None, &Method::CONNECT) => (&Method::CONNECT, uri.authority().map_or("", Authority::as_str)),
         (None, method) => (method, path()),
     };
-    for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
+    let mut draft = Draft::request(method.as_str(), target);
     if let Some(authority) = authority {
-        write_line(out, "host", authority);
+        draft.line(&header::HOST, authority);
     }
-    write_fields(out, headers);
+    add_fields(&mut draft, headers);
     if let Some(upgrade) = upgrade {
-        upgrade::write_ask(out, upgrade);
+        upgrade::add_ask(&mut draft, upgrade);
     }
     if body == BodyLine::Chunked {
-        write_line(out, "transfer-encoding", b"chunked");
+        draft.line(&header::TRANSFER_ENCODING, b"chunked");
     }
-    out.extend_from_slice(b"\r\n");
+    Ok(draft)
+}
+
+/// Writes the head of a request as HTTP/1.1 has it; an extended CONNECT (RFC 8441, RFC 9220) is a GET that asks for an upgrade.
+///
+/// # Errors
+/// [`Refused`] where `:authority` and Host differ, or the scheme is none of ours.
+pub fn write_request<B>(
+    out: &mut BytesMut,
+    request: &Request<B>,
+    body: BodyLine,
+    upgrade: Option<&Upgrade>,
+) -> Result<(), Refused> {
+    out.extend_from_slice(&draft_request(request, body, upgrade)?.into_bytes());
     Ok(())
 }
 
@@ -85,50 +94,43 @@ fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a [u8]
 }
 
 /// Everything but Host, and a key that only HTTP/1.1 knows; the parts of a cookie become one (RFC 9113 §8.2.3).
-fn write_fields(out: &mut BytesMut, headers: &HeaderMap) {
+fn add_fields(draft: &mut Draft, headers: &HeaderMap) {
     for name in headers.keys().filter(|name| **name != header::HOST && **name != header::SEC_WEBSOCKET_KEY) {
-        let mut values = headers.get_all(name).iter();
-        if *name != header::COOKIE {
-            values.for_each(|value| write_line(out, name.as_str(), value.as_bytes()));
-        } else if let Some(first) = values.next() {
-            out.extend_from_slice(b"cookie: ");
-            out.extend_from_slice(first.as_bytes());
-            for value in values {
-                out.extend_from_slice(b"; ");
-                out.extend_from_slice(value.as_bytes());
-            }
-            out.extend_from_slice(b"\r\n");
+        let values = headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
+        if *name == header::COOKIE {
+            draft.joined(name, values, b"; ");
+        } else {
+            values.for_each(|value| draft.line(name, value));
         }
     }
 }
 
-pub(crate) fn write_line(out: &mut BytesMut, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        out.extend_from_slice(part);
-    }
-}
-
-/// Writes an answer as HTTP/1.1 has it.
-pub(crate) fn write_response(out: &mut BytesMut, status: StatusCode, headers: &HeaderMap, body: BodyLine) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.as_str().as_bytes());
-    out.extend_from_slice(b" \r\n");
+/// An answer as HTTP/1.1 has it.
+pub(crate) fn draft_response(status: StatusCode, headers: &HeaderMap, body: BodyLine) -> Draft {
+    let mut draft = Draft::response(status);
     for (name, value) in headers.iter().filter(|(name, _)| !CONNECTION_FIELDS.contains(name)) {
-        write_line(out, name.as_str(), value.as_bytes());
+        draft.line(name, value.as_bytes());
     }
-    if body == BodyLine::Chunked {
-        write_line(out, "transfer-encoding", b"chunked");
+    match body {
+        BodyLine::AsFields => {}
+        BodyLine::Chunked => draft.line(&header::TRANSFER_ENCODING, b"chunked"),
+        BodyLine::Empty => draft.line(&header::CONTENT_LENGTH, b"0"),
     }
-    out.extend_from_slice(b"\r\n");
+    draft
 }
 
 /// An answer in HTTP/2's words.
 #[must_use]
 pub fn response(head: &ResponseHead) -> Response<()> {
+    answer(head.status, fields_of(&head.headers), head.framing)
+}
+
+/// The same of its parts.
+pub(crate) fn answer(status: StatusCode, headers: HeaderMap, framing: ResponseFraming) -> Response<()> {
     let mut response = Response::new(());
-    *response.status_mut() = head.status;
-    *response.headers_mut() = fields_of(&head.headers);
-    if ends_with(head) && is_grpc(response.headers()) {
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    if is_nothing(framing) && is_grpc(response.headers()) {
         // Trailers alone, of which the length of HTTP/1.1 is no part.
         response.headers_mut().remove(header::CONTENT_LENGTH);
     }
@@ -144,8 +146,8 @@ pub fn response_to_connect(head: &ResponseHead) -> Response<()> {
 }
 
 /// Whether nothing follows an answer's head.
-pub(crate) fn ends_with(head: &ResponseHead) -> bool {
-    matches!(head.framing, ResponseFraming::None | ResponseFraming::Length(0))
+pub(crate) fn is_nothing(framing: ResponseFraming) -> bool {
+    matches!(framing, ResponseFraming::None | ResponseFraming::Length(0))
 }
 
 /// Whether fields are among a request's that belong to one connection of HTTP/1.1, which makes it malformed (RFC 9113 §8.2.2, RFC
@@ -161,16 +163,29 @@ pub fn names_a_connection(headers: &HeaderMap) -> bool {
 /// A request in HTTP/2's words; `None` where the target or the host cannot stand there.
 pub(crate) fn request(head: &RequestHead, scheme: Scheme) -> Option<Request<()>> {
     let mut headers = fields_of(&head.headers);
+    if head.hop_by_hop.te_trailers {
+        headers.insert(header::TE, http::HeaderValue::from_static("trailers"));
+    }
+    ask(&head.method, &head.target, headers, scheme)
+}
+
+/// The same of its parts, Host among the fields.
+pub(crate) fn ask(
+    method: &Method,
+    target: &Target,
+    mut headers: HeaderMap,
+    scheme: Scheme,
+) -> Option<Request<()>> {
     let host = headers.remove(header::HOST)?;
     let authority = Authority::try_from(host.as_bytes()).ok()?;
-    let target = PathAndQuery::from_maybe_shared(head.target.path_and_query()).ok()?;
-    if head.hop_by_hop.te_trailers || is_grpc(&headers) {
+    let target = PathAndQuery::from_maybe_shared(target.path_and_query()).ok()?;
+    if is_grpc(&headers) {
         headers.insert(header::TE, http::HeaderValue::from_static("trailers"));
     }
     let mut uri = http::uri::Parts::default();
     (uri.scheme, uri.authority, uri.path_and_query) = (Some(scheme), Some(authority), Some(target));
     let mut request = Request::new(());
-    *request.method_mut() = head.method.clone();
+    *request.method_mut() = method.clone();
     *request.uri_mut() = Uri::from_parts(uri).ok()?;
     *request.version_mut() = http::Version::HTTP_2;
     *request.headers_mut() = headers;

@@ -1,4 +1,4 @@
-//! A client's stream: the request as bytes that can be read, the answer as bytes that are taken.
+//! A client's stream: the request as a head and bytes that can be read, the answer as what is taken.
 
 use std::io;
 use std::task::{Context, Poll, Waker, ready};
@@ -6,8 +6,11 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::{Method, Request, header};
-use lb_h1::{Asked, HeadLimits, ParseState, ResponseHead, Upgrade, parse_response};
+use http::{Method, Request, Response, StatusCode, header};
+use lb_h1::{
+    Asked, Date, Fields, HeadLimits, ParseState, RequestHead, ResponseFraming, ResponseHead, Upgrade,
+    parse_response, response_map,
+};
 
 use crate::fault::{broken, reset};
 use crate::head::{self, BodyLine};
@@ -29,8 +32,30 @@ pub struct ServerStream {
     /// Bytes of the answer's head.
     head: BytesMut,
     parse: ParseState,
+    /// The head, where it came as it is.
+    ready: Option<(Response<()>, ResponseFraming)>,
     answer: Option<Outgoing>,
     is_reset: bool,
+}
+
+/// How a request begins.
+#[derive(Debug)]
+pub enum Opening {
+    /// With a head that keeps to every rule.
+    Head(Box<RequestHead>),
+    /// With one that does not; read as bytes, it tells why.
+    Text(BytesMut),
+}
+
+impl Opening {
+    /// How many bytes its head has in HTTP/1.1.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Head(head) => head.headers.received().len(),
+            Self::Text(text) => text.len(),
+        }
+    }
 }
 
 /// A request that is malformed (RFC 9113 §8.1.1): its stream is reset and nothing else becomes of it. Or one that its client has
@@ -39,15 +64,15 @@ pub struct ServerStream {
 pub struct Refused;
 
 impl ServerStream {
-    /// Takes a stream; the request's head is written to `out` as HTTP/1.1 has it.
+    /// Takes a stream, and gives its request's head.
     ///
     /// # Errors
     /// [`Refused`] where `:authority` and Host differ or the scheme is none of ours; the stream has been reset then.
     pub fn open(
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
-        out: &mut BytesMut,
-    ) -> Result<Self, Refused> {
+        limits: &HeadLimits,
+    ) -> Result<(Self, Opening), Refused> {
         let has_length = request.headers().contains_key(header::CONTENT_LENGTH);
         let upgrade = match upgrade::of(&request) {
             Ok(upgrade) => upgrade,
@@ -62,14 +87,16 @@ impl ServerStream {
         if respond.poll_reset(&mut cx).is_ready() {
             return Err(Refused);
         }
-        if let Err(refused) = head::write_request(out, &request, body, upgrade.as_ref()) {
-            respond.send_reset(Reason::PROTOCOL_ERROR);
-            return Err(refused);
-        }
+        let draft = || head::draft_request(&request, body, upgrade.as_ref());
+        let opening = draft().and_then(|good| match good.read_request(limits) {
+            Some(head) => Ok(Opening::Head(Box::new(head))),
+            None => draft().map(|bad| Opening::Text(bad.into_bytes())),
+        });
+        let opening = opening.inspect_err(|_| respond.send_reset(Reason::PROTOCOL_ERROR))?;
         let method = if upgrade.is_some() { Method::GET } else { request.method().clone() };
         let incoming = Incoming::new(request.into_body(), is_chunked);
         let (head, parse) = (BytesMut::new(), ParseState::default());
-        Ok(Self {
+        let stream = Self {
             method,
             upgrade,
             is_switched: false,
@@ -77,9 +104,11 @@ impl ServerStream {
             respond,
             head,
             parse,
+            ready: None,
             answer: None,
             is_reset: false,
-        })
+        };
+        Ok((stream, opening))
     }
 
     /// Whether its client takes nothing for consent but consent: it wants to speak another protocol (RFC 8441).
@@ -127,8 +156,36 @@ impl ServerStream {
         Poll::Ready(left)
     }
 
+    /// Whether it can be given the answer's head as it is, by [`take_head`](Self::take_head): no other has been begun, and it is not to
+    /// become another protocol.
+    #[must_use]
+    pub fn takes_head(&self) -> bool {
+        self.upgrade.is_none() && self.head.is_empty() && self.ready.is_none() && self.answer.is_none()
+    }
+
+    /// Takes the answer's head in the place of its bytes. It leaves with what follows, or by being flushed.
+    pub fn take_head(
+        &mut self,
+        status: StatusCode,
+        headers: &Fields,
+        framing: ResponseFraming,
+        date: Option<&Date>,
+    ) {
+        let (headers, framing) = response_map((status, &self.method), headers, framing, date);
+        self.ready = Some((head::answer(status, headers, framing), framing));
+    }
+
+    fn send_ready(&mut self) -> io::Result<()> {
+        let Some((response, framing)) = self.ready.take() else { return Ok(()) };
+        let is_ended = head::is_nothing(framing);
+        let stream = self.respond.send_response(response, is_ended).map_err(broken)?;
+        self.answer = Some(Outgoing::new(stream, framing, is_ended));
+        Ok(())
+    }
+
     /// Takes bytes of the answer: its head, whole or in parts, and its body.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.send_ready()?;
         if let Some(answer) = &mut self.answer {
             return answer.poll_write(cx, bytes);
         }
@@ -142,6 +199,7 @@ impl ServerStream {
 
     /// Hands over what has been taken.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.send_ready()?;
         match &mut self.answer {
             Some(answer) => answer.poll_flush(cx),
             None => Poll::Ready(Ok(())),
@@ -174,7 +232,7 @@ impl ServerStream {
     }
 
     fn send_head(&mut self, cx: &mut Context<'_>, head: &ResponseHead) -> io::Result<()> {
-        let is_ended = head::ends_with(head);
+        let is_ended = head::is_nothing(head.framing);
         let response = match self.upgrade {
             Some(_) => head::response_to_connect(head),
             None => head::response(head),

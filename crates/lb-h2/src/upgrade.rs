@@ -6,12 +6,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::BytesMut;
 use h2::ext::Protocol;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use lb_h1::Upgrade;
+use lb_h1::{Draft, Upgrade};
 
-use crate::head::{self, BodyLine, write_line};
+use crate::head::{self, BodyLine};
 use crate::server::Refused;
 
 /// What the stream is to become, where it is to become anything.
@@ -50,19 +49,18 @@ impl Switch {
         Some(Self { upgrade: upgrade.clone(), accept: key.as_ref().map(accept) })
     }
 
-    /// Writes the backend's consent as HTTP/1.1 has it.
-    pub(crate) fn write_consent(&self, out: &mut BytesMut, headers: &mut HeaderMap) {
+    /// The backend's consent as HTTP/1.1 has it.
+    pub(crate) fn consent(&self, headers: &mut HeaderMap) -> Draft {
         // Neither says anything of a stream that has no end (RFC 9110 §9.3.6).
         headers.remove(header::CONTENT_LENGTH);
         headers.remove(header::SEC_WEBSOCKET_ACCEPT);
-        head::write_response(out, StatusCode::SWITCHING_PROTOCOLS, headers, BodyLine::AsFields);
-        out.truncate(out.len().saturating_sub(2));
-        write_line(out, "connection", b"upgrade");
-        write_line(out, "upgrade", self.upgrade.protocol());
+        let mut draft = head::draft_response(StatusCode::SWITCHING_PROTOCOLS, headers, BodyLine::AsFields);
+        draft.line(&header::CONNECTION, b"upgrade");
+        draft.line(&header::UPGRADE, self.upgrade.protocol());
         if let Some(accept) = &self.accept {
-            write_line(out, "sec-websocket-accept", accept.as_bytes());
+            draft.line(&header::SEC_WEBSOCKET_ACCEPT, accept.as_bytes());
         }
-        out.extend_from_slice(b"\r\n");
+        draft
     }
 }
 
@@ -74,13 +72,13 @@ fn accept(key: &HeaderValue) -> String {
     STANDARD.encode(hash.digest().bytes())
 }
 
-/// Writes the fields by which HTTP/1.1 asks for it.
-pub(crate) fn write_ask(out: &mut BytesMut, upgrade: &Upgrade) {
-    write_line(out, "connection", b"upgrade");
-    write_line(out, "upgrade", upgrade.protocol());
+/// Adds the fields by which HTTP/1.1 asks for it.
+pub(crate) fn add_ask(draft: &mut Draft, upgrade: &Upgrade) {
+    draft.line(&header::CONNECTION, b"upgrade");
+    draft.line(&header::UPGRADE, upgrade.protocol());
     if *upgrade == Upgrade::WebSocket {
         let key = STANDARD.encode(std::array::from_fn::<u8, 16, _>(|_| fastrand::u8(..)));
-        write_line(out, "sec-websocket-key", key.as_bytes());
+        draft.line(&header::SEC_WEBSOCKET_KEY, key.as_bytes());
     }
 }
 

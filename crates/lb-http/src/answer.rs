@@ -134,6 +134,14 @@ pub(crate) fn write_head(
     now: Instant,
     dump: Option<&Capture>,
 ) {
+    let date = conversation.client.worker.date(now);
+    // A stream of HTTP/2 takes a head as it is; a dump wants the bytes, and what is ahead of it goes first.
+    if conversation.outbox.is_empty()
+        && dump.is_none()
+        && let Some(stream) = conversation.transport.answered()
+    {
+        return stream.take_head(status, headers, plan.announced, Some(&date));
+    }
     let start = conversation.outbox.len();
     let connection = match (plan.upgrade, plan.keep_alive) {
         (Some(upgrade), _) => ConnectionHeader::Upgrade(upgrade),
@@ -147,7 +155,6 @@ pub(crate) fn write_head(
         (announced, _) => announced,
     };
     let line = ResponseLine { status, reason, version: Version::HTTP_11 };
-    let date = conversation.client.worker.date(now);
     conversation.outbox.reserve(HEAD_ESTIMATE);
     let written =
         encode_response_head(&mut conversation.outbox, line, headers, announced, connection, Some(&date));

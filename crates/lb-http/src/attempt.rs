@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use http::header;
 use http::{HeaderValue, Version};
 use lb_h1::{ConnectionHeader, Fields, RequestLine, ResponseHead, Upgrade, encode_request_head};
+use lb_h2::ClientStream;
 
 use crate::client::Client;
 use crate::config::HostHeader;
@@ -193,7 +194,12 @@ pub(crate) async fn attempt(
                 .await
                 .map_err(|rejected| Failed { rejected, cause: Some(Cause::Connect) })?,
         };
-        let head = encode(rule, target, outgoing).map_err(Failed::for_good)?;
+        let opened = connection.transport.opened().filter(|_| outgoing.upgrade.is_none());
+        let head = match opened {
+            None => encode(rule, target, outgoing),
+            Some(stream) => hand_over(rule, target, outgoing, stream),
+        };
+        let head = head.map_err(Failed::for_good)?;
         ticket.sends(connection.is_reused());
         connection.count_request();
         let sent_at = Instant::now();
@@ -263,8 +269,30 @@ pub(crate) fn encode(rule: &Rule, target: &Target, outgoing: &mut Outgoing<'_>) 
     };
     let connection = outgoing.upgrade.map_or(ConnectionHeader::Implied, ConnectionHeader::Upgrade);
     encode_request_head(&mut out, line, headers, outgoing.upload.framing(), connection)
-        .map_err(|error| Reject::bad_request(format!("the request cannot be forwarded: {error}")))?;
+        .map_err(|error| unsayable(&error))?;
     Ok(out)
+}
+
+/// Gives the same head to a stream of HTTP/2 as it is, so that there are no bytes of it to be sent.
+fn hand_over(
+    rule: &Rule,
+    target: &Target,
+    outgoing: &mut Outgoing<'_>,
+    stream: &mut ClientStream,
+) -> Result<BytesMut, Reject> {
+    let headers = &mut outgoing.headers;
+    set_host(rule, target, outgoing.asked, headers);
+    let line = RequestLine {
+        method: &outgoing.asked.method,
+        target: &target::forwarded(&outgoing.asked.uri, &target.base_path, outgoing.path),
+        version: Version::HTTP_2,
+    };
+    stream.take_head(line, headers, outgoing.upload.framing()).map_err(|error| unsayable(&error))?;
+    Ok(BytesMut::new())
+}
+
+fn unsayable(error: &dyn std::error::Error) -> Reject {
+    Reject::bad_request(format!("the request cannot be forwarded: {error}"))
 }
 
 /// The Host field that this backend is shown.

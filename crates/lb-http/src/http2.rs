@@ -21,8 +21,8 @@ use bytes::{Bytes, BytesMut};
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
-use lb_h1::{HeadError, RequestError};
-use lb_h2::{ServerStream, head_size};
+use lb_h1::{HeadError, RequestError, RequestHead};
+use lb_h2::{Opening, ServerStream, head_size};
 
 use self::io::Io;
 pub(crate) use self::streams::{Streams, Tenant};
@@ -37,9 +37,6 @@ use crate::watch::{Phase, within_deadline};
 
 /// How long a connection that is told to go may take to hear it.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Room for a usual head.
-const HEAD_ESTIMATE: usize = 1 << 10;
-
 /// Whether this client may speak HTTP/2 from here on.
 pub(crate) fn may_begin(conversation: &Conversation) -> bool {
     // By TLS it has been agreed on ahead of it (RFC 9113 §3.2).
@@ -204,15 +201,18 @@ impl Server {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
         let fields = request.headers().len();
-        let mut head = BytesMut::with_capacity(HEAD_ESTIMATE);
-        match ServerStream::open(request, respond, &mut head) {
-            Ok(stream) => {
+        match ServerStream::open(request, respond, &self.client.listener.head_limits) {
+            Ok((stream, opening)) => {
+                let is_too_long =
+                    head_size(opening.bytes(), fields) > self.client.listener.config.limits.max_header_bytes;
+                let (head, text) = match opening {
+                    Opening::Head(head) => (Some(head), BytesMut::new()),
+                    Opening::Text(text) => (None, text),
+                };
                 let tenant = self.streams.enter();
-                let most = self.client.listener.config.limits.max_header_bytes;
-                let is_too_long = head_size(head.len(), fields) > most;
                 let conversation =
-                    Conversation::new(Transport::served(stream, head), Client::stream(&self.client));
-                drop(tokio::task::spawn_local(serve_stream(conversation, tenant, is_too_long)));
+                    Conversation::new(Transport::served(stream, text), Client::stream(&self.client));
+                drop(tokio::task::spawn_local(serve_stream(conversation, head, tenant, is_too_long)));
             }
             Err(_) => self.streams.count_reset(Instant::now()),
         }
@@ -220,7 +220,12 @@ impl Server {
 }
 
 /// Serves one stream's one request.
-async fn serve_stream(mut conversation: Conversation, tenant: Tenant, is_too_long: bool) {
+async fn serve_stream(
+    mut conversation: Conversation,
+    head: Option<Box<RequestHead>>,
+    tenant: Tenant,
+    is_too_long: bool,
+) {
     let client = Rc::clone(&conversation.client);
     let answered = async {
         if is_too_long {
@@ -228,7 +233,7 @@ async fn serve_stream(mut conversation: Conversation, tenant: Tenant, is_too_lon
             let rejected = Reject::Head(RequestError::Head(HeadError::TooLarge { limit }));
             _ = Box::pin(exchange::refuse_head(&mut conversation, rejected)).await;
         } else {
-            _ = answer_one(&mut conversation).await;
+            _ = answer_one(&mut conversation, head).await;
         }
     };
     // That it drains is the business of its connection.
@@ -238,9 +243,13 @@ async fn serve_stream(mut conversation: Conversation, tenant: Tenant, is_too_lon
     }
 }
 
-/// Reads one request and answers it; what that came to.
-pub(crate) async fn answer_one(conversation: &mut Conversation) -> Next {
-    let rejected = match conversation.read_head().await {
+/// Answers one request, whose head is read first unless it is here; what that came to.
+pub(crate) async fn answer_one(conversation: &mut Conversation, head: Option<Box<RequestHead>>) -> Next {
+    let read = match head {
+        Some(head) => Ok(head),
+        None => conversation.read_head().await,
+    };
+    let rejected = match read {
         Ok(head) => {
             // Made in a box of its own: a task's future is moved into the task, and once more out of it at its end.
             let room = Box::new_uninit();

@@ -4,7 +4,7 @@
 //! leaving. All of it is polled from the exchange's own task.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -107,7 +107,11 @@ impl Sending<'_> {
     fn poll_answer(&mut self, cx: &mut Context<'_>, parse: &mut ParseState, interim: &mut u32) -> Poll<Sent> {
         loop {
             let asked = Asked { method: self.method, upgrade: self.upgrade };
-            match parse_response(&mut self.backend.inbox, &response_limits(), asked, parse) {
+            let parsed = match ready!(self.backend.poll_head(cx, &response_limits(), asked)) {
+                None => parse_response(&mut self.backend.inbox, &response_limits(), asked, parse),
+                head => Ok(head),
+            };
+            match parsed {
                 Ok(Some(head)) if head.is_interim() => {
                     *interim += 1;
                     if *interim > MAX_INTERIM {

@@ -15,11 +15,12 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use lb_h1::{Asked, HeadLimits, ResponseHead};
 use lb_h2::{ClientStream, ServerStream};
 use lb_tls::{HandshakeError, Session};
 use rustix::net::{SendFlags, send};
 use rustix::pipe::{SpliceFlags, splice};
-use tokio::io::{AsyncWrite, DuplexStream, Interest};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use self::stream::Stream;
@@ -57,9 +58,38 @@ impl Transport {
         std::future::poll_fn(|cx| self.poll_flush(cx, &mut left)).await
     }
 
-    /// A client's stream of HTTP/2, whose request's head has been read.
-    pub(crate) fn served(stream: ServerStream, head: BytesMut) -> Self {
-        Self { stream: Stream::Served(Box::new(stream)), tls: None, inbox: head }
+    /// A client's stream of HTTP/2, and what is to be read ahead of its request's body.
+    pub(crate) fn served(stream: ServerStream, inbox: BytesMut) -> Self {
+        Self { stream: Stream::Served(Box::new(stream)), tls: None, inbox }
+    }
+
+    /// A client's stream that takes the answer's head as it is, in the place of its bytes.
+    pub(crate) fn answered(&mut self) -> Option<&mut ServerStream> {
+        match &mut self.stream {
+            Stream::Served(stream) => Some(&mut **stream).filter(|stream| stream.takes_head()),
+            _ => None,
+        }
+    }
+
+    /// A stream to a backend that takes the request's head as it is, in the place of its bytes.
+    pub(crate) fn opened(&mut self) -> Option<&mut ClientStream> {
+        match &mut self.stream {
+            Stream::Asked(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// A backend's head that comes as it is, where nothing has come as bytes; `None` where bytes are to be read.
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: &HeadLimits,
+        asked: Asked<'_>,
+    ) -> Poll<Option<ResponseHead>> {
+        match &mut self.stream {
+            Stream::Asked(stream) if self.inbox.is_empty() => stream.poll_head(cx, limits, asked),
+            _ => Poll::Ready(None),
+        }
     }
 
     /// The near end of a pipe to a client's stream of HTTP/3, whose request's head has been read. `is_connect` where the client
@@ -167,6 +197,20 @@ impl Transport {
         self.stream.poll_recv(cx, scratch)
     }
 
+    /// The same for who brings room of its own. In the clear nothing of it is touched but what is filled.
+    pub(crate) fn poll_read_buf(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(session) = &mut self.tls {
+            let count = ready!(session.poll_read(cx, &mut self.stream, buffer.initialize_unfilled()))?;
+            buffer.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+
     /// Reads the beginning of what is there and keeps it in the inbox; 0 is the end.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
         if let Some(session) = &mut self.tls {
@@ -193,6 +237,9 @@ impl Transport {
         pending: &mut BytesMut,
         piece: &[u8],
     ) -> io::Result<()> {
+        if pending.is_empty() && self.is_multiplexed() {
+            return self.write_all_of(cx, pending, piece);
+        }
         if self.tls.is_some() && !pending.is_empty() {
             return self.write_joined(cx, pending, piece);
         }
@@ -208,6 +255,19 @@ impl Transport {
         let (of_pending, of_piece) = (written.min(pending.len()), written.saturating_sub(pending.len()));
         pending.advance(of_pending);
         pending.extend_from_slice(piece.get(of_piece..).unwrap_or_default());
+        Ok(())
+    }
+
+    /// The same on a stream of HTTP/2, which takes a long piece bit by bit: what it takes at once need not be pending first.
+    fn write_all_of(&mut self, cx: &mut Context<'_>, pending: &mut BytesMut, piece: &[u8]) -> io::Result<()> {
+        let mut left = piece;
+        while !left.is_empty() {
+            match self.poll_write(cx, left) {
+                Poll::Ready(Ok(0)) | Poll::Pending => break,
+                Poll::Ready(written) => left = left.get(written?..).unwrap_or_default(),
+            }
+        }
+        pending.extend_from_slice(left);
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 
 use http::HeaderName;
 
-use super::{FORWARDING, FRAMING, HOP, Kind, Known, NO_TRAILER, NONE};
+use super::{FLEETING, FORWARDING, FRAMING, HOP, Kind, Known, NO_TRAILER, NONE};
 
 macro_rules! rows {
     ($($name:literal $wire:literal $kind:ident $($traits:ident)|+;)*) => {
@@ -33,19 +33,19 @@ rows! {
     "te" "TE" Te HOP | NO_TRAILER;
     "upgrade" "Upgrade" Upgrade HOP | NO_TRAILER;
     "expect" "Expect" Expect HOP | NO_TRAILER;
-    "date" "Date" Date NO_TRAILER;
+    "date" "Date" Date NO_TRAILER | FLEETING;
     "trailer" "Trailer" Plain NO_TRAILER;
     "forwarded" "Forwarded" Plain NO_TRAILER | FORWARDING;
-    "x-forwarded-for" "X-Forwarded-For" Plain NO_TRAILER | FORWARDING;
+    "x-forwarded-for" "X-Forwarded-For" Plain NO_TRAILER | FORWARDING | FLEETING;
     "x-forwarded-host" "X-Forwarded-Host" Plain NO_TRAILER | FORWARDING;
     "x-forwarded-proto" "X-Forwarded-Proto" Plain NO_TRAILER | FORWARDING;
     "x-forwarded-port" "X-Forwarded-Port" Plain NO_TRAILER | FORWARDING;
     "x-forwarded-server" "X-Forwarded-Server" Plain NO_TRAILER | FORWARDING;
     "x-forwarded-prefix" "X-Forwarded-Prefix" Plain NO_TRAILER | FORWARDING;
     "x-real-ip" "X-Real-IP" Plain NO_TRAILER | FORWARDING;
-    "x-request-id" "X-Request-Id" Plain NO_TRAILER | FORWARDING;
+    "x-request-id" "X-Request-Id" Plain NO_TRAILER | FORWARDING | FLEETING;
     "via" "Via" Plain NO_TRAILER | FORWARDING;
-    "traceparent" "traceparent" Plain FORWARDING;
+    "traceparent" "traceparent" Plain FORWARDING | FLEETING;
     "tracestate" "tracestate" Plain FORWARDING;
     "accept" "Accept" Plain NONE;
     "accept-charset" "Accept-Charset" Plain NONE;
@@ -190,7 +190,7 @@ rows! {
     "true-client-ip" "True-Client-Ip" Plain NONE;
     "grpc-status" "grpc-status" Plain NONE;
     "grpc-message" "grpc-message" Plain NONE;
-    "grpc-timeout" "grpc-timeout" Plain NONE;
+    "grpc-timeout" "grpc-timeout" Plain FLEETING;
     "grpc-encoding" "grpc-encoding" Plain NONE;
     "grpc-accept-encoding" "grpc-accept-encoding" Plain NONE;
     "depth" "Depth" Plain NONE;

@@ -200,7 +200,7 @@ async fn run(carry: Carry, head: BytesMut, out: &mut Out, recv: &mut Incoming, c
         let transport = Transport::piped(near, head, is_connect);
         let mut conversation = Conversation::new(transport, Rc::clone(&client));
         let answered = async {
-            let next = answer_one(&mut conversation).await;
+            let next = answer_one(&mut conversation, None).await;
             is_whole.set(!matches!(next, Next::Break | Next::Reset));
         };
         in_time(&client, pin!(answered)).await;
