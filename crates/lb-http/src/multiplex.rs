@@ -126,20 +126,15 @@ impl Multiplex {
     }
 
     /// Whether another stream can be opened now; `None` where the connection is over.
-    pub(crate) fn has_room(&self) -> Option<bool> {
+    pub(crate) fn has_room(&mut self) -> Option<bool> {
         let mut cx = Context::from_waker(Waker::noop());
-        match self.send.clone().poll_ready(&mut cx) {
+        match self.send.poll_ready(&mut cx) {
             Poll::Ready(Err(_)) => None,
             Poll::Ready(Ok(())) => {
                 Some(self.streams.get() < self.send.current_max_send_streams().min(self.max_streams))
             }
             Poll::Pending => Some(false),
         }
-    }
-
-    /// Whether another stream can be opened at once.
-    pub(crate) fn has_room_now(&self) -> bool {
-        self.has_room() == Some(true)
     }
 
     /// A stream on it.
@@ -206,10 +201,9 @@ impl AsyncRead for BackendIo {
     ) -> Poll<io::Result<()>> {
         let Wire { transport, settings, .. } = &mut *self.0.borrow_mut();
         settings.look();
-        let unfilled = buffer.initialize_unfilled();
-        let count = ready!(transport.poll_read(cx, unfilled))?;
-        settings.pass(unfilled.get(..count).unwrap_or_default());
-        buffer.advance(count);
+        let before = buffer.filled().len();
+        ready!(transport.poll_read_buf(cx, buffer))?;
+        settings.pass(buffer.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
 }

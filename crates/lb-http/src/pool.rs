@@ -207,16 +207,20 @@ impl Stack {
         self.shared.iter().rev().find_map(Multiplex::takes_connect)
     }
 
-    /// A stream on the first connection with room that does; those that are over or worn are let go.
+    /// A stream on the first connection with room that does; those ahead of it that are over or worn are let go.
     fn stream(&mut self, config: &PoolConfig, purpose: Purpose, now: Instant) -> Option<Connection> {
-        self.shared.retain_mut(|shared| {
+        let mut place = 0;
+        loop {
+            let shared = self.shared.get_mut(place)?;
             let worn = config.max_requests_per_connection.is_some_and(|max| shared.requests() >= max.get())
                 || config.max_connection_age.is_some_and(|max| now.duration_since(shared.created()) >= max);
-            !worn && shared.has_room().is_some()
-        });
-        let does = |shared: &Multiplex| purpose == Purpose::Exchange || shared.takes_connect() == Some(true);
-        let shared = self.shared.iter_mut().find(|shared| shared.has_room_now() && does(shared))?;
-        Some(Connection::stream(shared, now))
+            let does = purpose == Purpose::Exchange || shared.takes_connect() == Some(true);
+            match shared.has_room().filter(|_| !worn) {
+                Some(true) if does => return Some(Connection::stream(shared, now)),
+                Some(_) => place += 1,
+                None => drop(self.shared.remove(place)),
+            }
+        }
     }
 }
 

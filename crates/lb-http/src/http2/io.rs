@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::conversation::Conversation;
 use crate::frames;
+use crate::transport::SCRATCH;
 use crate::watch::Phase;
 
 /// The client's side of a connection, shared with whoever ends it.
@@ -42,7 +43,7 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let transport = &mut self.0.borrow_mut().transport;
+        let Conversation { client, transport, .. } = &mut *self.0.borrow_mut();
         let inbox = &mut transport.inbox;
         if !inbox.is_empty() {
             let count = inbox.len().min(buffer.remaining());
@@ -50,8 +51,14 @@ impl AsyncRead for Io {
             inbox.advance(count);
             return Poll::Ready(Ok(()));
         }
-        let count = ready!(transport.poll_read(cx, buffer.initialize_unfilled()))?;
-        buffer.advance(count);
+        if transport.session().is_none() {
+            return transport.poll_read_buf(cx, buffer);
+        }
+        // A few bytes that are copied cost less than room for many that is cleared.
+        let mut scratch = Conversation::scratch(client);
+        let room = scratch.get_mut(..buffer.remaining().min(SCRATCH)).unwrap_or_default();
+        let count = ready!(transport.poll_read(cx, room))?;
+        buffer.put_slice(room.get(..count).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
 }
