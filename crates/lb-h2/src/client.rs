@@ -93,7 +93,8 @@ impl ClientStream {
         self.send.is_extended_connect_protocol_enabled()
     }
 
-    /// Takes the request's head in the place of its bytes, where it asks for no upgrade. It leaves with what follows, or by being flushed.
+    /// Takes the request's head in the place of its bytes, where it asks for no upgrade. It leaves with what follows, or by being
+    /// flushed.
     ///
     /// # Errors
     /// Where the head cannot stand in HTTP/2: its target or its Host.
