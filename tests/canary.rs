@@ -56,7 +56,7 @@ fn a_part_that_fails_is_taken_back_and_a_new_split_tries_it_again() {
         "{metrics}"
     );
     let status = fetch(admin, "GET", "/proxy-status", &[]).json();
-    assert_eq!(status["rules"][0]["split"][1], json!({ "upstream": "next", "weight": 0.0 }));
+    assert_eq!(status["rules"][0]["split"][1], json!({ "upstream": "next", "weight": 0.0, "share": 0.0 }));
     let shown = cli(&["status", "--admin", &admin.to_string()]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains("next was taken back at"), "{shown:?}");
     // Who names it still gets there, and a file that is read again changes nothing.

@@ -94,7 +94,7 @@ fn a_rule_is_split_exactly_and_the_status_says_so() {
     let said = done(&gateway, &["status"]);
     assert!(said.contains("rule web is split app=90 next=10") && said.contains("edit 1:"), "{said}");
     let split = &status(&gateway)["rules"][0]["split"];
-    assert_eq!(split[1], json!({ "upstream": "next", "weight": 10.0 }));
+    assert_eq!(split[1], json!({ "upstream": "next", "weight": 10.0, "share": 0.1 }));
     // By a key each user stays.
     done(&gateway, &["split", "web", "app=1", "next=1", "--by", "header:user"]);
     let by_user = |user: usize| gateway.fetch("GET", "/", &[("User", &user.to_string())]).backend();
