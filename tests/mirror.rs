@@ -311,7 +311,33 @@ fn answers_are_compared_by_status_and_body_however_they_are_framed() {
         eventually(result, PATIENCE, || compared(&gateway, result) == 3);
         let all: u64 = ["alike", "other_status", "other_body"].iter().map(|it| compared(&gateway, it)).sum();
         assert_eq!((all, requests(&gateway, "answered")), (3, 3));
+        let rule = fetch(gateway.address_of("admin"), "GET", "/proxy-status", &[]).json()["rules"][0].clone();
+        let told = &rule["mirror"];
+        assert_eq!(
+            (&told["upstream"], &told["answered"], &told["compared"]),
+            (&"shadow".into(), &3.into(), &3.into())
+        );
+        let rate = if result == "alike" { 0.0 } else { 1.0 };
+        assert_eq!(told["mismatch_rate"], rate, "{rule}");
     }
+}
+
+#[test]
+fn explaining_says_where_copies_go_and_sends_none() {
+    let (app, shadow) = (Backend::echo("app"), Backend::echo("shadow"));
+    let gateway = mirrored(&app, &shadow, ", percent = 25, methods = [\"GET\"], compare = true");
+    let admin = gateway.address_of("admin").to_string();
+    let explain = |method: &str, more: &[&str]| {
+        let output = cli(&[&["explain", method, "/", "--live", "--admin", &admin][..], more].concat());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = explain("GET", &[]);
+    assert!(told.contains("mirror    25.0000 % copied to shadow, its answer compared"), "{told}");
+    let told = explain("POST", &[]);
+    assert!(told.contains("mirror    no copy to shadow: only GET is copied"), "{told}");
+    let told: serde_json::Value = serde_json::from_str(&explain("GET", &["--json"])).unwrap();
+    assert_eq!(told["mirror"], serde_json::json!({ "upstream": "shadow", "share": 0.25, "compare": true }));
+    assert_eq!((app.hits(), shadow.hits()), (0, 0));
 }
 
 #[test]

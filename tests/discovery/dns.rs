@@ -93,7 +93,7 @@ fn a_name_that_nobody_knows_holds_up_nothing_and_is_given_up_in_time() {
     server.say(Say::Addresses(vec![Ipv4Addr::LOCALHOST], 1));
     eventually_present(&gateway, &[backend.url()]);
     // What cannot be told changes nothing, for however long; that there is nobody does after `keep`.
-    for say in [Say::Failure, Say::Nonsense] {
+    for say in [Say::Failure, Say::Nonsense, Say::Circle] {
         server.say(say);
         eventually("it is said", PATIENCE, || source(&gateway)["error"].is_string());
         assert_eq!(gateway.get("/").status, 200);
@@ -107,6 +107,36 @@ fn a_name_that_nobody_knows_holds_up_nothing_and_is_given_up_in_time() {
     eventually_present(&gateway, &[]);
     assert!(since.elapsed() > Duration::from_secs(1), "it went before `keep` was over");
     assert_eq!(gateway.get("/").status, 503);
+}
+
+#[test]
+fn a_change_is_followed_within_the_ttl_and_a_second() {
+    let port = Port::free();
+    let backends = on_one_port(&port, &[2, 3]);
+    let address = |index: usize| match backends[index].address().ip() {
+        std::net::IpAddr::V4(address) => address,
+        std::net::IpAddr::V6(_) => panic!(),
+    };
+    for ttl in [1_u64, 3] {
+        let say = |index: usize| Say::Addresses(vec![address(index)], u32::try_from(ttl).unwrap());
+        let server = Scripted::start(say(0));
+        let discover =
+            format!("dns = \"app.test:{}\", resolver = \"{}\"", port.address().port(), server.address());
+        let gateway = discovering(&discover, "");
+        eventually_present(&gateway, &[backends[0].url()]);
+        eventually("it is asked again", PATIENCE, || server.asked_at().len() >= 3);
+        server.say(say(1));
+        eventually_present(&gateway, &[backends[1].url()]);
+        // What the server sees does not depend on how soon the test looks.
+        for pair in server.asked_at().windows(2) {
+            let between = pair[1] - pair[0];
+            assert!(
+                between >= Duration::from_secs(ttl) - Duration::from_millis(50),
+                "{between:?} of {ttl} s"
+            );
+            assert!(between <= Duration::from_secs(ttl + 1), "{between:?} of {ttl} s");
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use lb_testkit::{PATIENCE, Port, Process, eventually};
 use tempfile::TempDir;
@@ -56,6 +57,8 @@ impl Dnsmasq {
 pub(super) enum Say {
     /// These addresses, for so many seconds.
     Addresses(Vec<Ipv4Addr>, u32),
+    /// The name stands for itself.
+    Circle,
     /// There is no such name.
     NoName,
     /// The server cannot tell.
@@ -70,7 +73,7 @@ pub(super) enum Say {
 pub(super) struct Scripted {
     address: SocketAddr,
     say: Arc<Mutex<Say>>,
-    asked: Arc<Mutex<usize>>,
+    asked: Arc<Mutex<Vec<(u16, Instant)>>>,
 }
 
 impl Scripted {
@@ -90,7 +93,7 @@ impl Scripted {
         std::thread::spawn(move || {
             let mut query = [0; 1500];
             while let Ok((length, peer)) = udp.recv_from(&mut query) {
-                *asked.lock().unwrap() += 1;
+                asked.lock().unwrap().push((kind_of(&query[..length]), Instant::now()));
                 let said = say.lock().unwrap().clone();
                 let mut answer = answer(&query[..length], &said);
                 if answer.len() > 1232 {
@@ -132,8 +135,20 @@ impl Scripted {
 
     /// Questions so far.
     pub(super) fn asked(&self) -> usize {
-        *self.asked.lock().unwrap()
+        self.asked.lock().unwrap().len()
     }
+
+    /// When each question for addresses of IPv4 came.
+    pub(super) fn asked_at(&self) -> Vec<Instant> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|(kind, _)| *kind == 1).map(|(_, at)| *at).collect()
+    }
+}
+
+/// The type that is asked for.
+fn kind_of(query: &[u8]) -> u16 {
+    let end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap();
+    u16::from_be_bytes([query[end + 1], query[end + 2]])
 }
 
 /// The answer to a query of one question (RFC 1035 §4.1). Only addresses of IPv4 are there.
@@ -143,13 +158,19 @@ fn answer(query: &[u8], say: &Say) -> Vec<u8> {
     let is_a = question[question.len() - 4..] == [0, 1, 0, 1];
     let (code, addresses, ttl): (u8, &[Ipv4Addr], u32) = match say {
         Say::Addresses(addresses, ttl) if is_a => (0, addresses, *ttl),
-        Say::Addresses(..) => (0, &[], 0),
+        Say::Addresses(..) | Say::Circle => (0, &[], 0),
         Say::NoName => (3, &[], 0),
         Say::Failure => (2, &[], 0),
         Say::Nonsense => return [&query[..2], &[0xff; 20]].concat(),
         Say::Silence => return Vec::new(),
     };
     let count = u16::try_from(addresses.len()).unwrap().to_be_bytes();
+    if matches!(say, Say::Circle) {
+        // CNAME, IN, for a second: the name of the question.
+        let head = [&query[..2], &[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]].concat();
+        let record = [0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 1, 0, 2, 0xc0, 12];
+        return [&head, question, &record[..]].concat();
+    }
     let mut answer = query[..2].to_vec();
     // An answer, with recursion; one question, so many answers.
     answer.extend([0x81, 0x80 | code, 0, 1, count[0], count[1], 0, 0, 0, 0]);

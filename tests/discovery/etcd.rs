@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use lb_testkit::{Backend, Load, PATIENCE, Port, Process, eventually};
+use lb_testkit::{Authority, Backend, Load, PATIENCE, Port, Process, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -20,15 +20,22 @@ struct Etcd {
     client: Port,
     peer: Port,
     directory: TempDir,
+    /// Where it speaks TLS, and with what more.
+    secure: Option<(Port, Vec<String>)>,
 }
 
 impl Etcd {
     fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    fn start_with(secure: Option<(Port, Vec<String>)>) -> Self {
         let mut etcd = Self {
             process: None,
             client: Port::free(),
             peer: Port::free(),
             directory: TempDir::new().unwrap(),
+            secure,
         };
         etcd.run();
         etcd
@@ -40,7 +47,10 @@ impl Etcd {
             (format!("http://{}", self.client.address()), format!("http://{}", self.peer.address()));
         let mut command = Command::new("etcd");
         command.arg("--data-dir").arg(self.directory.path());
-        command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+        let secure = self.secure.as_ref().map(|(port, _)| format!(",https://{}", port.address()));
+        let listen = format!("{client}{}", secure.unwrap_or_default());
+        command.args(["--listen-client-urls", &listen, "--advertise-client-urls", &client]);
+        command.args(self.secure.iter().flat_map(|(_, more)| more));
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &format!("default={peer}")]);
         self.process = Some(Process::spawn(&mut command));
@@ -113,6 +123,79 @@ fn backends_in_etcd_are_followed_and_outlive_it() {
     eventually_serves(&gateway, &[&b, &c]);
     assert!(load.finish().answers > 100);
     assert!(source(&gateway)["error"].is_null());
+}
+
+/// By TLS, which asks for a certificate, and with users, whose tokens end after a second.
+#[test]
+fn an_etcd_that_asks_who_comes_is_told_and_told_again() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let directory = TempDir::new().unwrap();
+    // etcd shows its own certificate to itself, so one authority vouches for both sides.
+    let authority = Authority::new("Private Root");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    authority.write(&directory.path().join("ca.pem"));
+    authority.issue(&["127.0.0.1"]).write(directory.path(), "etcd");
+    // etcd's JSON gateway turns away certificates that have a common name.
+    authority.issue_client("", "Acme").write(directory.path(), "own");
+    let flags = ["--cert-file", &path("etcd.crt"), "--key-file", &path("etcd.key")].map(str::to_owned);
+    let more = ["--client-cert-auth", "--trusted-ca-file", &path("ca.pem"), "--auth-token-ttl", "1"];
+    let flags = flags.into_iter().chain(more.map(str::to_owned)).collect();
+    let secure = Port::free();
+    let at = secure.address();
+    let mut etcd = Etcd::start_with(Some((secure, flags)));
+    etcd.put("/app/a", &a.url());
+    etcd.call("/v3/auth/user/add", &json!({ "name": "root", "password": "top" }));
+    etcd.call("/v3/auth/user/grant", &json!({ "user": "root", "role": "root" }));
+    etcd.call("/v3/auth/user/add", &json!({ "name": "gateway", "password": "hush" }));
+    etcd.call("/v3/auth/role/add", &json!({ "name": "reader" }));
+    let range =
+        json!({ "permType": "READ", "key": BASE64.encode("/app/"), "range_end": BASE64.encode("/app0") });
+    etcd.call("/v3/auth/role/grant", &json!({ "name": "reader", "perm": range }));
+    etcd.call("/v3/auth/user/grant", &json!({ "user": "gateway", "role": "reader" }));
+    etcd.call("/v3/auth/enable", &json!({}));
+    let put = |etcd: &Etcd, key: &str, value: &str| {
+        let token = etcd.call("/v3/auth/authenticate", &json!({ "name": "root", "password": "top" }));
+        let fields = format!("Authorization: {}\r\n", token["token"].as_str().unwrap());
+        let body = json!({ "key": BASE64.encode(key), "value": BASE64.encode(value) }).to_string();
+        assert_eq!(ask(etcd.address(), "POST", "/v3/kv/put", &fields, &body).status, 200);
+    };
+    let discover = |tls: &str, user: &str| {
+        format!(
+            "etcd = \"https://{at}\", prefix = \"/app/\", tls = {{ ca = \"{}\"{tls} }}{user}",
+            path("ca.pem")
+        )
+    };
+    let own = format!(", client_cert = \"{}\", client_key = \"{}\"", path("own.crt"), path("own.key"));
+    let user = |password: &str| format!(", user = \"gateway\", password = \"{password}\"");
+
+    // Each of the three is asked for.
+    for (tls, user, wanted) in [
+        ("", user("hush"), ""),
+        (own.as_str(), String::new(), "the answer is"),
+        (own.as_str(), user("wrong"), "user \"gateway\" is not let in"),
+    ] {
+        let gateway = discovering(&discover(tls, &user), "");
+        eventually("it is said", PATIENCE, || {
+            source(&gateway)["error"]
+                .as_str()
+                .is_some_and(|error| error.contains(wanted) && !error.contains("wrong"))
+        });
+        assert!(present(&gateway).is_empty());
+    }
+    let gateway = discovering(&discover(&own, &user("hush")), "");
+    eventually_present(&gateway, &[a.url()]);
+    // The first token ends, and etcd forgets all of them as it goes; either way there is another.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    put(&etcd, "/app/b", &b.url());
+    eventually_present(&gateway, &[a.url(), b.url()]);
+    etcd.stop();
+    eventually("that nobody answers is said", PATIENCE, || source(&gateway)["error"].is_string());
+    assert_eq!(present(&gateway).len(), 2);
+    etcd.run();
+    eventually("it is let in again", PATIENCE, || source(&gateway)["error"].is_null());
+    put(&etcd, "/app/a", &b.url());
+    eventually_present(&gateway, &[b.url()]);
+    eventually_serves(&gateway, &[&b]);
 }
 
 /// Only a scripted etcd compacts between a list and the watch after it.

@@ -114,6 +114,23 @@ pub struct EtcdConfig {
     pub peers: Vec<Peer>,
     /// What the keys begin with.
     pub prefix: String,
+    /// Who asks; nobody in particular where etcd has no users.
+    pub user: Option<EtcdUser>,
+}
+
+/// A user of etcd, which may read the keys.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EtcdUser {
+    /// The user's name.
+    pub name: String,
+    /// The password, which `Debug` hides.
+    pub password: String,
+}
+
+impl fmt::Debug for EtcdUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdUser").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Containers with labels.

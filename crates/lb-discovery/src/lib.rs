@@ -16,8 +16,8 @@ mod member;
 mod source;
 
 pub use config::{
-    DnsConfig, DnsQuestion, DockerConfig, EtcdConfig, FileConfig, Place, RegistrationConfig, Scheme,
-    SourceConfig, UpstreamSources,
+    DnsConfig, DnsQuestion, DockerConfig, EtcdConfig, EtcdUser, FileConfig, Place, RegistrationConfig,
+    Scheme, SourceConfig, UpstreamSources,
 };
 pub use discovery::{Discovery, ReadDocument};
 pub use feed::{Feed, SourceState};

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 
 use lb_discovery::{
-    DnsConfig, DnsQuestion, DockerConfig, EtcdConfig, FileConfig, Peer, Place, RegistrationConfig, Scheme,
-    SourceConfig, UpstreamSources,
+    DnsConfig, DnsQuestion, DockerConfig, EtcdConfig, EtcdUser, FileConfig, Peer, Place, RegistrationConfig,
+    Scheme, SourceConfig, UpstreamSources,
 };
 
 use super::{Context, tls, url};
@@ -82,6 +82,8 @@ fn check_places(context: &mut Context<'_>, written: &At<Discover>) {
         max_ttl,
         prefix,
         tls,
+        user,
+        password,
         ..
     } = &written.value;
     let places = ["file", "dns", "dns_srv", "etcd", "docker"];
@@ -98,7 +100,12 @@ fn check_places(context: &mut Context<'_>, written: &At<Discover>) {
             .error_at_key(written.id, "`discover` names no place where backends are listed", "no place")
             .help("add `file = \"backends.yaml\"`, `dns = \"app.internal:8080\"`, `dns_srv = \"_http._tcp.app.internal\"`, `etcd = \"http://127.0.0.1:2379\"`, `docker = \"/var/run/docker.sock\"` or `api = true`");
     }
-    let of_etcd = [("prefix", prefix.as_ref().map(|at| at.id)), ("tls", tls.as_ref().map(|at| at.id))];
+    let of_etcd = [
+        ("prefix", prefix.as_ref().map(|at| at.id)),
+        ("tls", tls.as_ref().map(|at| at.id)),
+        ("user", user.as_ref().map(|at| at.id)),
+        ("password", password.as_ref().map(|at| at.id)),
+    ];
     if etcd.is_none() && !context.tree.has(written.id, "etcd") {
         for (key, id) in of_etcd.into_iter().filter_map(|(key, id)| Some((key, id?))) {
             context
@@ -154,7 +161,20 @@ fn etcd(context: &mut Context<'_>, discover: &Discover, urls: &At<Words>) -> Opt
             .help("add `prefix = \"/services/app/\"`, which the keys of backends begin with");
         return None;
     }
-    Some(Place::Etcd(EtcdConfig { peers, prefix: prefix?.value.clone() }))
+    let user = match (&discover.user, &discover.password) {
+        (None, None) => None,
+        (Some(name), Some(password)) if !name.value.is_empty() => {
+            Some(EtcdUser { name: name.value.clone(), password: password.value.clone() })
+        }
+        (name, password) => {
+            let id = name.as_ref().or(password.as_ref()).map_or(urls.id, |at| at.id);
+            context
+                .error(id, "a user of etcd has a name and a password", "one is missing")
+                .help("add `user = \"gatewayd\"` and `password = \"file:/run/secrets/etcd\"`");
+            return None;
+        }
+    };
+    Some(Place::Etcd(EtcdConfig { peers, prefix: prefix?.value.clone(), user }))
 }
 
 fn docker(context: &mut Context<'_>, written: &At<String>, upstream: &str) -> Option<Place> {

@@ -49,6 +49,10 @@ pub(crate) struct Discover {
     pub(crate) prefix: Option<At<String>>,
     /// How an `https` etcd is believed.
     pub(crate) tls: Option<At<BackendTls>>,
+    /// Who etcd is asked as, where it has users.
+    pub(crate) user: Option<At<String>>,
+    /// That user's password: a placeholder such as `file:/run/secrets/etcd`.
+    pub(crate) password: Option<At<String>>,
     /// The socket of Docker, whose containers are backends by their labels.
     pub(crate) docker: Option<At<String>>,
     /// Whether backends register themselves at the admin API.

@@ -202,6 +202,10 @@ impl Families {
             }
         }
         match (shortest, error) {
+            // Such as names that stand for each other in a circle.
+            (Some(_), None) if self.last.iter().all(Vec::is_empty) => {
+                Err(SourceError::Nobody("the name has no addresses".to_owned()))
+            }
             (Some(ttl), error) => {
                 self.trouble = error
                     .filter(|error| matches!(error, SourceError::Failed(_)))

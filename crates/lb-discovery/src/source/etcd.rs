@@ -1,7 +1,8 @@
 //! Members under a prefix in etcd, by its JSON gateway: listed, then watched from that revision on.
 //!
 //! A watch that is cancelled, as when what it would begin with has been compacted, begins again with a list; so does one that is
-//! a few minutes old, so that nothing that went unseen stays so. A value that is no backend leaves the one before of its key.
+//! a few minutes old, so that nothing that went unseen stays so. Where there is a user each list begins with a token of its own, so one
+//! that has expired, or was taken back, is not asked with twice. A value that is no backend leaves the one before of its key.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,13 +13,13 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::config::EtcdConfig;
+use crate::config::{EtcdConfig, EtcdUser};
 use crate::feed::Feed;
 use crate::http::{Answer, Peer, ask};
 use crate::member::Member;
@@ -45,6 +46,12 @@ struct Known {
     members: BTreeMap<String, Member>,
     /// Keys whose value is no backend, and why.
     odd: BTreeMap<String, String>,
+}
+
+/// What etcd knows a user by, for a time.
+#[derive(Deserialize)]
+struct Authenticated {
+    token: String,
 }
 
 #[derive(Deserialize)]
@@ -97,9 +104,10 @@ impl Etcd {
 
     /// One list and the watch after it; `Ok` where there is to be another.
     async fn round(&self, peer: &Peer, feed: &Feed) -> Result<(), String> {
-        let revision = self.list(peer, feed).await?;
+        let token = self.authenticate(peer).await?;
+        let revision = self.list(peer, token.as_ref(), feed).await?;
         let until = Instant::now() + RESYNC;
-        let mut watch = self.watch(peer, revision + 1).await?;
+        let mut watch = self.watch(peer, token.as_ref(), revision + 1).await?;
         loop {
             let Ok(line) = tokio::time::timeout_at(until, watch.next_line()).await else { return Ok(()) };
             let line = line?.ok_or("the watch ended")?;
@@ -117,10 +125,23 @@ impl Etcd {
         }
     }
 
-    async fn list(&self, peer: &Peer, feed: &Feed) -> Result<i64, String> {
+    /// A token, where there is a user.
+    async fn authenticate(&self, peer: &Peer) -> Result<Option<HeaderValue>, String> {
+        let Some(EtcdUser { name, password }) = &self.config.user else { return Ok(None) };
+        let body = json!({ "name": name, "password": password });
+        let answer = ask(peer, post("/v3/auth/authenticate", &body, None)).await?.whole().await;
+        let answer = answer.map_err(|error| format!("user {name:?} is not let in: {error}"))?;
+        let Authenticated { token } =
+            serde_json::from_slice(&answer).map_err(|error| format!("not an answer of etcd: {error}"))?;
+        let mut token = HeaderValue::try_from(token).map_err(|_| "etcd's token is no text".to_owned())?;
+        token.set_sensitive(true);
+        Ok(Some(token))
+    }
+
+    async fn list(&self, peer: &Peer, token: Option<&HeaderValue>, feed: &Feed) -> Result<i64, String> {
         // One more than there may be shows that there are more.
         let asked = json!({ "limit": self.max_members.saturating_add(1) });
-        let answer = ask(peer, self.request("/v3/kv/range", asked)).await?.whole().await?;
+        let answer = ask(peer, self.request("/v3/kv/range", token, asked)).await?.whole().await?;
         let listed: Listed =
             serde_json::from_slice(&answer).map_err(|error| format!("not an answer of etcd: {error}"))?;
         let revision = listed.header.revision.parse().map_err(|_| "etcd names no revision".to_owned())?;
@@ -138,8 +159,8 @@ impl Etcd {
         Ok(revision)
     }
 
-    async fn watch(&self, peer: &Peer, revision: i64) -> Result<Answer, String> {
-        let request = self.request("/v3/watch", json!({ "start_revision": revision.to_string() }));
+    async fn watch(&self, peer: &Peer, token: Option<&HeaderValue>, revision: i64) -> Result<Answer, String> {
+        let request = self.request("/v3/watch", token, json!({ "start_revision": revision.to_string() }));
         let answer = ask(peer, request).await?;
         if !answer.status.is_success() {
             answer.whole().await?;
@@ -149,7 +170,7 @@ impl Etcd {
     }
 
     /// A request about the prefix.
-    fn request(&self, path: &str, mut asked: Value) -> Request<Full<Bytes>> {
+    fn request(&self, path: &str, token: Option<&HeaderValue>, mut asked: Value) -> Request<Full<Bytes>> {
         let prefix = self.config.prefix.as_bytes();
         if let Some(asked) = asked.as_object_mut() {
             asked.insert("key".to_owned(), BASE64.encode(prefix).into());
@@ -159,12 +180,7 @@ impl Etcd {
             "/v3/watch" => json!({ "create_request": asked }),
             _ => asked,
         };
-        let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = path.parse().unwrap_or_default();
-        let json = header::HeaderValue::from_static("application/json");
-        request.headers_mut().insert(header::CONTENT_TYPE, json);
-        request
+        post(path, &body, token)
     }
 
     /// What a line of the watch says; whether the watch goes on.
@@ -208,6 +224,18 @@ impl Etcd {
         // It is of use whatever happened.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn post(path: &str, body: &Value, token: Option<&HeaderValue>) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = path.parse().unwrap_or_default();
+    let fields = request.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(token) = token {
+        fields.insert(header::AUTHORIZATION, token.clone());
+    }
+    request
 }
 
 impl Known {
