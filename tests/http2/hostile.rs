@@ -308,6 +308,22 @@ fn a_client_that_opens_no_window_is_cut_off_and_the_backend_is_not_read_meanwhil
     is_well(&gateway);
 }
 
+/// What waits for the window is all there is: the backend has given everything, and is not to blame.
+#[test]
+fn a_client_that_stands_still_before_the_last_piece_is_to_blame_itself() {
+    let body = vec![b'x'; 50_000];
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let backend = Backend::fixed([head.as_bytes(), &body].concat());
+    let rule = rule("idle_timeout = \"500ms\"", &[&backend]);
+    let gateway = gateway(&format!("[access_log]\nenabled = true\n{rule}"));
+    let mut peer = Peer::with_settings(gateway.address(), &[(4, 40_000)]);
+    peer.headers(1, &GET, true);
+    peer.until("the stream ends", |frame| frame.kind == RST_STREAM);
+    let line = gateway.log_line("it is logged", |line| line["path"] == "/");
+    assert!(line["error"].as_str().unwrap().starts_with("the client stood still"), "{line}");
+    is_well(&gateway);
+}
+
 #[test]
 fn streams_beyond_the_bound_are_refused_and_others_unaffected() {
     let gate = Gate::new();

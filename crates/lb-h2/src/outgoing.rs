@@ -9,7 +9,7 @@ use lb_h1::{BodyDecoder, BodyLimits, Decoded, ResponseFraming};
 
 use crate::fault::broken;
 
-/// How much of a body is taken before it has been sent.
+/// How much of a body is taken before it has been sent, where it has to be copied.
 pub const PIECE: usize = 16 << 10;
 
 /// One body on its way out. Dropped before its end, it resets its stream.
@@ -57,6 +57,30 @@ impl Outgoing {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(count)),
         }
+    }
+
+    /// Takes a piece as it is, without a copy, where all before it has gone and the body has a length; gives it back otherwise.
+    pub(crate) fn take(&mut self, cx: &mut Context<'_>, piece: Bytes) -> io::Result<Option<Bytes>> {
+        let flushed = self.poll_flush(cx)?;
+        let is_next = flushed.is_ready() && self.taken.is_empty() && self.after.is_none() && !self.is_ended;
+        let left = self.body.remaining().unwrap_or(0);
+        if !is_next || piece.is_empty() || left < piece.len() as u64 {
+            return Ok(Some(piece));
+        }
+        self.body.skip(piece.len() as u64);
+        self.after = self.body.is_complete().then_some(Decoded::End);
+        self.piece = piece;
+        let _ = self.poll_flush(cx)?;
+        Ok(None)
+    }
+
+    /// How many bytes have been taken and not been handed over.
+    pub(crate) fn backlog(&self) -> usize {
+        let ahead = match &self.after {
+            Some(Decoded::Data(data)) => data.len(),
+            _ => 0,
+        };
+        self.taken.len() + self.piece.len() + ahead
     }
 
     /// Hands over what has been taken.

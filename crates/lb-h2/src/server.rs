@@ -197,6 +197,25 @@ impl ServerStream {
         }
     }
 
+    /// Takes a piece of the answer's body as it is, where its length was told and nothing of it waits; gives it back otherwise, to be
+    /// written.
+    ///
+    /// # Errors
+    /// As those of [`poll_write`](Self::poll_write).
+    pub fn take(&mut self, cx: &mut Context<'_>, piece: Bytes) -> io::Result<Option<Bytes>> {
+        self.send_ready()?;
+        match &mut self.answer {
+            Some(answer) => answer.take(cx, piece),
+            None => Ok(Some(piece)),
+        }
+    }
+
+    /// How many bytes of the answer have been taken that the client's window has had no room for.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.answer.as_ref().map_or(0, Outgoing::backlog)
+    }
+
     /// Hands over what has been taken.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.send_ready()?;

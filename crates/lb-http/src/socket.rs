@@ -4,6 +4,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
+use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -24,6 +25,24 @@ pub(crate) fn poll_recv(
                 length,
                 || Ok(recv(stream, &mut *buffer, RecvFlags::empty())?.0),
             );
+        if let Some(done) = called {
+            return Poll::Ready(done);
+        }
+    }
+}
+
+/// Appends what is there to `room`, as far as it has any without growing; 0 is the end.
+pub(crate) fn poll_recv_into(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    room: &mut Vec<u8>,
+) -> Poll<io::Result<usize>> {
+    let length = room.capacity().saturating_sub(room.len());
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        let called = call(stream, Interest::READABLE, length, || {
+            Ok(recv(stream, spare_capacity(room), RecvFlags::empty())?.0)
+        });
         if let Some(done) = called {
             return Poll::Ready(done);
         }

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use lb_h1::{Asked, HeadLimits, ResponseHead};
 use lb_h2::{ClientStream, ServerStream};
 use lb_tls::{HandshakeError, Session};
@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use self::stream::Stream;
+use crate::socket;
 
 /// A worker's reading buffer. Small enough to stay in a core's cache, large enough for bulk.
 pub(crate) const SCRATCH: usize = 64 << 10;
@@ -166,9 +167,40 @@ impl Transport {
         self.tls.is_none() && !self.is_multiplexed()
     }
 
-    /// What has been taken for the peer and the socket has not taken yet.
+    /// What has been taken for the peer and the socket has not taken yet, or its window has no room for.
     pub(crate) fn backlog(&self) -> usize {
-        self.tls.as_ref().map_or(0, |session| session.backlog())
+        self.tls.as_ref().map_or_else(|| self.stream.backlog(), |session| session.backlog())
+    }
+
+    /// Whether [`poll_read_own`](Self::poll_read_own) reads from it.
+    pub(crate) fn gives_own(&self) -> bool {
+        self.is_plain()
+    }
+
+    /// Reads what is there, at most `limit` bytes of it, into memory of its own; nothing is the end. For who keeps it.
+    pub(crate) fn poll_read_own(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<io::Result<Vec<u8>>> {
+        let socket = self.stream.socket()?;
+        // Asked first, so that memory is taken for bytes that are there.
+        ready!(socket.poll_read_ready(cx))?;
+        let mut room = Vec::with_capacity(limit);
+        ready!(socket::poll_recv_into(socket, cx, &mut room))?;
+        Poll::Ready(Ok(room))
+    }
+
+    /// Whether [`take`](Self::take) spares a copy.
+    pub(crate) fn keeps(&self) -> bool {
+        matches!(self.stream, Stream::Served(_))
+    }
+
+    /// Takes a piece of a body as it is, once nothing is [pending](Self::backlog); gives it back where it has to be written.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub(crate) fn take(&mut self, cx: &mut Context<'_>, piece: Bytes) -> io::Result<Option<Bytes>> {
+        match &mut self.stream {
+            Stream::Served(stream) => stream.take(cx, piece),
+            _ => Ok(Some(piece)),
+        }
     }
 
     /// Whether the peer of an idle connection has kept still: neither closed it nor sent anything.

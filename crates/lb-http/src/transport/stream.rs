@@ -52,6 +52,14 @@ impl Stream {
         }
     }
 
+    /// How much has been taken and not been handed over yet.
+    pub(super) fn backlog(&self) -> usize {
+        match self {
+            Self::Served(stream) => stream.backlog(),
+            Self::Tcp(_) | Self::Asked(_) | Self::Piped { .. } => 0,
+        }
+    }
+
     /// Sends some of these bytes.
     #[inline]
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
