@@ -54,12 +54,18 @@ fn missing_in(answer: &str) -> Vec<String> {
 
 /// A bare GET on a connection of its own; the whole answer as text.
 pub(crate) fn get(port: u16, path: &str) -> Result<String> {
+    let mut answer = Vec::new();
+    get_into(port, path, &mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// The same into memory that is there: what taking it costs is not the gateway's.
+pub(crate) fn get_into(port: u16, path: &str, answer: &mut Vec<u8>) -> Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(request(port, path).as_bytes())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    stream.read_to_end(answer)?;
+    Ok(())
 }
 
 /// The same by TLS 1.3.
