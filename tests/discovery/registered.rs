@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{ask, discovering, eventually_present, eventually_serves, present, source};
 use crate::support::backend_status;
+use crate::takeover::upgraded;
 
 const PATH: &str = "/api/upstreams/app/registrations";
 
@@ -84,4 +85,26 @@ fn registrations_need_what_other_changes_need() {
         |fields: &str| ask(gateway.address_of("admin"), "PUT", &format!("{PATH}/a"), fields, &body).status;
     assert_eq!([put(""), put("Authorization: Bearer wrong\r\n")], [401, 401]);
     assert_eq!(put("Authorization: Bearer s3cret\r\n"), 201);
+}
+
+#[test]
+fn an_upgrade_hands_registrations_over() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let gateway = discovering("api = true", "");
+    for (id, backend) in [("a", &a), ("b", &b)] {
+        assert_eq!(
+            register(&gateway, id, &json!({ "url": backend.url(), "weight": 2, "ttl": "1h" })).status,
+            201
+        );
+    }
+    eventually_present(&gateway, &[a.url(), b.url()]);
+    let load = Load::on(gateway.address());
+    let _next = upgraded(&gateway);
+    let list = ask(gateway.address_of("admin"), "GET", PATH, "", "").json();
+    let known = list["registrations"].as_array().unwrap();
+    assert_eq!(known.len(), 2, "{list}");
+    assert!((3000.0..3600.0).contains(&known[0]["remaining_seconds"].as_f64().unwrap()), "{list}");
+    eventually_serves(&gateway, &[&a, &b]);
+    assert_eq!(backend_status(&gateway, "app", &b.url())["weight"], 2.0);
+    assert!(load.finish().answers > 10);
 }

@@ -1,5 +1,6 @@
 //! The sockets that this process is given: by the one that it takes over from, or by systemd (sd_listen_fds(3)).
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -7,6 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use lb_discovery::Registered;
 use lb_http::{Inherited, InheritedPackets, InheritedSocket};
 use listenfd::ListenFd;
 use rustix::net::SocketType;
@@ -34,6 +36,8 @@ pub(crate) struct Given {
     pub(crate) inherited: Inherited,
     /// What operators have changed, where there was a process before.
     pub(crate) edits: Option<Vec<Edit>>,
+    /// Who had registered there, by upstream.
+    pub(crate) registered: BTreeMap<String, Vec<Registered>>,
     admin: Vec<TcpListener>,
 }
 
@@ -62,10 +66,11 @@ impl Given {
         }
         let mut given = Self::default();
         if let Some(state) = state.into_iter().next() {
-            let State { health, edits, tickets } = channel::content(state)?;
+            let State { health, edits, registered, tickets } = channel::content(state)?;
             given.inherited.health = health;
             given.inherited.tickets = tickets.into_iter().map(Tickets::into_inherited).collect();
             given.edits = Some(edits);
+            given.registered = registered;
         }
         let mut received = 0;
         let mut packets = None;

@@ -8,6 +8,7 @@
 pub(crate) mod channel;
 mod program;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,6 +17,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use lb_discovery::Registered;
 use lb_http::{Inherited, InheritedPackets, InheritedSocket, Reloader};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::{oneshot, watch};
@@ -143,13 +145,14 @@ impl Upgrader {
         self.program.check()?;
         let unchanged = self.reloading.pause().await;
         let edits = unchanged.edits().list().to_vec();
+        let registered = self.reloading.discovery().registered();
         let inherited = self.reloader.hand_over().await?;
         let admin = self.admin()?;
         let program = self.program.clone();
         let (done, outcome) = oneshot::channel();
         // A thread of its own: the end of this process does not wait for it.
         std::thread::Builder::new().name("upgrade".to_owned()).spawn(move || {
-            let _ = done.send(start(&program, inherited, edits, admin, patience));
+            let _ = done.send(start(&program, inherited, Known { edits, registered }, admin, patience));
         })?;
         let successor = outcome.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))?;
         drop(unchanged);
@@ -167,11 +170,17 @@ impl Upgrader {
     }
 }
 
+/// What was told to this process alone.
+struct Known {
+    edits: Vec<Edit>,
+    registered: BTreeMap<String, Vec<Registered>>,
+}
+
 /// Starts the new process, hands over, and waits until it serves. Where it does not, it has ended when this returns.
 fn start(
     program: &Program,
     inherited: Inherited,
-    edits: Vec<Edit>,
+    known: Known,
     admin: Option<InheritedSocket>,
     patience: Duration,
 ) -> Result<Successor, UpgradeError> {
@@ -179,10 +188,17 @@ fn start(
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(io::Error::from)?;
     let mut child = program.spawn(theirs)?;
-    let answer = hand_over(&ours, inherited, edits, admin, deadline).and_then(|()| {
+    let mut answer = hand_over(&ours, inherited, known, admin, deadline).and_then(|()| {
         channel::set_patience(&ours, deadline.saturating_duration_since(Instant::now()))?;
         channel::receive::<Answer>(&ours)
     });
+    // Whoever gives up says why and ends, perhaps while it is still being told: its words wait behind the news of its end, which sending
+    // and receiving may each be the first to hear.
+    for _ in 0..2 {
+        if answer.as_ref().is_err_and(has_ended) {
+            answer = channel::receive::<Answer>(&ours);
+        }
+    }
     let text = match answer {
         Ok(Some((Answer::Ready { version }, _))) => return Ok(Successor { pid: child.id(), version }),
         Ok(Some((Answer::Failed { text }, _))) => Some(text),
@@ -192,9 +208,7 @@ fn start(
             return Err(UpgradeError::Late(patience));
         }
         // It does not listen any more: that is for its status to tell.
-        Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
-            None
-        }
+        Err(error) if has_ended(&error) => None,
         Err(error) => {
             end(&mut child, Duration::ZERO)?;
             return Err(error.into());
@@ -203,17 +217,23 @@ fn start(
     Err(UpgradeError::Ended { status: end(&mut child, END_PATIENCE)?, text })
 }
 
+/// Whether the other end has been closed.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
 fn hand_over(
     channel: &OwnedFd,
     mut inherited: Inherited,
-    edits: Vec<Edit>,
+    known: Known,
     admin: Option<InheritedSocket>,
     deadline: Instant,
 ) -> io::Result<()> {
     channel::set_patience(channel, deadline.saturating_duration_since(Instant::now()))?;
     let state = channel::nameless(&State {
         health: inherited.health.take(),
-        edits,
+        edits: known.edits,
+        registered: known.registered,
         tickets: std::mem::take(&mut inherited.tickets).into_iter().map(Tickets::of).collect(),
     })?;
     let sockets = described(inherited, admin)?;

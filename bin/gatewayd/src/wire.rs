@@ -63,10 +63,11 @@ impl Running {
         let started = Instant::now();
         warn(&loaded.warnings);
         let mut effective = Effective::new(Base::of(&loaded));
-        let discovery = Arc::new(Discovery::new(lb_config::read_document));
+        let mut given = Given::take()?;
+        let registered = std::mem::take(&mut given.registered);
+        let discovery = Arc::new(Discovery::new(lb_config::read_document).with_registered(registered));
         discovery.prepare(&loaded.discover, discovery::PATIENCE).await;
         effective.rediscover(&discovery);
-        let mut given = Given::take()?;
         if loaded.admin.is_some() {
             restore(&mut effective, given.edits.take());
         }

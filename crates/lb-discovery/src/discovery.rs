@@ -1,5 +1,6 @@
 //! Every source that is configured, each followed by a task of its own.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::source::dns::Dns;
 use crate::source::docker::Docker;
 use crate::source::etcd::Etcd;
 use crate::source::file::File;
-use crate::source::registered::{Registering, Registrations};
+use crate::source::registered::{Registered, Registering, Registrations};
 
 /// Reads a file's text, whose name tells its format, or says what is wrong with it.
 pub type ReadDocument = fn(&Path, &str) -> Result<Value, String>;
@@ -26,6 +27,8 @@ pub type ReadDocument = fn(&Path, &str) -> Result<Value, String>;
 pub struct Discovery {
     read: ReadDocument,
     followed: Mutex<Vec<Followed>>,
+    /// What the process before knew, until it is asked for.
+    handed: Mutex<BTreeMap<String, Vec<Registered>>>,
     changed: Arc<Notify>,
 }
 
@@ -42,7 +45,22 @@ impl Discovery {
     /// Without a source. `read` reads files.
     #[must_use]
     pub fn new(read: ReadDocument) -> Self {
-        Self { read, followed: Mutex::default(), changed: Arc::default() }
+        Self { read, followed: Mutex::default(), handed: Mutex::default(), changed: Arc::default() }
+    }
+
+    /// The same, with what was registered at the process before, by upstream. Upstreams where nobody may register let it go.
+    #[must_use]
+    pub fn with_registered(mut self, handed: BTreeMap<String, Vec<Registered>>) -> Self {
+        self.handed = Mutex::new(handed);
+        self
+    }
+
+    /// Everyone who is registered, by upstream.
+    #[must_use]
+    pub fn registered(&self) -> BTreeMap<String, Vec<Registered>> {
+        let followed = self.followed();
+        let registrations = followed.iter().filter_map(|it| Some((&it.upstream, it.registrations.as_ref()?)));
+        registrations.map(|(upstream, it)| (upstream.clone(), it.list())).collect()
     }
 
     /// Follows what is wanted and not yet followed, and waits for the first answer of each, good or bad, but not longer than
@@ -111,7 +129,8 @@ impl Discovery {
             Place::Etcd(etcd) => Box::new(Etcd::new(etcd, max)),
             Place::Docker(docker) => Box::new(Docker::new(docker)),
             Place::Registration(_) => {
-                let new = Arc::new(Registrations::new(max));
+                let known = lock(&self.handed).remove(upstream).unwrap_or_default();
+                let new = Arc::new(Registrations::new(max, known));
                 registrations = Some(Arc::clone(&new));
                 Box::new(Registering(new))
             }
@@ -122,9 +141,13 @@ impl Discovery {
     }
 
     fn followed(&self) -> MutexGuard<'_, Vec<Followed>> {
-        // Sources are put in or taken out whole.
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.followed)
     }
+}
+
+/// What it guards is put in or taken out whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Followed {

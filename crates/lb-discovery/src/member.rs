@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::Scheme;
@@ -16,7 +16,7 @@ use crate::config::Scheme;
 /// assert_eq!((member.url.as_str(), member.weight, member.backup), ("10.0.0.1:8080", 2.0, false));
 /// assert!(Member::of_value(&serde_json::json!({ "url": "10.0.0.1:8080", "wieght": 2 })).is_err());
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// Where it is, as a configuration would write it.
     pub url: String,

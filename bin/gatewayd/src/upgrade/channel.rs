@@ -5,12 +5,14 @@
 //! [`Answer`]. Both may be of different versions: fields that one does not know are passed over, and another
 //! [`FORM`] is refused.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use lb_discovery::Registered;
 use lb_health::SavedState;
 use lb_http::InheritedTickets;
 use lb_tls::TicketKeys;
@@ -53,6 +55,9 @@ pub(crate) struct State {
     /// What operators have changed.
     #[serde(default)]
     pub(crate) edits: Vec<Edit>,
+    /// Who has registered, by upstream.
+    #[serde(default)]
+    pub(crate) registered: BTreeMap<String, Vec<Registered>>,
     /// The keys of the session tickets that its clients have.
     #[serde(default)]
     pub(crate) tickets: Vec<Tickets>,

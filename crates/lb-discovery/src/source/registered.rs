@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -27,7 +28,7 @@ struct Entry {
 }
 
 /// One registration.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Registered {
     /// Its id.
     pub id: String,
@@ -43,8 +44,14 @@ pub struct Registered {
 pub struct RegistrationsFull(pub usize);
 
 impl Registrations {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { max, entries: Mutex::default(), changed: Notify::new() }
+    /// With those that the process before had; more than there may be are let go.
+    pub(crate) fn new(max: usize, known: Vec<Registered>) -> Self {
+        let now = Instant::now();
+        let entries = known
+            .into_iter()
+            .take(max)
+            .map(|Registered { id, member, remaining }| (id, Entry { member, until: now + remaining }));
+        Self { max, entries: Mutex::new(entries.collect()), changed: Notify::new() }
     }
 
     /// Takes a member up, or hears from it again; whether it is new.
@@ -130,7 +137,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_registration_holds_for_its_time_and_is_renewed_by_a_heartbeat() {
-        let registrations = Registrations::new(2);
+        let registrations = Registrations::new(2, Vec::new());
         assert_eq!(registrations.register("a", Member::at("a:1"), TTL), Ok(true));
         tokio::time::advance(Duration::from_secs(6)).await;
         assert_eq!(registrations.register("a", Member::at("a:1"), TTL), Ok(false));
@@ -142,5 +149,18 @@ mod tests {
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(registrations.list(), []);
         assert_eq!(registrations.register("c", Member::at("c:1"), TTL), Ok(true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_process_before_knew_holds_for_the_rest_of_its_time() {
+        let before = Registrations::new(2, Vec::new());
+        before.register("a", Member::at("a:1"), TTL).unwrap();
+        before.register("b", Member::at("b:1"), 2 * TTL).unwrap();
+        tokio::time::advance(Duration::from_secs(4)).await;
+        let after = Registrations::new(2, before.list());
+        assert_eq!(after.list(), before.list());
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert_eq!(after.list().iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(Registrations::new(0, before.list()).list(), [], "there is a bound");
     }
 }
