@@ -94,6 +94,18 @@ fn secrets_are_in_no_part_of_the_line() {
     assert_eq!(entry.request_headers["Authorization"], ["[redacted]"]);
 }
 
+/// A backend's head is kept as it came, also where it is malformed.
+#[test]
+fn a_space_before_the_colon_uncovers_no_secret() {
+    let response = "HTTP/1.1 200 OK\r\nSet-Cookie : s3cret\r\nX-Key\t: s3cret\r\n\r\n";
+    let record = record(&["X-Key"], "GET / HTTP/1.1\r\nCookie : s3cret\r\n\r\n", b"", response, b"");
+    let mut lines = Lines::default();
+    let line = String::from_utf8(lines.line(&record).to_vec()).unwrap();
+    assert!(!line.contains("s3cret"), "{line}");
+    let entry: Entry = serde_json::from_str(&line).unwrap();
+    assert_eq!(entry.response_headers["Set-Cookie"], ["[redacted]"]);
+}
+
 #[test]
 fn a_duration_is_rounded_as_the_entry_has_it() {
     for nanoseconds in [0, 499, 500, 1_500, 499_499, 499_500, 15_250_000, 15_499_999, 1_999_999_999] {
