@@ -139,6 +139,10 @@ async def main():
             try:
                 for _ in range(20):
                     stream = client.open('GET', '/flood')
+                    # To reset one beyond the bound would be another offence: STREAM_LIMIT_ERROR.
+                    while client._quic._streams_blocked_bidi and not client.terminated:
+                        client.transmit()
+                        await asyncio.sleep(0.001)
                     client._quic.reset_stream(stream, 0x10c)
                     client._quic.stop_stream(stream, 0x10c)
                     opened += 1
