@@ -1,5 +1,7 @@
 //! What the gateway says it would do with a request, from a file and live; and the other commands that only look.
 
+mod listeners;
+
 use lb_testkit::{Backend, Gateway, PATIENCE, eventually, fetch};
 use serde_json::{Value, json};
 

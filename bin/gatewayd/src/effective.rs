@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lb_config::{Loaded, MemberTemplate};
+use lb_config::{Loaded, MemberTemplate, Places};
 use lb_discovery::{Discovery, Member, UpstreamSources};
 use lb_http::config::{BackendConfig, BackendProtocol, GatewayConfig, RuleConfig};
 
@@ -33,8 +33,8 @@ pub(crate) struct Base {
     pub(crate) discover: Vec<UpstreamSources>,
     /// The upstreams that requests are sent to: by rules, and by their mirrors.
     requested: HashSet<String>,
-    /// Where each rule stands.
-    pub(crate) rule_places: Arc<[String]>,
+    /// Where rules and listeners stand.
+    pub(crate) places: Arc<Places>,
     /// The admin address, which no backend can be.
     admin: Option<SocketAddr>,
 }
@@ -70,7 +70,7 @@ impl Base {
             config: Arc::clone(&loaded.config),
             members: loaded.members.clone(),
             discover: loaded.discover.clone(),
-            rule_places: Arc::clone(&loaded.rule_places),
+            places: Arc::clone(&loaded.places),
             admin: loaded.admin.as_ref().map(|admin| admin.address),
         }
     }

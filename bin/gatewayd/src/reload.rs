@@ -241,7 +241,7 @@ impl Reloading {
         composed: Composed,
         begun: Instant,
     ) -> Result<Plan, Failure> {
-        let (config, places) = (Arc::clone(&composed.config), Arc::clone(&next.base().rule_places));
+        let (config, places) = (Arc::clone(&composed.config), Arc::clone(&next.base().places));
         let described = in_background_since(begun, move || Described::of(&config, places)).await;
         let described = described.map_err(|error| Failure::Other(error.into()))?;
         let plan = self.reloader.reload(Arc::clone(&composed.config), begun).await?;

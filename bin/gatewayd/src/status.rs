@@ -9,11 +9,12 @@ use lb_admin::{
     BackendState, BackendView, Circuit, EditView, Features, GatewayView, ListenerView, RollbackView,
     RuleView, SourceView, StatusPages, StatusSource, StrategyView, Tally, UpstreamView,
 };
+use lb_config::Places;
 use lb_core::strategy;
 use lb_discovery::{Discovery, SourceState};
 use lb_health::HealthState;
 use lb_http::config::{GatewayConfig, ListenerConfig, RuleConfig, TcpConfig};
-use lb_http::{Explained, LocalPages, Question};
+use lb_http::{Explanation, LocalPages, Question};
 use lb_observe::Protocol;
 use lb_router::PathConfig;
 
@@ -39,15 +40,15 @@ pub(crate) struct Described {
     features: Features,
     listeners: Vec<ListenerView>,
     rules: Vec<RuleView>,
-    /// Where each rule stands.
-    places: Arc<[String]>,
+    /// Where rules and listeners stand.
+    places: Arc<Places>,
 }
 
 impl LiveStatus {
     /// Knows the configuration; the engine is connected once it runs.
     pub(crate) fn new(
         config: &GatewayConfig,
-        places: Arc<[String]>,
+        places: Arc<Places>,
         file: Option<String>,
         discovery: Arc<Discovery>,
     ) -> Self {
@@ -65,8 +66,8 @@ impl LiveStatus {
         *lock(&self.described) = Arc::new(described);
     }
 
-    /// What would become of a request now, once the engine runs.
-    pub(crate) fn explain(&self, question: &Question) -> Option<Explained> {
+    /// What would become of a request or connection now, once the engine runs.
+    pub(crate) fn explain(&self, question: &Question) -> Option<Explanation> {
         let explained = self.gateway.get()?.explain(question);
         Some(placed(explained, &lock(&self.described).places))
     }
@@ -75,7 +76,7 @@ impl LiveStatus {
     pub(crate) fn place_of(&self, rule: &str) -> Option<String> {
         let described = Arc::clone(&lock(&self.described));
         let index = described.rules.iter().position(|known| known.name == rule)?;
-        described.places.get(index).cloned()
+        described.places.rule(index).map(str::to_owned)
     }
 
     /// How a reload ended: what changed, or why it was refused, in a line.
@@ -112,7 +113,7 @@ impl LiveStatus {
 }
 
 impl Described {
-    pub(crate) fn of(config: &GatewayConfig, places: Arc<[String]>) -> Self {
+    pub(crate) fn of(config: &GatewayConfig, places: Arc<Places>) -> Self {
         Self {
             places,
             default_strategy: default_strategy(config),

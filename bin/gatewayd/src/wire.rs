@@ -74,14 +74,14 @@ impl Running {
         let composed = effective.compose();
         composed.say_left_out();
         let config = composed.config;
-        let Loaded { admin, access_log, alerts, tracing, rule_places, statistics, .. } = loaded;
+        let Loaded { admin, access_log, alerts, tracing, places, statistics, .. } = loaded;
         let registry = Arc::new(if statistics { Registry::default() } else { Registry::without_backends() });
         let control = ControlMetrics::install().ok().map(Arc::new);
         let log = access::start(&access_log, tracing.is_some(), &config)?;
         let traces = traces::start(tracing.clone())?;
 
         let file = source.as_ref().map(|source| source.path.display().to_string());
-        let live = Arc::new(LiveStatus::new(&config, rule_places, file, Arc::clone(&discovery)));
+        let live = Arc::new(LiveStatus::new(&config, places, file, Arc::clone(&discovery)));
         let pages = |with_home: fn(StatusPages) -> StatusPages| {
             let pages = StatusPages::new(Arc::clone(&live) as Arc<_>, Arc::clone(&registry));
             let pages = match &control {

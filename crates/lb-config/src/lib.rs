@@ -46,7 +46,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use document::read_document;
 pub use effective::effective;
 pub use loaded::{
-    AccessLogConfig, AdminConfig, AlertsConfig, Called, Loaded, Provenance, Secret, TracingConfig,
+    AccessLogConfig, AdminConfig, AlertsConfig, Called, Loaded, Places, Provenance, Secret, TracingConfig,
 };
 pub use loader::{Sources, find_config, find_config_in, load, load_str, process_environment, value_files};
 pub use lower::is_own;

@@ -1,5 +1,6 @@
 //! What a load yields.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,8 +35,38 @@ pub struct Loaded {
     /// Where each value came from, in the order of the file; nothing unless it was asked for
     /// ([`Sources::with_provenance`](crate::Sources::with_provenance)).
     pub provenance: Vec<Provenance>,
-    /// Where each rule stands: `gatewayd.toml:12:1`.
-    pub rule_places: Arc<[String]>,
+    /// Where rules and listeners stand.
+    pub places: Arc<Places>,
+}
+
+/// Where what is explained stands: `gatewayd.toml:12:1`.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// Of each rule.
+    pub(crate) rules: Vec<String>,
+    /// Of all that is written of listeners, by its path.
+    pub(crate) listeners: HashMap<String, String>,
+}
+
+impl Places {
+    /// Where the rule of this number stands.
+    #[must_use]
+    pub fn rule(&self, index: usize) -> Option<&str> {
+        self.rules.get(index).map(String::as_str)
+    }
+
+    /// Where a listener's key such as `listeners[0].sni[1]` stands, or what it is a part of where it is not written by itself: one word
+    /// may stand for a list, and for a table.
+    #[must_use]
+    pub fn listener(&self, path: &str) -> Option<&str> {
+        let mut path = path;
+        loop {
+            if let Some(place) = self.listeners.get(path) {
+                return Some(place);
+            }
+            path = path.get(..path.rfind(['.', '['])?)?;
+        }
+    }
 }
 
 /// Where operators connect.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::layers;
-use crate::loaded::{Loaded, Provenance};
+use crate::loaded::{Loaded, Places, Provenance};
 use crate::lower::{self, Context};
 use crate::node::{Node, Value};
 use crate::parse::{self, Format};
@@ -158,7 +158,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
             statistics,
             warnings: problems.into_vec(),
             provenance: if sources.with_provenance { provenance(&tree, &map) } else { Vec::new() },
-            rule_places: rule_places(&tree, &map),
+            places: Arc::new(places(&tree, &map)),
         }),
         _ => Err(problems),
     }
@@ -264,14 +264,21 @@ fn decode(name: &str, bytes: Vec<u8>, map: &mut SourceMap) -> Result<String, Box
     })
 }
 
-fn rule_places(tree: &Tree, map: &SourceMap) -> Arc<[String]> {
-    match tree.child(Tree::ROOT, "rules").map(|rules| tree.kind(rules)) {
-        Some(Kind::List(rules)) => {
-            let place = |rule: &NodeId| tree.key_span(*rule).map(|span| map.place(span)).unwrap_or_default();
-            rules.iter().map(place).collect()
-        }
-        _ => Arc::default(),
+fn places(tree: &Tree, map: &SourceMap) -> Places {
+    let place = |id: NodeId| tree.key_span(id).map(|span| map.place(span)).unwrap_or_default();
+    let children = |id: NodeId| match tree.kind(id) {
+        Kind::List(items) => items.clone(),
+        Kind::Table(entries) => entries.iter().map(|(_, entry)| *entry).collect(),
+        _ => Vec::new(),
+    };
+    let below = |key: &str| tree.child(Tree::ROOT, key).map(children).unwrap_or_default();
+    let mut listeners = HashMap::new();
+    let mut open = below("listeners");
+    while let Some(id) = open.pop() {
+        listeners.insert(tree.path(id), place(id));
+        open.extend(children(id));
     }
+    Places { rules: below("rules").into_iter().map(place).collect(), listeners }
 }
 
 fn provenance(tree: &Tree, map: &SourceMap) -> Vec<Provenance> {

@@ -2,7 +2,7 @@
 
 mod forward_proxy;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -131,6 +131,12 @@ pub struct ProxiedListener {
 }
 
 impl ProxiedListener {
+    /// Whether the headers of this peer are believed.
+    #[must_use]
+    pub fn believes(&self, peer: IpAddr) -> bool {
+        crate::forwarded::is_trusted(peer, &self.from)
+    }
+
     /// Unless something else is said.
     pub const TIMEOUT: Duration = Duration::from_secs(3);
 }

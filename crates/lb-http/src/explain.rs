@@ -2,25 +2,31 @@
 //! reading of target and client, the same head as a backend gets it. Nothing is sent, and nobody's turn is used up.
 
 mod candidates;
+mod connection;
+mod listener;
+mod proxied;
+mod question;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderName, HeaderValue};
-use http::uri::PathAndQuery;
-use http::{Method, Version};
-use lb_h1::{
-    BodyFraming, ConnectionHeader, Fields, HeadLimits, ParseState, RequestHead, RequestLine,
-    drop_underscore_names, encode_request_head, parse_request,
-};
+use bytes::BytesMut;
+use http::Version;
+use http::header::{self, HeaderValue};
+use lb_h1::{BodyFraming, ConnectionHeader, Fields, RequestLine, drop_underscore_names, encode_request_head};
 use lb_observe::Registry;
 use lb_policy::{ClientInfo, PolicyConfig, RequestParts};
 use lb_router::{Outcome, RequestView, Routed, RuleMatch};
 use serde::Serialize;
 
 pub use self::candidates::{Candidate, UpstreamAnswer};
+pub use self::connection::{ConnectionExplained, NameAnswer};
+pub use self::listener::ListenerAnswer;
+pub use self::proxied::{CheckAnswer, ProxiedExplained};
+use self::question::RequestQuestion;
+pub use self::question::{Arrival, Question};
 use crate::attempt;
+use crate::choice;
 use crate::config::GatewayConfig;
 use crate::exchange;
 use crate::fields::REQUEST_ID;
@@ -38,14 +44,16 @@ const HTTP: &str = "http";
 /// By TLS.
 const HTTPS: &str = "https";
 
-/// A request that is asked about.
-#[derive(Debug, Clone)]
-pub struct Question {
-    /// As a client would send it.
-    head: Vec<u8>,
-    peer: IpAddr,
-    /// As the URL has it, where it has one.
-    scheme: Option<&'static str>,
+/// What would become of what is asked about.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Explanation {
+    /// Of a request that rules are for.
+    Request(Box<Explained>),
+    /// Of a request to a forward proxy.
+    Proxied(Box<ProxiedExplained>),
+    /// Of a connection to a TCP listener.
+    Connection(Box<ConnectionExplained>),
 }
 
 /// What would become of it.
@@ -129,71 +137,6 @@ pub struct Forwarded {
     pub removed: Vec<(String, String)>,
 }
 
-impl Question {
-    /// A request as a command line has it: `url` may lack scheme and host. Without a scheme it is that of the listeners: `https`
-    /// where all of them speak TLS. Whoever is connected is `from`.
-    ///
-    /// # Errors
-    /// What is no valid request, in a sentence.
-    pub fn new(
-        method: &str,
-        url: &str,
-        fields: impl IntoIterator<Item = (String, String)>,
-        from: IpAddr,
-    ) -> Result<Self, String> {
-        let parts = url.split_once("://");
-        let scheme = parts.map(|(scheme, _)| scheme_of(scheme)).transpose()?;
-        let (authority, path) = match parts.map(|(_, rest)| rest) {
-            Some(rest) => {
-                let end = rest.find(['/', '?']).unwrap_or(rest.len());
-                (rest.get(..end), rest.get(end..).unwrap_or_default())
-            }
-            None => (None, url),
-        };
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        let path = PathAndQuery::from_maybe_shared(Bytes::from(path));
-        let path = path.map_err(|error| format!("{url:?} is no URL: {error}"))?;
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is no method"))?;
-        let mut lines = String::new();
-        let mut has_host = false;
-        let authority = authority.map(|authority| ("host".to_owned(), authority.to_owned()));
-        for (name, value) in fields.into_iter().chain(authority) {
-            let is_valid = HeaderName::try_from(&name).is_ok() && HeaderValue::from_str(&value).is_ok();
-            let is_host = name.eq_ignore_ascii_case("host");
-            match (is_valid, is_host && has_host) {
-                (false, _) => return Err(format!("{name:?} is no header field")),
-                // What is written as a field speaks before the URL.
-                (true, true) => {}
-                (true, false) => lines.push_str(&format!("{name}: {value}\r\n")),
-            }
-            has_host |= is_host;
-        }
-        // Only there a request may do without a host.
-        let version = if has_host { "HTTP/1.1" } else { "HTTP/1.0" };
-        let head = format!("{method} {path} {version}\r\n{lines}\r\n").into_bytes();
-        Ok(Self { head, peer: from.to_canonical(), scheme })
-    }
-
-    /// Read as it would be from a connection.
-    fn read(&self) -> Result<(RequestHead, Asked), Reject> {
-        let mut bytes = BytesMut::from(&*self.head);
-        let read = parse_request(&mut bytes, &HeadLimits::default(), &mut ParseState::default());
-        let mut head = match read {
-            Ok(Some(head)) => head,
-            Ok(None) => return Err(Reject::bad_request("it is no whole request")),
-            Err(error) => return Err(Reject::Head(error)),
-        };
-        let asked = Asked::of(&mut head)?;
-        Ok((head, asked))
-    }
-}
-
-/// The scheme of a URL that clients may ask a gateway for.
-fn scheme_of(written: &str) -> Result<&'static str, String> {
-    let known = [HTTP, HTTPS].into_iter().find(|known| written.eq_ignore_ascii_case(known));
-    known.ok_or_else(|| format!("{written:?} is no scheme that the gateway speaks: http or https"))
-}
-
 /// The scheme where a question has none.
 fn scheme_of_listeners(config: &GatewayConfig) -> &'static str {
     let is_secure =
@@ -201,23 +144,33 @@ fn scheme_of_listeners(config: &GatewayConfig) -> &'static str {
     if is_secure { HTTPS } else { HTTP }
 }
 
-/// What a configuration would make of a request, with every backend healthy and idle.
+/// What a configuration would make of a question, with every backend healthy and idle.
 ///
 /// # Errors
 /// It cannot be put in force.
-pub fn explain(config: &Arc<GatewayConfig>, question: &Question) -> Result<Explained, StartError> {
-    Ok(of(&build_alone(config, &Registry::default())?, question))
+pub fn explain(config: &Arc<GatewayConfig>, question: &Question) -> Result<Explanation, StartError> {
+    Ok(answered(&build_alone(config, &Registry::default())?, question))
 }
 
 impl GatewayView {
-    /// What would become of a request now.
+    /// What would become of a request or connection now.
     #[must_use]
-    pub fn explain(&self, question: &Question) -> Explained {
-        of(&self.snapshot(), question)
+    pub fn explain(&self, question: &Question) -> Explanation {
+        answered(&self.snapshot(), question)
     }
 }
 
-fn of(snapshot: &Snapshot, question: &Question) -> Explained {
+fn answered(snapshot: &Snapshot, question: &Question) -> Explanation {
+    match question {
+        Question::Request(question) => Explanation::Request(Box::new(of(snapshot, question))),
+        Question::Proxied(question) => Explanation::Proxied(Box::new(proxied::of(snapshot, question))),
+        Question::Connection(question) => {
+            Explanation::Connection(Box::new(connection::of(snapshot, question)))
+        }
+    }
+}
+
+fn of(snapshot: &Snapshot, question: &RequestQuestion) -> Explained {
     let peer = question.peer;
     let mut explained = Explained {
         answer: String::new(),
@@ -274,9 +227,13 @@ fn of(snapshot: &Snapshot, question: &Question) -> Explained {
 }
 
 fn refused(explained: Explained, rejected: &Reject) -> Explained {
+    Explained { answer: shown_refusal(rejected), ..explained }
+}
+
+/// A refusal in a line.
+fn shown_refusal(rejected: &Reject) -> String {
     let status = rejected.response(&HeaderValue::from_static("-")).status().as_u16();
-    let reason = rejected.reason().unwrap_or_default();
-    Explained { answer: format!("{status} {}: {reason}", rejected.code()), ..explained }
+    format!("{status} {}: {}", rejected.code(), rejected.reason().unwrap_or_default())
 }
 
 /// What the client sent.
@@ -329,7 +286,8 @@ fn taken(
     }
     explained.mirror = rule.mirror.as_ref().map(|mirror| mirror.explain(&asked.method));
     let Some(upstream) = snapshot.upstreams.get(place) else { return };
-    let answer = candidates::of(upstream, asked, &headers, &path, address);
+    let key = choice::key(&upstream.key, asked, &headers, &path, address);
+    let answer = candidates::of(upstream, &upstream.key, key);
     let chosen = answer.candidates.iter().position(|candidate| {
         answer.choice.as_ref().map_or(candidate.eligible, |choice| *choice == candidate.url)
     });

@@ -7,6 +7,7 @@
 //! Cost to other listeners: one comparison a request. Dropping the future closes both connections.
 
 mod access;
+mod finding;
 mod kept;
 mod users;
 
@@ -24,6 +25,7 @@ use lb_policy::Refusal;
 use tokio::net::TcpStream;
 
 use self::access::Denied;
+pub(crate) use self::finding::Finding;
 pub(crate) use self::kept::Kept;
 pub(crate) use self::users::Passwords;
 use self::users::authenticate;
@@ -47,7 +49,7 @@ use crate::watch::{Expired, Phase, within_deadline};
 /// Not a field of any standard, but sent by clients of old.
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// Addresses of a name that are tried.
-const MAX_ADDRESSES: usize = 8;
+pub(crate) const MAX_ADDRESSES: usize = 8;
 
 /// Whether a request is for another server, at a listener that connects to such.
 pub(crate) fn takes(client: &Client, asked: &Asked) -> bool {
@@ -128,7 +130,7 @@ async fn join(
     if !upload.is_empty() {
         return Err(Reject::bad_request("CONNECT has no body"));
     }
-    connect(client, proxy, asked, 443, Way::New).await
+    connect(client, proxy, asked, Way::New).await
 }
 
 /// Asks the server that stands in a request's target.
@@ -143,9 +145,7 @@ async fn ask(
     let client = Rc::clone(&conversation.client);
     let mut headers = request.headers;
     authenticate(&client, proxy, &headers).await?;
-    if asked.form == (TargetForm::Absolute { https: true }) {
-        return Err(Reject::bad_request("https is asked for by CONNECT"));
-    }
+    usual_port(asked)?;
     client.tell_identity(&ticket.snapshot().identity_headers, &mut headers);
     // What is said to this proxy is for nobody else.
     headers.remove(&header::PROXY_AUTHORIZATION);
@@ -157,7 +157,7 @@ async fn ask(
     let url: Arc<str> = Arc::from("the server that was asked for");
     let timeouts = proxy.timeouts;
     loop {
-        let Joined { mut connection, address, _place } = connect(&client, proxy, asked, 80, way).await?;
+        let Joined { mut connection, address, _place } = connect(&client, proxy, asked, way).await?;
         if is_personal {
             connection.become_personal();
         }
@@ -215,6 +215,30 @@ fn encode(asked: &Asked, headers: &Fields, upload: &Upload, is_last: bool) -> Re
     Ok(out)
 }
 
+/// The port where none is named.
+fn usual_port(asked: &Asked) -> Result<u16, Reject> {
+    match asked.form {
+        TargetForm::Authority => Ok(443),
+        TargetForm::Absolute { https: true } => Err(Reject::bad_request("https is asked for by CONNECT")),
+        _ => Ok(80),
+    }
+}
+
+/// Host and port that are asked for; addresses without brackets.
+pub(crate) fn destination(asked: &Asked) -> Result<(&str, u16), Reject> {
+    let usual_port = usual_port(asked)?;
+    let authority = asked.host.as_deref().map(Authority::parse).and_then(Result::ok);
+    let host = authority.and_then(|authority| str::from_utf8(authority.host()).ok());
+    let (Some(authority), Some(host)) = (authority, host) else {
+        return Err(Reject::bad_request("the request names no host"));
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if access::is_doubtful(host) {
+        return Err(Reject::bad_request("an address is four numbers, without zeros ahead of them"));
+    }
+    Ok((host, authority.port().unwrap_or(usual_port)))
+}
+
 fn forbidden(denied: Denied) -> Reject {
     Reject::Refused(Box::new(Refusal {
         status: StatusCode::FORBIDDEN,
@@ -229,20 +253,10 @@ async fn connect(
     client: &Client,
     proxy: &ForwardProxyConfig,
     asked: &Asked,
-    usual_port: u16,
     way: Way,
 ) -> Result<Joined, Reject> {
-    let authority = asked.host.as_deref().map(Authority::parse).and_then(Result::ok);
-    let host = authority.and_then(|authority| str::from_utf8(authority.host()).ok());
-    let (Some(authority), Some(host)) = (authority, host) else {
-        return Err(Reject::bad_request("the request names no host"));
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = authority.port().unwrap_or(usual_port);
-    if access::is_doubtful(host) {
-        return Err(Reject::bad_request("an address is four numbers, without zeros ahead of them"));
-    }
-    proxy.check(host, port).map_err(forbidden)?;
+    let (host, port) = destination(asked)?;
+    proxy.check(host, port, &mut ()).map_err(forbidden)?;
     let place = Place::take(client, proxy)?;
     client.watch.begin(Phase::Connect, Instant::now(), proxy.timeouts.connect);
     let name = || Arc::from(format!("{host}:{port}"));
@@ -267,7 +281,7 @@ async fn open(
     }
     let mut last = forbidden(Denied::Address);
     for address in addresses.into_iter().take(MAX_ADDRESSES) {
-        if proxy.check_address(address.ip()).is_err() {
+        if proxy.check_address(address.ip(), &mut ()).is_err() {
             continue;
         }
         let kept = || client.worker.pool.foreign.take(address);

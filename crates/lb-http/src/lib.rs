@@ -66,7 +66,8 @@ mod worker;
 
 pub use background::{in_background, in_background_since};
 pub use explain::{
-    Candidate, ClientAnswer, Explained, Forwarded, PolicyAnswer, Question, RuleAnswer, UpstreamAnswer,
+    Arrival, Candidate, CheckAnswer, ClientAnswer, ConnectionExplained, Explained, Explanation, Forwarded,
+    ListenerAnswer, NameAnswer, PolicyAnswer, ProxiedExplained, Question, RuleAnswer, UpstreamAnswer,
     explain,
 };
 pub use gateway::{

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use lb_health::FailureKind;
 use lb_observe::ConnectionFailure;
+use lb_router::HostPattern;
 use lb_tls::{Hello, HelloReader};
 
 use crate::attempt::Cause;
@@ -156,11 +157,21 @@ async fn target<'a>(
         // Boxed, so that other connections need no room for it.
         None => Box::pin(server_name(conversation)).await,
     };
-    let by_name = name.and_then(|name| {
-        let mut names = tcp.names.iter();
-        names.find(|(patterns, _)| patterns.iter().any(|pattern| pattern.matches(Some(&name))))
-    });
-    by_name.map(|(_, target)| target).or(tcp.default.as_ref())
+    lead(tcp, name.as_deref()).map(|(_, target)| target)
+}
+
+/// Where a name leads, and by which part of `names`; by none to the default.
+pub(crate) fn lead<'a>(tcp: &'a TcpConfig, name: Option<&str>) -> Option<(Option<usize>, &'a TcpTarget)> {
+    let by_name = name.and_then(|name| tcp.names.iter().position(|(patterns, _)| fits(patterns, name)));
+    match by_name {
+        Some(place) => tcp.names.get(place).map(|(_, target)| (Some(place), target)),
+        None => tcp.default.as_ref().map(|target| (None, target)),
+    }
+}
+
+/// Whether one of these patterns takes a name.
+pub(crate) fn fits(patterns: &[HostPattern], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(Some(name)))
 }
 
 /// The name that a client asks for, as soon as that is known; none where it speaks no TLS, names nobody, or takes too long. What has

@@ -292,7 +292,7 @@ impl Worker {
     /// Takes a connection of this peer in, or not.
     fn welcome(&self, peer: IpAddr, listener: &Listener) -> Result<Option<Seat>, TurnedAway> {
         let Some(proxied) = &listener.config.proxy_protocol else { return self.seat(peer, listener) };
-        if forwarded::is_trusted(peer, &proxied.from) {
+        if proxied.believes(peer) {
             // Whom it speaks for is counted.
             return Ok(None);
         }

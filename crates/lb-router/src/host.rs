@@ -1,5 +1,7 @@
 //! Host patterns: one name, or everything below a name.
 
+use std::fmt;
+
 use crate::authority::{HostError, parse_host, parse_name, without_trailing_dot};
 use crate::error::RouteProblem;
 
@@ -76,6 +78,17 @@ impl HostPattern {
     }
 }
 
+/// As it is written.
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exact(name) => f.write_str(name),
+            Self::Below(suffix) => write!(f, "*{suffix}"),
+        }
+    }
+}
+
 /// The host as it is matched, but for its letter case; none where it is empty or begins with a dot, which
 /// [`parse_host`] refuses: every rule for what is below a name may count on a label in front.
 pub(crate) fn name(host: &str) -> Option<&str> {
@@ -109,6 +122,13 @@ mod tests {
         check("*.example.com", ".example.com", false);
         check("*.example.com", "badexample.com", false);
         check("*.example.com", "a.example.com.evil", false);
+    }
+
+    #[test]
+    fn patterns_are_shown_as_they_are_written() {
+        for pattern in ["*", "a.example", "*.a.example", "[::1]"] {
+            assert_eq!(HostPattern::parse(pattern).unwrap().to_string(), pattern);
+        }
     }
 
     #[test]

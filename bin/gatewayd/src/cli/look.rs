@@ -43,19 +43,26 @@ pub(crate) struct Completions {
 }
 
 pub(super) const EXPLAIN_HELP: &str = "\
-Nothing is sent. From a file every backend is taken for healthy and idle; with --live a running gateway is asked, which knows.
+Nothing is sent, and no name is looked up. From a file every backend is taken for healthy and idle; with --live a running gateway
+is asked, which knows.
 
 Examples:
   gatewayd explain GET http://api.example.com/v1/users
-  gatewayd explain POST /upload -H 'Host: example.com' --from 203.0.113.7 --live";
+  gatewayd explain POST /upload -H 'Host: example.com' --from 203.0.113.7 --live
+  gatewayd explain tcp://127.0.0.1:6379                      a TCP listener by its address, or by its name: tcp://db
+  gatewayd explain tcp://0.0.0.0:443 --sni db.example.com    where a name leads that a client's TLS asks for
+  gatewayd explain CONNECT example.com:443                   what a forward proxy makes of it
+  gatewayd explain --proxy GET http://example.com/ --leads-to 10.0.0.7";
 
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// The request's method
-    pub(crate) method: String,
+    /// The request's method, or of a GET its URL; of a TCP listener tcp://ADDRESS, or tcp://NAME
+    #[arg(value_name = "METHOD|URL")]
+    pub(crate) what: String,
 
-    /// Its URL, or its path alone; without a scheme it comes by https where all listeners speak TLS
-    pub(crate) url: String,
+    /// The request's URL, or its path alone; without a scheme it comes by https where all listeners speak TLS
+    #[arg(value_name = "URL")]
+    pub(crate) url: Option<String>,
 
     /// A header field of it
     #[arg(short = 'H', long, value_name = "NAME: VALUE")]
@@ -64,6 +71,26 @@ pub(crate) struct Explain {
     /// Who is connected to the gateway [default: 127.0.0.1]
     #[arg(long, value_name = "IP")]
     pub(crate) from: Option<IpAddr>,
+
+    /// The name that the TLS of a connection to a TCP listener asks for
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sni: Option<String>,
+
+    /// The client that the connection's PROXY header names
+    #[arg(long, value_name = "IP")]
+    pub(crate) proxied_for: Option<IpAddr>,
+
+    /// The request comes from a client that has the gateway for its proxy, as CONNECT always does
+    #[arg(short = 'x', long)]
+    pub(crate) proxy: bool,
+
+    /// The forward proxy that is asked: a listener's name or address [default: the first]
+    #[arg(long, value_name = "LISTENER")]
+    pub(crate) listener: Option<String>,
+
+    /// An address that the name leads to which a forward proxy is asked for
+    #[arg(long, value_name = "IP")]
+    pub(crate) leads_to: Vec<IpAddr>,
 
     /// The configuration [default: as for run]
     #[arg(short, long, value_name = "FILE")]

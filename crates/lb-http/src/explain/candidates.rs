@@ -1,18 +1,14 @@
 //! Which backends of an upstream could get a request, and why the others not.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lb_core::{Backend, BackendOptions, Balancer, PickContext, strategy};
-use lb_h1::Fields;
+use lb_core::{Backend, BackendOptions, Balancer, KeySource, PickContext, strategy};
 use lb_health::{Circuit, Clock, HealthState, HealthView};
 use serde::Serialize;
 
-use crate::choice;
 use crate::snapshot::Upstream;
-use crate::target::Asked;
 
 /// Who could get a request.
 #[derive(Debug, Clone, Serialize)]
@@ -55,13 +51,8 @@ pub struct Candidate {
     pub latency_ms: Option<f64>,
 }
 
-pub(super) fn of(
-    upstream: &Upstream,
-    asked: &Asked,
-    headers: &Fields,
-    path: &str,
-    address: IpAddr,
-) -> UpstreamAnswer {
+/// Who could get a request of which the strategy hashes this; `source` says what that is.
+pub(super) fn of(upstream: &Upstream, source: &KeySource, key: u64) -> UpstreamAnswer {
     let views = upstream.monitor.views(&Clock::read());
     let backends = || upstream.targets.iter().map(|target| &*target.backend);
     let is_up = |backend: &Backend| backend.is_eligible();
@@ -69,12 +60,11 @@ pub(super) fn of(
     let candidates: Vec<Candidate> =
         backends().zip(views).map(|(backend, health)| candidate(backend, &health, group)).collect();
     let info = upstream.balancer.strategy();
-    let key = choice::key(&upstream.key, asked, headers, path, address);
     UpstreamAnswer {
         name: upstream.name.clone(),
         strategy: info.name,
         summary: strategy::find(info.name).map_or("", |row| row.summary),
-        key: info.keyed.then(|| upstream.key.to_string()),
+        key: info.keyed.then(|| source.to_string()),
         choice: if info.keyed { keyed_choice(upstream, &candidates, key) } else { None },
         candidates,
     }

@@ -3,14 +3,16 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use lb_router::HostPattern;
 
+use super::finding::{Finding, Tracer};
 use crate::config::ForwardProxyConfig;
 
 /// Why a connection is not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Denied {
+pub(crate) enum Denied {
     /// By its host.
     Host,
     /// By its port.
@@ -21,7 +23,7 @@ pub(super) enum Denied {
 
 impl Denied {
     /// What a person reads.
-    pub(super) fn detail(self) -> &'static str {
+    pub(crate) fn detail(self) -> &'static str {
         match self {
             Self::Host => "this proxy does not connect to this host",
             Self::Port => "this proxy does not connect to this port",
@@ -32,39 +34,54 @@ impl Denied {
 
 impl ForwardProxyConfig {
     /// Looks at what is asked for. Addresses stand without brackets.
-    pub(super) fn check(&self, host: &str, port: u16) -> Result<(), Denied> {
+    pub(crate) fn check(&self, host: &str, port: u16, tracer: &mut impl Tracer) -> Result<(), Denied> {
         // As patterns have it, addresses of IPv6 stand in brackets.
         let shown = if host.contains(':') { Cow::Owned(format!("[{host}]")) } else { Cow::Borrowed(host) };
-        let named = |patterns: &[HostPattern]| patterns.iter().any(|pattern| pattern.matches(Some(&shown)));
-        if named(&self.deny_hosts) {
-            return Err(Denied::Host);
-        }
+        let named =
+            |patterns: &[HostPattern]| patterns.iter().position(|pattern| pattern.matches(Some(&shown)));
         let address = host.parse::<IpAddr>().ok();
-        let is_of_network = address.is_some_and(|address| self.is_allowed_network(address));
-        if !self.allow_hosts.is_empty() && !named(&self.allow_hosts) && !is_of_network {
-            return Err(Denied::Host);
-        }
-        let is_in = |ports: &[std::ops::RangeInclusive<u16>]| ports.iter().any(|ports| ports.contains(&port));
-        if is_in(&self.deny_ports) || !is_in(&self.allow_ports) {
-            return Err(Denied::Port);
-        }
-        address.map_or(Ok(()), |address| self.check_address(address))
+        let network = || address.and_then(|address| self.allowed_network(address));
+        let by_host = if let Some(place) = named(&self.deny_hosts) {
+            Finding::DeniedHost(place)
+        } else if self.allow_hosts.is_empty() {
+            Finding::AnyHost
+        } else if let Some(place) = named(&self.allow_hosts) {
+            Finding::AllowedHost(place)
+        } else {
+            network().map_or(Finding::UnlistedHost, Finding::HostOfNetwork)
+        };
+        settle(by_host, tracer)?;
+        let holds = |ports: &[RangeInclusive<u16>]| ports.iter().position(|ports| ports.contains(&port));
+        let by_port = match holds(&self.deny_ports) {
+            Some(place) => Finding::DeniedPort(place),
+            None => holds(&self.allow_ports).map_or(Finding::UnlistedPort, Finding::AllowedPort),
+        };
+        settle(by_port, tracer)?;
+        address.map_or(Ok(()), |address| self.check_address(address, tracer))
     }
 
     /// Looks at an address that is about to be connected to.
-    pub(super) fn check_address(&self, address: IpAddr) -> Result<(), Denied> {
+    pub(crate) fn check_address(&self, address: IpAddr, tracer: &mut impl Tracer) -> Result<(), Denied> {
         let address = address.to_canonical();
-        let is_denied = self.deny_networks.iter().any(|network| network.contains(&address));
-        match !is_denied && (self.is_allowed_network(address) || is_public(address)) {
-            true => Ok(()),
-            false => Err(Denied::Address),
-        }
+        let denied = self.deny_networks.iter().position(|network| network.contains(&address));
+        let finding = match (denied, self.allowed_network(address)) {
+            (Some(place), _) => Finding::DeniedNetwork(address, place),
+            (None, Some(place)) => Finding::AllowedNetwork(address, place),
+            (None, None) if is_public(address) => Finding::PublicAddress(address),
+            (None, None) => Finding::OtherAddress(address),
+        };
+        settle(finding, tracer)
     }
 
-    fn is_allowed_network(&self, address: IpAddr) -> bool {
+    fn allowed_network(&self, address: IpAddr) -> Option<usize> {
         let address = address.to_canonical();
-        self.allow_networks.iter().any(|network| network.contains(&address))
+        self.allow_networks.iter().position(|network| network.contains(&address))
     }
+}
+
+fn settle(finding: Finding, tracer: &mut impl Tracer) -> Result<(), Denied> {
+    tracer.found(finding);
+    finding.denies().map_or(Ok(()), Err)
 }
 
 /// A host that could be an address in a spelling that not everyone reads alike: `127.1`, `0x7f000001`, `2130706433`, `010.0.0.1`.
@@ -188,7 +205,7 @@ mod tests {
             "ff02::1",
         ] {
             let address: IpAddr = address.parse().unwrap();
-            assert_eq!(open().check_address(address), Err(Denied::Address), "{address}");
+            assert_eq!(open().check_address(address, &mut ()), Err(Denied::Address), "{address}");
         }
         for address in [
             "1.1.1.1",
@@ -208,7 +225,7 @@ mod tests {
             "2a00:1450::1",
         ] {
             let address: IpAddr = address.parse().unwrap();
-            assert_eq!(open().check_address(address), Ok(()), "{address}");
+            assert_eq!(open().check_address(address, &mut ()), Ok(()), "{address}");
         }
     }
 
@@ -229,7 +246,7 @@ mod tests {
             ("127.0.0.1", Err(Denied::Address)),
             ("1.1.1.1", Ok(())),
         ] {
-            assert_eq!(config.check_address(address.parse().unwrap()), expected, "{address}");
+            assert_eq!(config.check_address(address.parse().unwrap(), &mut ()), expected, "{address}");
         }
     }
 
@@ -257,10 +274,10 @@ mod tests {
             ("example.com", 8443, Err(Denied::Port)),
             ("example.com", 0, Err(Denied::Port)),
         ] {
-            assert_eq!(config.check(host, port), expected, "{host}:{port}");
+            assert_eq!(config.check(host, port, &mut ()), expected, "{host}:{port}");
         }
-        assert_eq!(open().check("127.0.0.1", 80), Err(Denied::Address));
-        assert_eq!(open().check("::ffff:127.0.0.1", 80), Err(Denied::Address));
+        assert_eq!(open().check("127.0.0.1", 80, &mut ()), Err(Denied::Address));
+        assert_eq!(open().check("::ffff:127.0.0.1", 80, &mut ()), Err(Denied::Address));
     }
 
     #[test]
