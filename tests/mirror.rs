@@ -96,6 +96,56 @@ fn copies_are_what_the_first_backend_got_and_nobody_notices() {
     assert_eq!(chunked.trailers, [("x-sum".to_owned(), "7".to_owned())]);
 }
 
+/// What the record of an exchange tells of its copy.
+fn copy_of(gateway: &Gateway, id: &str, outcome: &str) -> serde_json::Value {
+    let mut told = serde_json::Value::Null;
+    let path = format!("/api/why/{id}");
+    eventually(&format!("the copy is {outcome}"), PATIENCE, || {
+        let host = gateway.address_of("admin").to_string();
+        let answer = fetch(gateway.address_of("admin"), "GET", &path, &[("Host", &host)]);
+        if answer.status == 200 {
+            told = answer.json()["exchanges"][0]["mirror"].clone();
+        }
+        told["outcome"] == outcome
+    });
+    told
+}
+
+#[test]
+fn records_tell_what_became_of_copies() {
+    let gate = Gate::new();
+    let (app, shadow) = (Backend::echo("app"), Backend::held("shadow", &gate));
+    let options = ", max_pending = 1, max_body = 4, compare = true, methods = [\"GET\", \"POST\"]";
+    let gateway = mirrored(&app, &shadow, options);
+    let ask = |method: &str, id: &str| gateway.fetch(method, "/", &[("X-Request-Id", id)]).status;
+    assert_eq!(ask("GET", "held"), 200);
+    assert_eq!(copy_of(&gateway, "held", "under_way")["upstream"], "shadow");
+    assert_eq!(ask("GET", "one-too-many"), 200);
+    let why = |id: &str| copy_of(&gateway, id, "not_sent")["why"].as_str().unwrap().to_owned();
+    assert!(why("one-too-many").contains("max_pending"));
+    gate.open();
+    let answered = copy_of(&gateway, "held", "answered");
+    assert_eq!((&answered["status"], &answered["backend"]), (&200.into(), &shadow.url().into()));
+    // They say their names.
+    assert_eq!(answered["compared"], "other_body");
+    assert!(answered["duration_ms"].as_f64().unwrap() > 0.0);
+    assert_eq!(ask("DELETE", "other-method"), 200);
+    assert!(why("other-method").contains("methods"));
+    post(&gateway, "/", "X-Request-Id: large\r\nContent-Length: 5\r\n", "12345");
+    assert!(why("large").contains("max_body"));
+    post(&gateway, "/", "X-Request-Id: chunks\r\nTransfer-Encoding: chunked\r\n", "5\r\n12345\r\n0\r\n\r\n");
+    assert!(why("chunks").contains("max_body"));
+    let admin = gateway.address_of("admin").to_string();
+    let text = |id: &str| String::from_utf8_lossy(&cli(&["why", id, "--admin", &admin]).stdout).into_owned();
+    let line = format!("mirror    a copy to shadow, {}: answered 200, ", shadow.url());
+    assert!(text("held").contains(&line), "{}", text("held"));
+    assert!(text("large").contains("mirror    no copy to shadow: its body is larger"), "{}", text("large"));
+    drop(shadow);
+    assert_eq!(ask("GET", "nobody"), 200);
+    let failed = copy_of(&gateway, "nobody", "failed");
+    assert!(failed["why"].as_str().unwrap().contains("refused"), "{failed}");
+}
+
 #[test]
 fn clients_of_http_3_have_copies_too() {
     let (app, shadow) = (Backend::echo("app"), Backend::echo("shadow"));

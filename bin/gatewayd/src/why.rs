@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 use lb_observe::Decision;
-use lb_observe::decision::{DecisionAttempt, DecisionUpstream, Reach};
+use lb_observe::decision::{DecisionAttempt, DecisionMirror, DecisionUpstream, Reach};
 
 use crate::{Outcome, cli, exit, operate};
 
@@ -72,6 +72,9 @@ pub(crate) fn text(decision: &Decision) -> String {
     if let Some(why) = decision.given_up {
         let _ = writeln!(out, "          not tried elsewhere: {why}");
     }
+    if let Some(mirror) = &decision.mirror {
+        write_mirror(&mut out, mirror);
+    }
     if let Some(error) = &decision.error {
         let _ = writeln!(out, "reason    {error}");
     }
@@ -79,6 +82,29 @@ pub(crate) fn text(decision: &Decision) -> String {
     let end = if decision.aborted { ", broken off before the answer was complete" } else { "" };
     let _ = writeln!(out, "total     {}, {bytes_in} bytes in, {bytes_out} bytes out{end}", millis(*duration));
     out
+}
+
+fn write_mirror(out: &mut String, mirror: &DecisionMirror) {
+    let DecisionMirror { upstream, outcome, why, backend, status, duration, compared } = mirror;
+    let why = why.as_deref().unwrap_or_default();
+    let _ = match (*outcome, backend) {
+        ("not_sent", _) => write!(out, "mirror    no copy to {upstream}: {why}"),
+        ("under_way", _) => write!(out, "mirror    a copy to {upstream} is under way"),
+        (_, Some(backend)) => write!(out, "mirror    a copy to {upstream}, {backend}: "),
+        (_, None) => write!(out, "mirror    a copy to {upstream}: "),
+    };
+    let _ = match (status, *outcome) {
+        (Some(status), _) => write!(out, "answered {status}"),
+        (None, "failed") => write!(out, "no answer: {why}"),
+        (None, _) => Ok(()),
+    };
+    if let Some(duration) = duration {
+        let _ = write!(out, ", {}", millis(*duration));
+    }
+    if let Some(compared) = compared {
+        let _ = write!(out, ", {}", compared.describe());
+    }
+    out.push('\n');
 }
 
 fn headline(decision: &Decision) -> String {

@@ -46,10 +46,12 @@ pub(crate) async fn forward(
     }
     if let Some(mirror) = &rule.mirror
         && let Some(shadow) = snapshot.upstreams.get(mirror.upstream())
-        && let Some(copy) = mirror.copy(ticket, outgoing, shadow)
     {
-        outgoing.upload.copy(mirror.max_body());
-        ticket.mirror(copy);
+        let copy = mirror.copy(ticket, outgoing, shadow);
+        if copy.is_ok() {
+            outgoing.upload.copy(mirror.max_body());
+        }
+        ticket.mirror(mirror.name(), copy);
     }
     let deadline = later(ticket.started(), rule.timeouts.response_head);
     let mut choices = Choices::new(upstream, ticket, outgoing);

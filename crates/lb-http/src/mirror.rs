@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use lb_h1::{BodyFraming, Fields};
 use lb_observe::MirrorStats;
+use lb_observe::decision::{CopyOutcome, CopySlip};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -30,6 +31,9 @@ use crate::ticket::Ticket;
 pub(crate) use copy::{BodyCopy, Copied};
 pub(crate) use send::run;
 
+/// Why a request has no copy.
+const TOO_LARGE: &str = "its body is larger than what is copied (`max_body`)";
+
 /// Where copies go on their way to the control side. Bounded by what each rule may have under way.
 pub(crate) type Jobs = mpsc::UnboundedSender<Job>;
 
@@ -38,6 +42,8 @@ pub(crate) struct Mirror {
     config: MirrorConfig,
     host_header: HostHeader,
     stats: Arc<MirrorStats>,
+    /// The upstream's name.
+    name: Arc<str>,
 }
 
 /// Where a copy of a request may go beside its backend.
@@ -67,6 +73,8 @@ pub(crate) struct RequestCopy {
     timeout: Duration,
     compare: bool,
     place: Place,
+    /// Where a decision record tells of it.
+    slip: Option<CopySlip>,
 }
 
 /// A copy that is to be sent.
@@ -91,6 +99,7 @@ impl Mirror {
             config: config.clone(),
             host_header: host.clone(),
             stats: builder.registry.mirror(rule, name, builder.workers),
+            name: Arc::from(&**name),
         }
     }
 
@@ -117,30 +126,39 @@ impl Mirror {
         }
     }
 
-    /// The copy of a request, where it is one of the share that has one. An upgrade has none: nobody would speak for it.
+    /// The upstream's name.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The copy of a request, where it is one of the share that has one; or why it has none. An upgrade has none: nobody would speak
+    /// for it.
     pub(crate) fn copy(
         &self,
         ticket: &Ticket,
         outgoing: &Outgoing<'_>,
         upstream: &Arc<Upstream>,
-    ) -> Option<Box<RequestCopy>> {
+    ) -> Result<Box<RequestCopy>, &'static str> {
         let MirrorConfig { percent, methods, max_body, max_pending, .. } = &self.config;
-        if *percent < 100.0 && fastrand::f64() * 100.0 >= *percent || outgoing.upgrade.is_some() {
-            return None;
+        if *percent < 100.0 && fastrand::f64() * 100.0 >= *percent {
+            return Err("it is not of the share that is copied (`percent`)");
+        }
+        if outgoing.upgrade.is_some() {
+            return Err("it asks for another protocol, which nobody would speak for a copy");
         }
         if !methods.is_empty() && !methods.contains(&outgoing.asked.method) {
-            return None;
+            return Err("its method is none of `methods`");
         }
         let (worker, framing) = (ticket.client().worker.index, outgoing.upload.framing());
         if matches!(framing, BodyFraming::Length(length) if length > *max_body as u64) {
             self.stats.too_large(worker);
-            return None;
+            return Err(TOO_LARGE);
         }
         let Some(place) = Place::take(&self.stats, *max_pending) else {
             self.stats.dropped(worker);
-            return None;
+            return Err("as many copies were under way as may be (`max_pending`)");
         };
-        Some(Box::new(RequestCopy {
+        Ok(Box::new(RequestCopy {
             upstream: Arc::clone(upstream),
             key: key_of(upstream, ticket, outgoing),
             asked: outgoing.asked.clone(),
@@ -151,6 +169,7 @@ impl Mirror {
             timeout: self.config.timeout,
             compare: self.config.compare,
             place,
+            slip: None,
         }))
     }
 }
@@ -175,14 +194,29 @@ impl RequestCopy {
                 // Nobody is there to take it only once the gateway ends.
                 let _ = jobs.send(Job { copy: *self, body, answered });
             }
-            Copied::TooLarge => self.place.0.too_large(worker),
-            Copied::Broken => self.place.0.dropped(worker),
+            Copied::TooLarge => {
+                self.place.0.too_large(worker);
+                self.ended(CopyOutcome::NotSent(TOO_LARGE));
+            }
+            Copied::Broken => self.broke_off(worker),
+        }
+    }
+
+    /// Has a decision record tell of it.
+    pub(crate) fn tell(&mut self) -> CopySlip {
+        self.slip.get_or_insert_default().clone()
+    }
+
+    fn ended(&self, outcome: CopyOutcome) {
+        if let Some(slip) = &self.slip {
+            slip.fill(outcome);
         }
     }
 
     /// The primary exchange was broken off.
     pub(crate) fn broke_off(self: Box<Self>, worker: usize) {
         self.place.0.dropped(worker);
+        self.ended(CopyOutcome::NotSent("the request broke off before all of it was there"));
     }
 }
 

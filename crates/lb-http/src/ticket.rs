@@ -9,6 +9,7 @@ mod trail;
 use std::any::Any;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode};
@@ -197,9 +198,9 @@ impl Ticket {
         self.rule
     }
 
-    /// The request is mirrored.
-    pub(crate) fn mirror(&mut self, copy: Box<RequestCopy>) {
-        self.mirror = Some(copy);
+    /// The request is mirrored to this upstream, or why not.
+    pub(crate) fn mirror(&mut self, upstream: &Arc<str>, copy: Result<Box<RequestCopy>, &'static str>) {
+        self.mirror = self.mirrored(upstream, copy);
     }
 
     /// Whether the answer is to be hashed, to be compared with the mirror's.

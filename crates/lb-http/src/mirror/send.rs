@@ -14,6 +14,7 @@ use lb_h1::{
     Asked as AskedFor, BodyDecoder, BodyLimits, ConnectionHeader, Decoded, ParseState, RequestLine,
     encode_request_head, parse_response,
 };
+use lb_observe::decision::{Comparison, CopyOutcome};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -36,10 +37,12 @@ pub(crate) async fn run(mut jobs: mpsc::UnboundedReceiver<Job>) {
 
 async fn one(job: Job) {
     let Job { copy, body, answered } = job;
-    let context = PickContext::keyed(copy.key, Instant::now());
+    let began = Instant::now();
+    let context = PickContext::keyed(copy.key, began);
     let upstream = Arc::clone(&copy.upstream);
     let lease = upstream.balancer.acquire(&context).ok();
     let chosen = lease.and_then(|lease| Some((upstream.targets.get(lease.position())?, lease)));
+    let backend = chosen.as_ref().map(|(target, _)| Arc::clone(&target.url));
     let result = match chosen {
         None => Err(io::Error::other("no backend of the upstream takes requests")),
         Some((target, lease)) => {
@@ -55,30 +58,47 @@ async fn one(job: Job) {
             result
         }
     };
+    let took = began.elapsed();
     // So is the rule's before its figures tell.
     let stats = Arc::clone(&copy.place.0);
     drop(copy.place);
-    match (result, answered) {
-        (Err(error), _) => {
+    let outcome = match result {
+        Ok((status, digest)) => {
+            stats.sent();
+            let compared = answered.map(|(primary, primary_digest)| {
+                stats.compared(status == primary, digest == primary_digest);
+                let compared = compare((status, digest), (primary, primary_digest));
+                if compared != Comparison::Alike {
+                    let (mirrored, primary) = (status.as_u16(), primary.as_u16());
+                    let path = copy.asked.uri.path();
+                    tracing::debug!(
+                        upstream = upstream.name,
+                        path,
+                        primary,
+                        mirrored,
+                        "a mirrored request was answered otherwise"
+                    );
+                }
+                compared
+            });
+            CopyOutcome::Answered { backend, status, took, compared }
+        }
+        Err(error) => {
             stats.failed();
             tracing::debug!(upstream = upstream.name, %error, "a mirrored request has no answer");
+            CopyOutcome::Failed { backend, error: error.to_string(), took }
         }
-        (Ok(_), None) => stats.sent(),
-        (Ok((status, digest)), Some((primary, primary_digest))) => {
-            stats.sent();
-            stats.compared(status == primary, digest == primary_digest);
-            if status != primary || digest != primary_digest {
-                let (mirrored, primary) = (status.as_u16(), primary.as_u16());
-                let path = copy.asked.uri.path();
-                tracing::debug!(
-                    upstream = upstream.name,
-                    path,
-                    primary,
-                    mirrored,
-                    "a mirrored request was answered otherwise"
-                );
-            }
-        }
+    };
+    if let Some(slip) = copy.slip {
+        slip.fill(outcome);
+    }
+}
+
+fn compare(mirrored: (StatusCode, u64), primary: (StatusCode, u64)) -> Comparison {
+    match (mirrored.0 == primary.0, mirrored.1 == primary.1) {
+        (false, _) => Comparison::OtherStatus,
+        (true, false) => Comparison::OtherBody,
+        (true, true) => Comparison::Alike,
     }
 }
 

@@ -1,13 +1,15 @@
 //! What an exchange's decision record takes down. Without records each of these is one comparison.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use lb_core::Backend;
 use lb_observe::Exchange;
-use lb_observe::decision::{MAX_SEEN, Seen, Step, WhyNot};
+use lb_observe::decision::{Fate, MAX_SEEN, Mirrored, Seen, Step, WhyNot};
 
 use super::Ticket;
+use crate::mirror::RequestCopy;
 use crate::snapshot::{Target, Upstream};
 
 impl Ticket {
@@ -17,6 +19,21 @@ impl Ticket {
         if let Some(trail) = &mut self.trail {
             trail.split = Some(how);
         }
+    }
+
+    /// The request's copy, which the record tells of.
+    pub(super) fn mirrored(
+        &mut self,
+        upstream: &Arc<str>,
+        copy: Result<Box<RequestCopy>, &'static str>,
+    ) -> Option<Box<RequestCopy>> {
+        let Some(trail) = &mut self.trail else { return copy.ok() };
+        let (fate, copy) = match copy {
+            Ok(mut copy) => (Fate::Copied(copy.tell()), Some(copy)),
+            Err(why) => (Fate::None(why), None),
+        };
+        trail.mirrored = Some(Mirrored { upstream: Arc::clone(upstream), fate });
+        copy
     }
 
     /// A backend of this upstream is chosen for the first time, or none can be.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::kept::Kept;
-use super::{Seen, Step};
+use super::{DecisionMirror, Seen, Step};
 
 /// What was decided of one request, and why.
 #[derive(Debug, Clone, Serialize)]
@@ -48,6 +48,9 @@ pub struct Decision {
     /// How the rule's split led to the upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<&'static str>,
+    /// What became of the request's copy, where the rule has a mirror.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<DecisionMirror>,
     /// Where it led to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<DecisionUpstream>,
@@ -176,6 +179,7 @@ impl Decision {
             rule,
             rule_place: None,
             split: trail.split,
+            mirror: trail.mirrored.as_ref().map(DecisionMirror::of),
             upstream: upstream.map(|name| DecisionUpstream {
                 name,
                 strategy,
@@ -247,7 +251,10 @@ fn millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S:
 }
 
 #[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
-fn some_millis<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn some_millis<S: serde::Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match duration {
         Some(duration) => millis(duration, serializer),
         None => serializer.serialize_none(),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 
+use super::Mirrored;
+
 /// Backends whose state is taken down when one of them is chosen.
 pub const MAX_SEEN: usize = 8;
 /// Attempts that are taken down.
@@ -21,6 +23,8 @@ pub struct Trail {
     pub is_trusted: bool,
     /// How the rule's split led to the upstream.
     pub split: Option<&'static str>,
+    /// The request's copy, where its rule has a mirror.
+    pub mirrored: Option<Mirrored>,
     /// The attempts, in the order of their beginnings.
     pub steps: Vec<Step>,
     /// Attempts beyond those that are taken down.
