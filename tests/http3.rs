@@ -3,6 +3,7 @@
 mod changes;
 mod grpc;
 mod hostile;
+mod upgrade;
 mod websocket;
 
 use std::process::{Child, Command, Stdio};

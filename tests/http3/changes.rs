@@ -16,6 +16,7 @@ use crate::takeover::{ADMIN, has_ended, signal, upgraded};
 const LOAD: &str = "
 import os
 STOP = sys.argv[3]
+H3_REQUEST_REJECTED = 0x10b
 async def load(lasts):
     done, failed = 0, []
     while not os.path.exists(STOP):
@@ -23,6 +24,10 @@ async def load(lasts):
             async with connected() as client:
                 while not os.path.exists(STOP):
                     got = await client.get('/load')
+                    # Whoever hears the goodbye late is told to send it again elsewhere (RFC 9114 §5.2).
+                    if got.reset == H3_REQUEST_REJECTED:
+                        await client.until('a goodbye', client.goaways)
+                        break
                     if got.status != 200 or not got.ended:
                         failed.append((got.status, got.reset, client.terminated))
                         break

@@ -17,7 +17,9 @@ use rustix::net::sockopt::socket_type;
 use crate::edits::Edit;
 use crate::exit::Failure;
 use crate::status;
-use crate::upgrade::channel::{self, Answer, Described, FORM, Hello, MAX_TEXT, Purpose, State, Tickets};
+use crate::upgrade::channel::{
+    self, Answer, Described, FORM, Hello, MAX_TEXT, PacketKeys, Purpose, State, Tickets,
+};
 
 /// Says to a process that its standard input leads to the one of this id, from which it takes over.
 pub(crate) const VARIABLE: &str = "GATEWAYD_TAKEOVER";
@@ -65,8 +67,10 @@ impl Given {
             bail!("the process before speaks form {} of the hand-over, this one {FORM}", hello.form);
         }
         let mut given = Self::default();
+        let mut keys = Vec::new();
         if let Some(state) = state.into_iter().next() {
-            let State { health, edits, registered, tickets } = channel::content(state)?;
+            let State { health, edits, registered, tickets, packets } = channel::content(state)?;
+            keys = packets;
             given.inherited.health = health;
             given.inherited.tickets = tickets.into_iter().map(Tickets::into_inherited).collect();
             given.edits = Some(edits);
@@ -92,6 +96,8 @@ impl Given {
                     Purpose::Packets => packets = Some(UdpSocket::from(descriptor)),
                     Purpose::PacketsBefore => {
                         let Some(socket) = packets.take() else { bail!("a socket for packets is missing") };
+                        let is_of = |it: &mut PacketKeys| it.listener == name && it.address == address;
+                        let keys = keys.extract_if(.., is_of).next().map(|it| it.keys);
                         let before = descriptor;
                         given.inherited.packets.push(InheritedPackets {
                             name,
@@ -99,6 +105,7 @@ impl Given {
                             socket,
                             before,
                             generation,
+                            keys,
                         });
                     }
                     Purpose::Unknown => {

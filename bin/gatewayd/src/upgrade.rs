@@ -22,7 +22,7 @@ use lb_http::{Inherited, InheritedPackets, InheritedSocket, Reloader};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::{oneshot, watch};
 
-use self::channel::{Answer, Described, FORM, Hello, Purpose, SOCKETS_A_MESSAGE, State, Tickets};
+use self::channel::{Answer, Described, FORM, Hello, PacketKeys, Purpose, SOCKETS_A_MESSAGE, State, Tickets};
 use self::program::Program;
 use crate::edits::Edit;
 use crate::reload::Reloading;
@@ -230,7 +230,12 @@ fn hand_over(
     deadline: Instant,
 ) -> io::Result<()> {
     channel::set_patience(channel, deadline.saturating_duration_since(Instant::now()))?;
+    let keys = |it: &mut InheritedPackets| {
+        let (listener, address) = (it.name.clone(), it.address);
+        Some(PacketKeys { listener, address, keys: it.keys.take()? })
+    };
     let state = channel::nameless(&State {
+        packets: inherited.packets.iter_mut().filter_map(keys).collect(),
         health: inherited.health.take(),
         edits: known.edits,
         registered: known.registered,
@@ -254,7 +259,7 @@ fn described(inherited: Inherited, admin: Option<InheritedSocket>) -> io::Result
         let address = it.address.map_or_else(|| it.socket.local_addr(), Ok)?;
         sockets.push((Described { purpose, name: it.name, address, generation: 0 }, it.socket.into()));
     }
-    for InheritedPackets { name, address, socket, before, generation } in inherited.packets {
+    for InheritedPackets { name, address, socket, before, generation, .. } in inherited.packets {
         let describe = |purpose| Described { purpose, name: name.clone(), address, generation };
         sockets.push((describe(Purpose::Packets), socket.into()));
         sockets.push((describe(Purpose::PacketsBefore), before));

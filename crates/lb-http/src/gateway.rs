@@ -146,10 +146,9 @@ impl Gateway {
                 (Some(_), Some(inherited)) => Some(Packets::inherited(inherited)),
                 // The process before may still have it.
                 (Some(_), None) if is_inherited => Some(Packets::awaited(local)),
-                (Some(_), None) => {
-                    Some(Packets::bind(local).map_err(|source| ListenError::new(name, local, source))?)
-                }
+                (Some(_), None) => Some(Packets::bind(local)),
             };
+            let packets = packets.transpose().map_err(|source| ListenError::new(name, local, source))?;
             quic.push(packets.clone());
             listeners.push(Open { id, config, tls, local, sockets, packets });
         }

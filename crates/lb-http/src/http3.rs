@@ -8,6 +8,7 @@
 
 pub(crate) mod endpoint;
 mod frames;
+pub(crate) mod identifiers;
 pub(crate) mod packets;
 mod protocol;
 mod quic;

@@ -460,7 +460,7 @@ impl Admit {
             }));
         }
         for (listener, gate, packets) in quic {
-            drop(accepting.spawn_local(self.clone().accept_quic(listener, gate, packets)));
+            self.open_quic(listener, gate, packets);
         }
         for (listener, gate, socket) in sockets {
             match TcpListener::from_std(socket) {

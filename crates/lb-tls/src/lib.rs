@@ -31,7 +31,7 @@ pub use failure::{FailureKind, HandshakeError};
 pub use files::Reload;
 pub use hello::{Hello, HelloReader};
 pub use password::{Mark, Password, PasswordError, Verified};
-pub use quic::quic_certificate;
+pub use quic::{QuicKeys, quic_certificate};
 pub use server::{Certificates, ClientAuth, ServerOptions, ServerTls};
 pub use session::Session;
 pub use sink::{Append, Sink};

@@ -1,15 +1,68 @@
-//! TLS as QUIC has it (RFC 9001): 1.3 alone, `h3` agreed on, and nothing taken ahead of the handshake's end (0-RTT).
+//! TLS as QUIC has it (RFC 9001): 1.3 alone, `h3` agreed on, and nothing taken ahead of the handshake's end (0-RTT). And the keys that
+//! QUIC has of its own.
 
 use std::any::Any;
 use std::sync::Arc;
 
-use quinn_proto::crypto::ServerConfig as Crypto;
+use aws_lc_rs::{hkdf, hmac, rand};
 use quinn_proto::crypto::rustls::QuicServerConfig;
+use quinn_proto::crypto::{HandshakeTokenKey, HmacKey, ServerConfig as Crypto};
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::CertificateDer;
 use rustls::{ProtocolVersion, ServerConfig};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 use crate::error::TlsError;
+
+/// Bytes of a secret.
+const SECRET: usize = 32;
+
+/// What the endpoints of a listener sign with: tokens by which clients show their address (RFC 9000 §8.1), and resets of connections
+/// that nobody knows any more (§10.3). Whoever has them can make up both. They stay the same for as long as the socket is open.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuicKeys {
+    token: [u8; SECRET],
+    reset: [u8; SECRET],
+}
+
+impl QuicKeys {
+    /// New ones.
+    ///
+    /// # Errors
+    /// There are no random numbers.
+    pub fn new() -> Result<Self, TlsError> {
+        let mut keys = Self { token: [0; SECRET], reset: [0; SECRET] };
+        let filled = rand::fill(&mut keys.token).and_then(|()| rand::fill(&mut keys.reset));
+        filled.map_err(|_| TlsError::Setup("there are no random numbers".to_owned()))?;
+        Ok(keys)
+    }
+
+    /// For tokens.
+    #[must_use]
+    pub fn token(&self) -> Arc<dyn HandshakeTokenKey> {
+        Arc::new(hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&self.token))
+    }
+
+    /// For resets.
+    #[must_use]
+    pub fn reset(&self) -> Arc<dyn HmacKey> {
+        Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &self.reset))
+    }
+}
+
+impl Drop for QuicKeys {
+    fn drop(&mut self) {
+        self.token.zeroize();
+        self.reset.zeroize();
+    }
+}
+
+impl std::fmt::Debug for QuicKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QuicKeys").finish_non_exhaustive()
+    }
+}
 
 /// The same certificates, clients and tickets as over TCP.
 pub(crate) fn server(config: &ServerConfig) -> Result<Arc<dyn Crypto>, TlsError> {

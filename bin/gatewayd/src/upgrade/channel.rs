@@ -15,7 +15,7 @@ use std::time::Duration;
 use lb_discovery::Registered;
 use lb_health::SavedState;
 use lb_http::InheritedTickets;
-use lb_tls::TicketKeys;
+use lb_tls::{QuicKeys, TicketKeys};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -61,6 +61,17 @@ pub(crate) struct State {
     /// The keys of the session tickets that its clients have.
     #[serde(default)]
     pub(crate) tickets: Vec<Tickets>,
+    /// What its sockets for packets sign with.
+    #[serde(default)]
+    pub(crate) packets: Vec<PacketKeys>,
+}
+
+/// The keys of a socket for packets.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PacketKeys {
+    pub(crate) listener: String,
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) keys: QuicKeys,
 }
 
 /// The ticket keys of a listener.

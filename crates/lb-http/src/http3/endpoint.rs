@@ -56,12 +56,12 @@ impl Open {
         limits: &ClientLimits,
     ) -> io::Result<Self> {
         let crypto = tls.quic().ok_or(io::ErrorKind::Unsupported)?;
-        let mut config = ServerConfig::with_crypto(Arc::clone(&crypto));
+        let mut config = ServerConfig::new(Arc::clone(&crypto), packets.keys().token());
         config
             .transport_config(Arc::new(transport(limits)))
             .max_incoming(MAX_INCOMING)
             .incoming_buffer_size_total(INCOMING_BYTES);
-        let mut endpoint = EndpointConfig::default();
+        let mut endpoint = EndpointConfig::new(packets.keys().reset());
         let ids = Arc::clone(&packets);
         endpoint.cid_generator(move || Box::new(ids.identifiers()));
         let (socket, runtime) = (packets.open().await?, Arc::new(TokioRuntime));

@@ -2,10 +2,11 @@
 //!
 //! Both processes have the same UDP socket, which gives each packet to whichever reads first. So only one of them reads: the process
 //! before until the next one serves, and the next one from then on. Every connection identifier that an endpoint gives out bears its
-//! generation; what bears an earlier one is passed on to the process before, by a socket pair that nobody else has, and through it to
-//! the one before that. All of them send by the socket itself. The process before stops reading with the step by which it tells the
+//! generation (`identifiers.rs`); what bears an earlier one is passed on to the process before, by a socket pair that nobody else has,
+//! and through it to the one before that. All of them send by the socket itself. The process before stops reading with the step by which it tells the
 //! next one to begin, and what comes in between waits in the socket, so nobody is refused. What is not taken at once on its way
-//! between two processes is lost, as any packet may be.
+//! between two processes is lost, as any packet may be. The keys go over with the socket: what one process has signed, the next
+//! one knows, and a client whose connection has ended unheard is told by whoever has the socket then.
 //!
 //! Cost: without an upgrade a test a batch; after one, a look at each packet's head until the process before has ended.
 
@@ -18,18 +19,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use lb_tls::QuicKeys;
 use quinn::udp::{EcnCodepoint, RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, Runtime, TokioRuntime, UdpPoller};
+use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UnixDatagram;
 
-/// Bytes of a connection identifier: the generation, the same inverted, and what nobody can guess.
-const ID: usize = 10;
-/// Generations back that a packet may be of. Few processes drain at a time, and what a client chooses must hardly ever look alike.
-const REACH: u8 = 8;
+use super::identifiers::{Identifiers, is_earlier};
+
 /// Bytes ahead of a packet that is passed on: where it comes from, where it was sent to, and its mark of congestion.
 const LEAD: usize = 40;
 /// The most that a datagram can be.
@@ -47,6 +46,7 @@ pub(crate) struct Packets {
     /// Not there yet where the process before does not hand it over.
     socket: OnceLock<UdpSocket>,
     generation: u8,
+    keys: QuicKeys,
     /// The way to the process before.
     before: Mutex<Option<OwnedFd>>,
     /// The way to the next process, once one has been started.
@@ -66,23 +66,25 @@ pub struct InheritedPackets {
     pub before: OwnedFd,
     /// How many processes have had the socket before, modulo 256.
     pub generation: u8,
+    /// What the process before signs with, where it tells.
+    pub keys: Option<QuicKeys>,
 }
 
 impl Packets {
     /// Binds a socket.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Arc<Self>> {
-        bind(address).map(|socket| Self::of(address, Some(socket), 0, None))
+        Self::of(address, Some(bind(address)?), 0, None, None)
     }
 
     /// A socket that is to be bound once the process before has let go of the address.
-    pub(crate) fn awaited(address: SocketAddr) -> Arc<Self> {
-        Self::of(address, None, 0, None)
+    pub(crate) fn awaited(address: SocketAddr) -> io::Result<Arc<Self>> {
+        Self::of(address, None, 0, None, None)
     }
 
     /// A socket that the process before still reads.
-    pub(crate) fn inherited(inherited: InheritedPackets) -> Arc<Self> {
-        let InheritedPackets { address, socket, before, generation, .. } = inherited;
-        Self::of(address, Some(socket), generation, Some(before))
+    pub(crate) fn inherited(inherited: InheritedPackets) -> io::Result<Arc<Self>> {
+        let InheritedPackets { address, socket, before, generation, keys, .. } = inherited;
+        Self::of(address, Some(socket), generation, Some(before), keys)
     }
 
     fn of(
@@ -90,9 +92,12 @@ impl Packets {
         socket: Option<UdpSocket>,
         generation: u8,
         before: Option<OwnedFd>,
-    ) -> Arc<Self> {
+        keys: Option<QuicKeys>,
+    ) -> io::Result<Arc<Self>> {
+        let keys = keys.map_or_else(QuicKeys::new, Ok).map_err(io::Error::other)?;
         let socket = socket.map_or_else(OnceLock::new, OnceLock::from);
-        Arc::new(Self { address, socket, generation, before: Mutex::new(before), after: Mutex::default() })
+        let (before, after) = (Mutex::new(before), Mutex::default());
+        Ok(Arc::new(Self { address, socket, generation, keys, before, after }))
     }
 
     /// What the next process needs; nothing where there is no socket yet. What was given to one that came to nothing is void.
@@ -105,7 +110,8 @@ impl Packets {
         let (name, socket) = (name.to_owned(), socket.try_clone()?);
         *lock(&self.after) = Some(after);
         let generation = self.generation.wrapping_add(1);
-        Ok(Some(InheritedPackets { name, address, socket, before, generation }))
+        let keys = Some(self.keys.clone());
+        Ok(Some(InheritedPackets { name, address, socket, before, generation, keys }))
     }
 
     /// The socket, once it is there.
@@ -136,6 +142,11 @@ impl Packets {
     pub(super) fn identifiers(&self) -> Identifiers {
         Identifiers(self.generation)
     }
+
+    /// What is signed with on this socket, whichever process has it.
+    pub(super) fn keys(&self) -> &QuicKeys {
+        &self.keys
+    }
 }
 
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
@@ -151,43 +162,6 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each change is one step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Gives out connection identifiers.
-pub(super) struct Identifiers(u8);
-
-impl ConnectionIdGenerator for Identifiers {
-    fn generate_cid(&mut self) -> ConnectionId {
-        let mut id = [0; ID];
-        let [generation, inverted, rest @ ..] = &mut id;
-        (*generation, *inverted) = (self.0, !self.0);
-        if getrandom(&mut *rest, GetRandomFlags::empty()).is_err() {
-            rest.fill_with(|| fastrand::u8(..));
-        }
-        ConnectionId::new(&id)
-    }
-
-    fn cid_len(&self) -> usize {
-        ID
-    }
-
-    fn cid_lifetime(&self) -> Option<Duration> {
-        None
-    }
-}
-
-/// Whether a packet belongs to a process before the one of this generation.
-fn is_earlier(packet: &[u8], generation: u8) -> bool {
-    let id = match packet.first() {
-        // A long head says in every version how long the identifier is (RFC 8999 §5.1).
-        Some(first) if first & 0x80 != 0 => match packet.get(5) {
-            Some(&length) if usize::from(length) == ID => packet.get(6..6 + ID),
-            _ => None,
-        },
-        _ => packet.get(1..=ID),
-    };
-    let Some([of, inverted, ..]) = id else { return false };
-    *of == !*inverted && (1..=REACH).contains(&generation.wrapping_sub(*of))
 }
 
 /// A socket that an endpoint reads and writes.
@@ -221,18 +195,16 @@ struct State {
 }
 
 impl Reader {
-    /// Leaves the socket to the next process. Where there is none any more, this one goes on with it.
+    /// Leaves the socket to the next process, as soon as this one has it. Where there is none any more, this one goes on with it.
     pub(super) fn leave(&self) {
         let Some(after) = lock(&self.packets.after).take() else { return };
         let Ok(after) = way(after) else { return };
-        if after.try_send(YOURS).is_err() {
-            return;
-        }
         let mut state = lock(&self.state);
-        (state.stage, state.after) = (Stage::Left, Some(after));
-        if let Some(reader) = state.reader.take() {
-            reader.wake();
+        state.after = Some(after);
+        if state.stage == Stage::Reading {
+            state.leave();
         }
+        state.wake();
     }
 
     /// Ready once the process before has ended: until then its packets come through here.
@@ -240,7 +212,11 @@ impl Reader {
         let Some(before) = lock(&self.state).before.clone() else { return };
         while before.readable().await.is_ok() {
             match before.try_recv(&mut [0]) {
-                Ok(count) if count > 0 => {}
+                Ok(count) if count > 0 => {
+                    let mut state = lock(&self.state);
+                    state.take();
+                    state.wake();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(_) | Err(_) => return,
             }
@@ -270,32 +246,40 @@ impl AsyncUdpSocket for Reader {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let state = &mut *lock(&self.state);
+        state.waits(cx.waker());
         loop {
-            match (state.stage, &state.before, &state.after) {
+            let count = match (state.stage, &state.before, &state.after) {
                 (Stage::Waiting, Some(before), _) => {
                     if ready!(poll_receive(cx, before, &mut [0])).is_none() {
                         state.before = None;
                     }
-                    state.stage = Stage::Reading;
+                    state.take();
+                    continue;
                 }
                 (Stage::Left, _, Some(_)) => match ready!(state.poll_passed(cx, buffers, meta)) {
-                    Some(count) => return Poll::Ready(Ok(count)),
-                    None => state.after = None,
-                },
-                // Where nobody is there to wait for, it is this process that reads.
-                (Stage::Waiting | Stage::Left, ..) => state.stage = Stage::Reading,
-                (Stage::Reading, before, _) => {
-                    let is_first = before.is_none();
-                    state.waits(cx.waker());
-                    let count = ready!(self.socket.poll_recv(cx, buffers, meta))?;
-                    let kept = match is_first {
-                        true => count,
-                        false => state.pass_on(self.packets.generation, buffers, meta, count),
-                    };
-                    if kept > 0 {
-                        return Poll::Ready(Ok(kept));
+                    Some(count) => count,
+                    None => {
+                        state.after = None;
+                        continue;
                     }
+                },
+                (Stage::Reading, ..) => ready!(self.socket.poll_recv(cx, buffers, meta))?,
+                // Where nobody is there to wait for, it is this process that reads.
+                (Stage::Waiting, ..) => {
+                    state.take();
+                    continue;
                 }
+                (Stage::Left, ..) => {
+                    state.stage = Stage::Reading;
+                    continue;
+                }
+            };
+            let kept = match state.before {
+                None => count,
+                Some(_) => state.pass_on(self.packets.generation, buffers, meta, count),
+            };
+            if kept > 0 {
+                return Poll::Ready(Ok(kept));
             }
         }
     }
@@ -318,6 +302,30 @@ impl AsyncUdpSocket for Reader {
 }
 
 impl State {
+    /// Takes the socket, which the process before has left, or leaves it in turn where the next one waits for it already.
+    fn take(&mut self) {
+        if self.stage == Stage::Waiting {
+            self.stage = Stage::Reading;
+            self.leave();
+        }
+    }
+
+    /// Leaves the socket to the next process, where there is one.
+    fn leave(&mut self) {
+        let Some(after) = &self.after else { return };
+        // Not by the runtime, which takes a socket that it has not looked at yet for one without room.
+        match send(after, YOURS, SendFlags::NOSIGNAL) {
+            Ok(_) => self.stage = Stage::Left,
+            Err(_) => self.after = None,
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
     fn waits(&mut self, waker: &Waker) {
         match &mut self.reader {
             Some(reader) => reader.clone_from(waker),
@@ -341,9 +349,7 @@ impl State {
             while at < of.len {
                 let end = at.saturating_add(of.stride.max(1)).min(of.len);
                 let Some(packet) = buffer.get(at..end) else { break };
-                if is_earlier(packet, generation) {
-                    self.send_back(of, packet);
-                } else {
+                if !(is_earlier(packet, generation) && self.send_back(of, packet)) {
                     buffer.copy_within(at..end, stays);
                     stays += end - at;
                 }
@@ -359,8 +365,9 @@ impl State {
         kept
     }
 
-    fn send_back(&mut self, meta: &RecvMeta, packet: &[u8]) {
-        let Some(before) = &self.before else { return };
+    /// Passes a packet on to the process before; whether there is one. What it does not take at once is lost.
+    fn send_back(&mut self, meta: &RecvMeta, packet: &[u8]) -> bool {
+        let Some(before) = &self.before else { return false };
         self.room.clear();
         write_lead(&mut self.room, meta);
         self.room.extend_from_slice(packet);
@@ -368,6 +375,7 @@ impl State {
         if before.try_send(&self.room).is_err_and(|error| gone.contains(&error.kind())) {
             self.before = None;
         }
+        self.before.is_some()
     }
 
     /// What the next process passes on; nothing where that has ended.
@@ -380,7 +388,7 @@ impl State {
         let Some(after) = &self.after else { return Poll::Ready(None) };
         self.room.resize(LEAD + MAX_DATAGRAM, 0);
         let mut count = 0;
-        for (buffer, meta) in buffers.iter_mut().zip(meta) {
+        while let (Some(buffer), Some(meta)) = (buffers.get_mut(count), meta.get_mut(count)) {
             let received = match poll_receive(cx, after, &mut self.room) {
                 Poll::Ready(Some(received)) => received,
                 Poll::Ready(None) if count == 0 => return Poll::Ready(None),
@@ -388,7 +396,7 @@ impl State {
             };
             let Some((lead, packet)) = self.room.get(..received).and_then(|it| it.split_at_checked(LEAD))
             else {
-                break;
+                continue;
             };
             if let (Some(read), Some(room)) = (read_lead(lead), buffer.get_mut(..packet.len())) {
                 room.copy_from_slice(packet);
@@ -464,36 +472,62 @@ fn read_lead(lead: &[u8]) -> Option<RecvMeta> {
 
 #[cfg(test)]
 mod tests {
+    use quinn::ConnectionIdGenerator;
+
     use super::*;
 
-    /// A packet with a short head, or a long one, to this identifier.
-    fn packet(is_long: bool, id: &[u8]) -> Vec<u8> {
-        let length = u8::try_from(id.len()).unwrap();
-        let head: &[u8] = if is_long { &[0xc0, 0, 0, 0, 1, length] } else { &[0x40] };
-        [head, id, &[7; 20]].concat()
+    /// What a reader gives within a moment, each by its last byte.
+    async fn read(reader: &Reader) -> Vec<u8> {
+        let mut room = [[0_u8; 2048]; 4];
+        let mut buffers = room.each_mut().map(|it| IoSliceMut::new(it));
+        let mut meta = [RecvMeta::default(); 4];
+        let received = std::future::poll_fn(|cx| reader.poll_recv(cx, &mut buffers, &mut meta));
+        let received = tokio::time::timeout(Duration::from_millis(200), received).await;
+        let count = received.map_or(0, Result::unwrap);
+        meta[..count].iter().zip(&buffers).map(|(meta, buffer)| buffer[meta.len - 1]).collect()
     }
 
-    #[test]
-    fn a_packet_belongs_to_whoever_gave_its_identifier_out() {
-        for generation in [0_u8, 1, 7, 250, 255] {
-            let id = Identifiers(generation).generate_cid();
-            assert_ne!(id, Identifiers(generation).generate_cid());
-            for is_long in [false, true] {
-                let packet = packet(is_long, &id);
-                assert!(!is_earlier(&packet, generation), "its own");
-                assert!(is_earlier(&packet, generation.wrapping_add(1)));
-                assert!(is_earlier(&packet, generation.wrapping_add(2)));
-                assert!(!is_earlier(&packet, generation.wrapping_sub(1)), "a later one's");
-                assert!(!is_earlier(&packet, generation.wrapping_add(REACH + 1)));
-            }
+    #[tokio::test]
+    async fn each_of_three_processes_gets_its_own_packets_and_the_last_one_what_is_new() {
+        let first = Packets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.socket().await.unwrap().local_addr().unwrap();
+        let mut processes = vec![first];
+        for number in 0..2 {
+            let next = processes[number].hand_over("web", address).unwrap().unwrap();
+            processes.push(Packets::inherited(next).unwrap());
         }
-        // What a client has chosen.
-        for id in [&[1; 8][..], &[0; 10], &[9; 20], &[]] {
-            assert!(!is_earlier(&packet(true, id), 1), "{id:?}");
+        let mut readers = Vec::new();
+        for packets in &processes {
+            readers.push(Arc::clone(packets).open().await.unwrap());
         }
-        for short in [&[][..], &[0x40], &[0xc0, 0, 0, 0, 1, 10, 0, 255], &[0x40, 0, 255]] {
-            assert!(!is_earlier(short, 1), "{short:?}");
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let send = |process: usize, last: u8| {
+            let id = processes[process].identifiers().generate_cid();
+            client.send_to(&[&[0x40], &id[..], &[last]].concat(), address).unwrap();
+        };
+        send(0, 1);
+        assert!(read(&readers[2]).await.is_empty(), "it is not its turn yet");
+        assert_eq!(read(&readers[0]).await, [1]);
+        // The second one is to leave what it does not have yet.
+        readers[1].leave();
+        assert!(read(&readers[2]).await.is_empty());
+        readers[0].leave();
+        for (process, last) in [(0, 2), (1, 3), (2, 4)] {
+            send(process, last);
         }
+        client.send_to(&[0xc0, 0, 0, 0, 1, 8, 9, 9, 9, 9, 9, 9, 9, 9, 5], address).unwrap();
+        let (first, second, third) = tokio::join!(read(&readers[0]), read(&readers[1]), async {
+            [read(&readers[2]).await, read(&readers[2]).await].concat()
+        });
+        assert_eq!((&first[..], &second[..], &third[..]), (&[2][..], &[3][..], &[4, 5][..]));
+        drop(readers.remove(0));
+        send(0, 6);
+        let (second, third) = tokio::join!(read(&readers[0]), read(&readers[1]));
+        assert_eq!(
+            (&second[..], &third[..]),
+            (&[6][..], &[][..]),
+            "whose process has ended is told by the next"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::admission::Seat;
 use crate::client::Client;
 use crate::http3::endpoint::{Open, Retiring};
 use crate::http3::packets::Packets;
-use crate::http3::{self, Arrival};
+use crate::http3::{self, Arrival, identifiers};
 use crate::listeners::{Gate, ListenerId};
 use crate::proxy_protocol::Ends;
 
@@ -21,10 +21,17 @@ use crate::proxy_protocol::Ends;
 #[derive(Default)]
 pub(super) struct Endpoints {
     open: RefCell<Vec<(ListenerId, Retiring)>>,
-    retiring: RefCell<JoinSet<()>>,
+    /// What takes connections in, and what waits for the last of them.
+    tasks: RefCell<JoinSet<()>>,
 }
 
 impl Endpoints {
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let mut tasks = self.tasks.borrow_mut();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_local(task);
+    }
+
     fn open(&self, listener: ListenerId, endpoint: Retiring) {
         self.open.borrow_mut().push((listener, endpoint));
     }
@@ -42,20 +49,30 @@ impl Endpoints {
     fn retire_where(&self, is_meant: impl Fn(ListenerId) -> bool) {
         for (_, endpoint) in self.open.borrow_mut().extract_if(.., |(id, _)| is_meant(*id)) {
             endpoint.begin();
-            self.retiring.borrow_mut().spawn_local(endpoint.ended());
+            self.spawn(endpoint.ended());
         }
     }
 
     /// Waits for the last connection on any.
     pub(super) async fn ended(&self) {
-        let mut retiring = std::mem::take(&mut *self.retiring.borrow_mut());
-        while retiring.join_next().await.is_some() {}
+        loop {
+            let mut tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+            if tasks.is_empty() {
+                return;
+            }
+            // One may begin another.
+            while tasks.join_next().await.is_some() {}
+        }
     }
 }
 
 impl Admit {
     /// Takes connections in until the listener is closed or left.
-    pub(super) async fn accept_quic(self, listener: ListenerId, gate: Rc<Gate>, packets: Arc<Packets>) {
+    pub(super) fn open_quic(&self, listener: ListenerId, gate: Rc<Gate>, packets: Arc<Packets>) {
+        self.endpoints.spawn(self.clone().accept_quic(listener, gate, packets));
+    }
+
+    async fn accept_quic(self, listener: ListenerId, gate: Rc<Gate>, packets: Arc<Packets>) {
         let Some(now) = self.listeners.get(listener) else { return };
         let Some(tls) = now.tls.clone() else { return };
         let opened = tokio::select! {
@@ -74,8 +91,9 @@ impl Admit {
         loop {
             let incoming = tokio::select! {
                 biased;
-                () = gate.leaving() => break,
                 incoming = open.endpoint.accept() => incoming,
+                // Who had come before is served: nobody else knows of them.
+                () = gate.leaving() => break,
             };
             let Some(incoming) = incoming else { break };
             self.admit_quic(incoming, listener, &mut open);
@@ -88,7 +106,7 @@ impl Admit {
         let (peer, limits) = (incoming.remote_address(), &listener.config.limits);
         if !incoming.remote_address_validated() && open.is_pressed() && incoming.may_retry() {
             // Whoever does not come again has cost one packet.
-            let _ = incoming.retry();
+            let _ = identifiers::nobodys(|| incoming.retry());
             return;
         }
         let config = match (&listener.tls, limits.http3) {
