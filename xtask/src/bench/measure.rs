@@ -10,7 +10,7 @@ use super::origin::Origins;
 use super::peer::{CONTROL, NGINX, Peer, Proxy, Start};
 use super::ports::Ports;
 use super::process::Core;
-use super::scenario::Scenario;
+use super::scenario::{Scenario, Transport};
 use super::{check, instructions, stats, syscalls, wrk};
 
 /// What all scenarios of a run share.
@@ -81,7 +81,7 @@ impl Bench<'_> {
             instructions: Vec::new(),
         };
         let mut proxies = Vec::new();
-        for peer in self.peers {
+        for peer in self.peers.iter().filter(|peer| peer.info.takes(scenario.transport)) {
             let name = peer.info.name;
             match self.start(peer, scenario, ports) {
                 Ok((proxy, missing)) => {
@@ -134,6 +134,11 @@ impl Bench<'_> {
         (self.rounds + self.rounds / 3) as usize
     }
 
+    /// Every proxy but the control that has a part where clients speak so.
+    pub(crate) fn proxies(&self, transport: Transport) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().filter(move |peer| peer.info.name != CONTROL && peer.info.takes(transport))
+    }
+
     /// Start every proxy but the control for an extra measurement, warmed up; with what is to be said of those that failed.
     pub(crate) fn start_all(
         &self,
@@ -142,7 +147,7 @@ impl Bench<'_> {
     ) -> Result<(Vec<Proxy>, Vec<String>)> {
         let mut proxies = Vec::new();
         let mut notes = Vec::new();
-        for peer in self.peers.iter().filter(|peer| peer.info.name != CONTROL) {
+        for peer in self.proxies(scenario.transport) {
             let name = peer.info.name;
             match self.start(peer, scenario, ports) {
                 Ok((proxy, _)) => proxies.push(proxy),

@@ -24,6 +24,8 @@ pub(crate) struct PeerInfo {
     version: &'static str,
     /// Whether `cargo xtask bench proxy` runs it.
     pub(crate) first: bool,
+    /// Whether it is run where TCP is passed on, and nowhere else.
+    only_tcp: bool,
 }
 
 /// What the ratios refer to.
@@ -39,6 +41,7 @@ const NGINX_PEER: PeerInfo = PeerInfo {
     environment: &[],
     version: "-v",
     first: true,
+    only_tcp: false,
 };
 
 /// Every proxy, in the order of tables; nginx twice.
@@ -51,6 +54,7 @@ pub(crate) const ALL: &[PeerInfo] = &[
         environment: &[],
         version: "--version",
         first: true,
+        only_tcp: false,
     },
     PeerInfo {
         name: "haproxy",
@@ -59,6 +63,7 @@ pub(crate) const ALL: &[PeerInfo] = &[
         environment: &[],
         version: "-v",
         first: true,
+        only_tcp: false,
     },
     PeerInfo {
         name: "envoy",
@@ -75,6 +80,7 @@ pub(crate) const ALL: &[PeerInfo] = &[
         environment: &[],
         version: "--version",
         first: false,
+        only_tcp: false,
     },
     PeerInfo {
         name: "traefik",
@@ -83,6 +89,7 @@ pub(crate) const ALL: &[PeerInfo] = &[
         environment: &[("GOMAXPROCS", "1")],
         version: "version",
         first: false,
+        only_tcp: false,
     },
     PeerInfo {
         name: "caddy",
@@ -91,6 +98,7 @@ pub(crate) const ALL: &[PeerInfo] = &[
         environment: &[("GOMAXPROCS", "1")],
         version: "version",
         first: false,
+        only_tcp: false,
     },
     PeerInfo {
         name: "pingora",
@@ -99,6 +107,16 @@ pub(crate) const ALL: &[PeerInfo] = &[
         environment: &[],
         version: "--version",
         first: false,
+        only_tcp: false,
+    },
+    PeerInfo {
+        name: "epoll-floor",
+        templates: &[],
+        arguments: &["{{port}}", "{{origin_1}}", "{{origin_2}}", "{{origin_3}}"],
+        environment: &[],
+        version: "--version",
+        first: false,
+        only_tcp: true,
     },
     PeerInfo { name: CONTROL, ..NGINX_PEER },
 ];
@@ -116,7 +134,15 @@ const fn gatewayd(
     templates: &'static [&'static str],
     arguments: &'static [&'static str],
 ) -> PeerInfo {
-    PeerInfo { name, templates, arguments, environment: &[], version: "--version", first: false }
+    PeerInfo {
+        name,
+        templates,
+        arguments,
+        environment: &[],
+        version: "--version",
+        first: false,
+        only_tcp: false,
+    }
 }
 
 const LOG: PeerInfo =
@@ -217,7 +243,10 @@ impl Peer {
         let folder = start.transport.folder();
         let has_settings = |template: &&str| peers(folder).join(template).exists();
         let is_known = !self.info.templates.is_empty() && self.info.templates.iter().all(has_settings);
-        ensure!(folder.is_empty() || is_known, "there are no settings for it in benches/peers/{folder}");
+        ensure!(
+            folder.is_empty() || is_known || self.info.only_tcp,
+            "there are no settings for it in benches/peers/{folder}"
+        );
         for template in self.info.templates {
             render(folder, template, &values)?;
         }
@@ -238,6 +267,11 @@ impl Peer {
 }
 
 impl PeerInfo {
+    /// Whether it has a part where clients speak so.
+    pub(crate) fn takes(&self, transport: Transport) -> bool {
+        !self.only_tcp || transport == Transport::Tcp
+    }
+
     /// What stands before the comma of a variant.
     pub(crate) fn program(&self) -> &'static str {
         match self.name.split_once(',') {

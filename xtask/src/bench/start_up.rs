@@ -8,8 +8,9 @@ use serde_json::json;
 use super::check;
 use super::extra::Outcome;
 use super::measure::Bench;
-use super::peer::{CONTROL, HUNDRED_RULES, Peer, Start};
+use super::peer::{HUNDRED_RULES, Peer, Start};
 use super::ports::Ports;
+use super::scenario::Transport;
 
 /// Starts of each proxy. The first reads the program from disk and is not counted.
 const STARTS: usize = 11;
@@ -20,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 
 pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
     let mut peers: Vec<Peer> = Vec::new();
-    for peer in bench.peers.iter().filter(|peer| peer.info.name != CONTROL) {
+    for peer in bench.proxies(Transport::Clear) {
         peers.push(peer.with(peer.info));
         if peer.info.name == "gatewayd" {
             peers.push(peer.with(&HUNDRED_RULES));
