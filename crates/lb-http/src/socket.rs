@@ -1,13 +1,36 @@
-//! `recv` and `send` on a stream of tokio's by the system call itself: the C library's make every call a point where a thread
+//! Connecting with no call more than it takes, and `recv` and `send` on a stream of tokio's by the system call itself: the C library's make every call a point where a thread
 //! could be cancelled, which costs both about a hundredth of a small request and which nobody uses.
 
 use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
 use rustix::buffer::spare_capacity;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+/// Connects. What became of it is told by what epoll says, and asked for only where that is no good. Cancel-safe.
+///
+/// # Errors
+/// Nobody is there, or nobody who takes the connection, or no descriptor is left.
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    if stream.ready(Interest::WRITABLE).await?.is_write_closed()
+        && let Some(error) = stream.take_error()?
+    {
+        return Err(error);
+    }
+    Ok(stream)
+}
 
 /// Reads what is there; 0 is the end.
 pub(crate) fn poll_recv(

@@ -78,8 +78,8 @@ impl Tunnel {
         }
         let (up, down) = (&mut self.up, &mut self.down);
         let before = (up.progress, down.progress);
-        let moved =
-            up.step(cx, client, transport, backend).and_then(|()| down.step(cx, client, backend, transport));
+        let moved = up.step(cx, client, (transport, backend), down.is_over);
+        let moved = moved.and_then(|()| down.step(cx, client, (backend, transport), up.is_over));
         if let Err(side) = moved {
             return Poll::Ready(End::Broken(side));
         }
@@ -146,21 +146,22 @@ impl Way {
         }
     }
 
-    /// Moves what can be moved without waiting, for a turn at most. An error is the side that broke.
+    /// Moves what can be moved without waiting, for a turn at most. An error is the side that broke. `is_last` where the other way is
+    /// over: once this one is, both sockets are closed at once.
     fn step(
         &mut self,
         cx: &mut Context<'_>,
         client: &Client,
-        from: &mut Transport,
-        to: &mut Transport,
+        (from, to): (&mut Transport, &mut Transport),
+        is_last: bool,
     ) -> Result<(), Side> {
         for _ in 0..TURN {
             if self.is_over || self.give(cx, client, to)?.is_pending() {
                 return Ok(());
             }
             if self.is_read {
-                // One that is closed already needs no telling.
-                if to.poll_shutdown(cx).is_ready() {
+                // A socket's close tells it as well, and one that is closed already needs no telling.
+                if (is_last && to.is_plain()) || to.poll_shutdown(cx).is_ready() {
                     self.is_over = true;
                     self.progress += 1;
                 }

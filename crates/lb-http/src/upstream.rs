@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lb_h1::{ResponseError, Upgrade};
-use tokio::net::TcpStream;
 
 use crate::client::Client;
 use crate::config::BackendProtocol;
 use crate::multiplex::{Multiplex, Place};
 use crate::proxy_protocol;
 use crate::snapshot::Target;
+use crate::socket;
 use crate::tls::BackendTls;
 use crate::transport::Transport;
 use crate::worker::Worker;
@@ -246,7 +246,7 @@ impl Connection {
         let backend = &target.url;
         let mut last = None;
         for address in &*target.endpoint.addresses() {
-            match TcpStream::connect(address).await {
+            match socket::connect(*address).await {
                 Ok(stream) => {
                     let _ = stream.set_nodelay(true);
                     let mut transport = Transport::new(stream);
