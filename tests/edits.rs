@@ -1,6 +1,7 @@
 //! What operators edit while the gateway runs: backends that come and go, rules that lead elsewhere or are split; for a while, across
 //! a restart, and by two at once.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lb_testkit::{Backend, Client, Gateway, PATIENCE, Response, eventually, fetch};
@@ -233,7 +234,62 @@ fn what_is_to_be_kept_outlives_the_process_and_nothing_else_does() {
         let gateway = started(&config(&root, &[&a, &b], &[&next], "upstream = \"app\""));
         assert_eq!(gateway.get("/").status, 200);
         gateway.log_line("it is said", |line| line["message"] == "edits of an earlier run are not taken up");
+        // What is kept from now on does not take its place: whoever can read it still finds it.
+        done(&gateway, &["switch", "web", "next", "--persist"]);
+        let aside = set_aside(folder.path());
+        assert_eq!(aside.iter().map(|it| std::fs::read_to_string(it).unwrap()).collect::<Vec<_>>(), [text]);
+        std::fs::remove_file(&aside[0]).unwrap();
     }
+}
+
+/// Files of no use that were kept all the same.
+fn set_aside(folder: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    files.filter(|it| it.display().to_string().contains(".edits.unread-")).collect()
+}
+
+#[test]
+fn of_many_who_change_the_same_at_once_one_is_heard_and_the_file_is_whole() {
+    let [app, next] = ["app", "next"].map(Backend::echo);
+    let folder = tempfile::tempdir().unwrap();
+    let root = format!("[server]\nstate_file = \"{}\"", folder.path().join("gatewayd.state").display());
+    let gateway = started(&config(&root, &[&app], &[&next], "upstream = \"app\""));
+    let file = folder.path().join("gatewayd.state.edits");
+    for round in 0..5 {
+        let seen = ask(&gateway, "GET", "/api/edits", &json!({})).json()["version"].clone();
+        let body = |weight: usize| {
+            let split = json!([{ "upstream": "app", "weight": weight }, { "upstream": "next", "weight": 1 }]);
+            json!({ "parts": split, "persist": true, "version": seen })
+        };
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let writers = (1..=8).map(|writer| {
+                let body = body(writer + 10 * round);
+                let gateway = &gateway;
+                scope.spawn(move || ask(gateway, "PUT", "/api/rules/web/split", &body).status)
+            });
+            let writers: Vec<_> = writers.collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        assert_eq!(statuses.iter().filter(|it| **it == 200).count(), 1, "{statuses:?}");
+        assert_eq!(statuses.iter().filter(|it| **it == 409).count(), 7, "{statuses:?}");
+        let kept: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(kept["edits"].as_array().unwrap().len(), 1, "{kept}");
+    }
+    // Without a version they come one after the other, and all are kept.
+    let urls: Vec<String> = (0..8).map(|port| format!("http://127.0.0.1:{}", 7000 + port)).collect();
+    std::thread::scope(|scope| {
+        for url in &urls {
+            let body = json!({ "backend": url, "persist": true });
+            let gateway = &gateway;
+            scope.spawn(move || {
+                assert_eq!(ask(gateway, "POST", "/api/upstreams/next/backends", &body).status, 200);
+            });
+        }
+    });
+    let kept: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(kept["edits"].as_array().unwrap().len(), 9, "{kept}");
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert!(left <= 2, "{left} files, and none half written");
 }
 
 #[test]

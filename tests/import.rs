@@ -36,9 +36,15 @@ impl Backends {
 fn prepare(backends: &Backends, listen: &str, other: &str, admin: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("sites")).unwrap();
-    for entry in
-        ["nginx.conf", "sites/admin.conf", "sites/wild.conf", "haproxy.cfg", "blueprint.yaml", "servex.yaml"]
-    {
+    for entry in [
+        "nginx.conf",
+        "sites/admin.conf",
+        "sites/conditions.conf",
+        "sites/wild.conf",
+        "haproxy.cfg",
+        "blueprint.yaml",
+        "servex.yaml",
+    ] {
         let text = fs::read_to_string(fixtures().join(entry)).unwrap();
         let text = text
             .replace("127.0.0.1:21432", other)
@@ -127,7 +133,15 @@ fn an_imported_nginx_configuration_chooses_as_nginx_does() {
     for words in [
         "nginx.conf:61: converted    location = /status: path",
         "nginx.conf:95: left out     auth_basic members: cannot be kept",
-        "sites/admin.conf:10: left out     if",
+        "sites/admin.conf:10: left out     if ($http_user_agent ~ bot): a rule asks for a header's whole value",
+        "sites/conditions.conf:3: left out     limit_req_zone $binary_remote_addr zone=req:1m rate=1000r/s: rates are not limited",
+        "sites/conditions.conf:8: approximated limit_conn per_server 100: concurrency of each rule",
+        "sites/conditions.conf:10: converted    if ($host = old.cond.example.com): a rule of its own with hosts",
+        "sites/conditions.conf:13: approximated if",
+        "sites/conditions.conf:18: left out     limit_conn addr 50: `max_connections_per_address` is a listener's",
+        "sites/conditions.conf:20: converted    if ($request_method = POST): a rule of its own with methods",
+        "sites/conditions.conf:43: left out     if ($http_user_agent ~* bot): a rule asks for a header's whole value: \
+         `headers = { user-agent = \"value\" }`, one rule for each that is meant; what it refuses passes",
         "sites/wild.conf:4: converted    rewrite",
     ] {
         assert!(report.contains(words), "{words} is not in\n{report}");
@@ -184,6 +198,22 @@ fn an_imported_nginx_configuration_chooses_as_nginx_does() {
     }
     asked.push((shop, "/api/x", "POST", &[("Content-Length", "0")]));
     asked.push(("SHOP.example.com", "/", "GET", &[]));
+    // What conditions ask for, by itself and together.
+    for target in ["/", "/x?debug=1", "/x?debug=2", "/read", "/read/x?debug=1", "/agents"] {
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            let length: &[_] =
+                if method == "POST" || method == "PUT" { &[("Content-Length", "0")] } else { &[] };
+            let beta: &[_] = if length.is_empty() {
+                &[("X-Beta", "on")]
+            } else {
+                &[("X-Beta", "on"), ("Content-Length", "0")]
+            };
+            for more in [length, beta, &[("X-Beta", "off"), ("Content-Length", "0")]] {
+                asked.push(("cond.example.com", target, method, more));
+            }
+            asked.push(("old.cond.example.com", target, method, length));
+        }
+    }
     compare(&gateway, &peer, &asked);
 }
 

@@ -1,10 +1,13 @@
 //! Backends that register themselves at the admin API.
 
+use std::path::Path;
+use std::time::Duration;
+
 use lb_testkit::{Backend, Gateway, Load, PATIENCE, Response, eventually};
 use serde_json::json;
 
-use super::{ask, discovering, eventually_present, eventually_serves, present, source};
-use crate::support::backend_status;
+use super::{ask, config, discovering, eventually_present, eventually_serves, present, source};
+use crate::support::{backend_status, launch};
 use crate::takeover::upgraded;
 
 const PATH: &str = "/api/upstreams/app/registrations";
@@ -77,14 +80,79 @@ fn what_is_no_registration_is_refused_and_there_is_a_bound() {
 
 #[test]
 fn registrations_need_what_other_changes_need() {
-    let launch = crate::support::launch();
-    let config = super::config("api = true", "").replace("[admin]\n", "[admin]\ntoken = \"s3cret\"\n");
+    let launch = launch();
+    let config = config("api = true", "").replace("[admin]\n", "[admin]\ntoken = \"s3cret\"\n");
     let gateway = launch.config(&config).start();
     let body = json!({ "url": "http://127.0.0.1:9" }).to_string();
     let put =
         |fields: &str| ask(gateway.address_of("admin"), "PUT", &format!("{PATH}/a"), fields, &body).status;
     assert_eq!([put(""), put("Authorization: Bearer wrong\r\n")], [401, 401]);
     assert_eq!(put("Authorization: Bearer s3cret\r\n"), 201);
+}
+
+/// The same gateway with a state file here.
+fn keeping(folder: &Path) -> Gateway {
+    let state = format!("[server]\nstate_file = \"{}\"\n", folder.join("gatewayd.state").display());
+    launch().config(&format!("{}{state}", config("api = true", ""))).start()
+}
+
+#[test]
+fn registrations_outlive_a_restart_for_the_rest_of_their_time() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gatewayd.state.registrations");
+    let mut gateway = keeping(folder.path());
+    assert_eq!(register(&gateway, "a", &json!({ "url": a.url(), "weight": 2, "ttl": "1h" })).status, 201);
+    assert_eq!(register(&gateway, "b", &json!({ "url": b.url(), "ttl": 1 })).status, 201);
+    eventually_present(&gateway, &[a.url(), b.url()]);
+    gateway.sigterm();
+    assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
+    std::thread::sleep(Duration::from_secs(1));
+
+    let gateway = keeping(folder.path());
+    // From the first request on, and no longer than it was to.
+    assert_eq!(gateway.get("/").backend(), "a");
+    assert_eq!(present(&gateway), [a.url()].into());
+    assert_eq!(backend_status(&gateway, "app", &a.url())["weight"], 2.0);
+    let list = ask(gateway.address_of("admin"), "GET", PATH, "", "").json();
+    let known = list["registrations"].as_array().unwrap();
+    assert!((3000.0..3600.0).contains(&known[0]["remaining_seconds"].as_f64().unwrap()), "{list}");
+
+    // One that is killed has written it before.
+    assert_eq!(register(&gateway, "b", &json!({ "url": b.url(), "weight": 7, "ttl": "1h" })).status, 201);
+    eventually("it is kept", PATIENCE, || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.contains("\"weight\": 7.0"))
+    });
+    drop(gateway);
+    let gateway = keeping(folder.path());
+    assert_eq!(present(&gateway), [a.url(), b.url()].into());
+    eventually_serves(&gateway, &[&a, &b]);
+}
+
+#[test]
+fn registrations_that_cannot_be_read_are_said_and_set_aside() {
+    let a = Backend::echo("a");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gatewayd.state.registrations");
+    for (text, reason) in [
+        ("{\"version\":99,\"registrations\":{\"app\":[]}}", "its form is version 99, not 1"),
+        ("{\"version\":1,\"registrations\":{\"app\":[{\"id\":\"a\"", "it is broken"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let gateway = keeping(folder.path());
+        gateway.log_line("it is said", |line| {
+            let is_it = line["message"] == "registrations of an earlier run are not taken up";
+            is_it && line["reason"].as_str().is_some_and(|said| said.contains(reason))
+        });
+        assert_eq!(register(&gateway, "a", &json!({ "url": a.url(), "ttl": "1h" })).status, 201);
+        eventually("the next ones are kept", PATIENCE, || file.exists());
+        drop(gateway);
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().path());
+        let aside: Vec<_> = files.filter(|it| it.display().to_string().contains(".unread-")).collect();
+        assert_eq!(aside.len(), 1);
+        assert_eq!(std::fs::read_to_string(&aside[0]).unwrap(), text);
+        std::fs::remove_file(&aside[0]).unwrap();
+    }
 }
 
 #[test]

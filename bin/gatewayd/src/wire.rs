@@ -1,5 +1,7 @@
 //! Puts the pieces together: figures, log, pages, engine, admin address.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,7 +27,7 @@ use crate::inherit::Given;
 use crate::reload::{Beside, Parts, Reloading, Source};
 use crate::status::{LiveStatus, Pages};
 use crate::upgrade::Upgrader;
-use crate::{access, discovery, edits, status, traces};
+use crate::{access, discovery, edits, kept, registered, status, traces};
 
 /// What stands at `/` of listeners with status endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub(crate) struct Running {
     reloading: Arc<Reloading>,
     upgrader: Arc<Upgrader>,
     admin: Option<Admin>,
+    /// Beside which registrations are kept.
+    state_file: Option<PathBuf>,
 }
 
 impl Running {
@@ -64,7 +68,13 @@ impl Running {
         warn(&loaded.warnings);
         let mut effective = Effective::new(Base::of(&loaded));
         let mut given = Given::take()?;
-        let registered = std::mem::take(&mut given.registered);
+        let state_file = loaded.config.state_file.clone().filter(|_| loaded.admin.is_some());
+        let registered = match (&given.edits, &state_file) {
+            // The process before knows best.
+            (Some(_), _) => std::mem::take(&mut given.registered),
+            (None, Some(file)) => registered::read(file),
+            (None, None) => BTreeMap::new(),
+        };
         let discovery = Arc::new(Discovery::new(lb_config::read_document).with_registered(registered));
         discovery.prepare(&loaded.discover, discovery::PATIENCE).await;
         effective.rediscover(&discovery);
@@ -150,6 +160,9 @@ impl Running {
         tokio::spawn(forget_what_is_gone(Arc::clone(&reloading), Arc::clone(&registry), Arc::clone(&dumps)));
         tokio::spawn(discovery::follow(Arc::clone(&reloading)));
         tokio::spawn(discovery::keep_figures(Arc::clone(reloading.discovery())));
+        if let Some(file) = &state_file {
+            tokio::spawn(registered::keep(Arc::clone(reloading.discovery()), file.clone()));
+        }
         let duplicate = admin.as_ref().map(|(bound, _)| bound.duplicate()).transpose()?;
         let upgrader = Upgrader::new(gateway.reloader(), Arc::clone(&reloading), duplicate);
         let admin = admin.map(|(bound, watched)| {
@@ -172,7 +185,7 @@ impl Running {
         }
         tracing::info!(version = status::VERSION, startup = ?started.elapsed(), "gatewayd is up");
         tokio::spawn(keep_warm(scraped));
-        Ok(Self { gateway, log, traces, dumps, shutdown, reloading, upgrader, admin })
+        Ok(Self { gateway, log, traces, dumps, shutdown, reloading, upgrader, admin, state_file })
     }
 
     pub(crate) fn addresses(&self) -> &[(String, std::net::SocketAddr)] {
@@ -196,8 +209,13 @@ impl Running {
     /// Drains; true where every request in flight finished in time.
     pub(crate) async fn shut_down(self) -> bool {
         let Shutdown { timeout, delay } = self.shutdown();
-        let Self { gateway, log, traces, dumps, admin: _admin, .. } = self;
+        let Self { gateway, log, traces, dumps, reloading, state_file, admin: _admin, .. } = self;
         let drained = gateway.shut_down(timeout, delay).await;
+        if let Some(file) = state_file
+            && let Err(error) = registered::save(reloading.discovery(), &file).await
+        {
+            tracing::error!(%error, "registrations could not be kept for the next start");
+        }
         write_the_last(log, &dumps, traces).await;
         drained
     }
@@ -245,10 +263,7 @@ fn restore(effective: &mut Effective, before: Option<Vec<Edit>>) {
         (None, None) => return,
         (None, Some(file)) => match edits::read(&file) {
             Ok(saved) => effective.edits_mut().restore(saved, SystemTime::now()),
-            Err(reason) => {
-                let file = file.display();
-                tracing::warn!(component = "admin", %file, reason, "edits of an earlier run are not taken up");
-            }
+            Err(reason) => kept::set_aside(&file, "edits", &reason),
         },
     }
     for (edit, reason) in effective.prune_edits(None) {

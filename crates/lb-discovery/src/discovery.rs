@@ -18,7 +18,7 @@ use crate::source::dns::Dns;
 use crate::source::docker::Docker;
 use crate::source::etcd::Etcd;
 use crate::source::file::File;
-use crate::source::registered::{Registered, Registering, Registrations};
+use crate::source::registered::{Registered, Registering, RegistrationCounts, Registrations};
 
 /// Reads a file's text, whose name tells its format, or says what is wrong with it.
 pub type ReadDocument = fn(&Path, &str) -> Result<Value, String>;
@@ -61,6 +61,17 @@ impl Discovery {
         let followed = self.followed();
         let registrations = followed.iter().filter_map(|it| Some((&it.upstream, it.registrations.as_ref()?)));
         registrations.map(|(upstream, it)| (upstream.clone(), it.list())).collect()
+    }
+
+    /// What has become of registrations so far, of all upstreams.
+    #[must_use]
+    pub fn counts(&self) -> RegistrationCounts {
+        let followed = self.followed();
+        let counts = followed.iter().filter_map(|it| it.registrations.as_ref()).map(|it| it.counts());
+        counts.fold(RegistrationCounts::default(), |all, it| RegistrationCounts {
+            changes: all.changes + it.changes,
+            renewals: all.renewals + it.renewals,
+        })
     }
 
     /// Follows what is wanted and not yet followed, and waits for the first answer of each, good or bad, but not longer than

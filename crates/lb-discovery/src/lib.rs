@@ -24,5 +24,5 @@ pub use feed::{Feed, SourceState};
 pub use http::Peer;
 pub use look::{Mark, mark};
 pub use member::{Member, MemberError};
-pub use source::registered::{Registered, Registrations, RegistrationsFull};
+pub use source::registered::{Registered, RegistrationCounts, Registrations, RegistrationsFull};
 pub use source::{Source, SourceError};

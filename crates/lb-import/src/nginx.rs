@@ -4,6 +4,8 @@
 //! longest prefix, unless that lets regexes go first and one of them matches. Rules here are tried in their order, so they are
 //! written in that one.
 
+mod condition;
+mod limit;
 mod location;
 mod server;
 mod settings;
@@ -11,6 +13,7 @@ mod stream;
 mod syntax;
 mod upstream;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use self::server::Servers;
@@ -26,6 +29,8 @@ pub(super) struct Translation {
     document: Document,
     report: Report,
     upstreams: Upstreams,
+    /// What `limit_conn` counts by, by the names of zones.
+    zones: BTreeMap<String, String>,
     /// What relative names of files start from.
     root: PathBuf,
 }
@@ -35,8 +40,13 @@ pub(super) fn import(path: &Path) -> Result<Imported, ImportError> {
     let (directives, files) = syntax::load(path, &mut report)?;
     let root = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let root = root.parent().unwrap_or(Path::new("/")).to_path_buf();
-    let mut translation =
-        Translation { document: Document::default(), report, upstreams: Upstreams::default(), root };
+    let mut translation = Translation {
+        document: Document::default(),
+        report,
+        upstreams: Upstreams::default(),
+        zones: BTreeMap::new(),
+        root,
+    };
     for directive in &directives {
         match directive.name() {
             "http" => translation.http(directive),
@@ -65,6 +75,7 @@ pub(super) fn import(path: &Path) -> Result<Imported, ImportError> {
 
 impl Translation {
     fn http(&mut self, http: &Directive) {
+        self.learn_zones(http);
         let settings = self.settings(http.children(), &Settings::default());
         for directive in http.children().iter().filter(|it| it.name() == "upstream") {
             self.upstreams.learn(directive, &mut self.report);
@@ -175,18 +186,31 @@ impl Translation {
             "map" | "geo" | "split_clients" | "set" => {
                 self.report.leave_out(&directive.place, "variables have no counterpart");
             }
-            "if" => {
-                let note = "conditions have no counterpart; what it refuses or changes passes as it is";
-                self.report.leave_out(&directive.place, note);
-            }
             _ if name.starts_with("gzip") || name.starts_with("brotli") => {
                 self.report.leave_out(&directive.place, "compression is not in force in this version");
             }
             _ if name.starts_with("proxy_cache") => {
                 self.report.leave_out(&directive.place, "nothing is cached");
             }
-            _ if name.starts_with("limit_") => {
-                self.report.leave_out(&directive.place, "not translated; see `concurrency` of rules");
+            "limit_conn_zone" => self.report.converted(&directive.place, "see limit_conn"),
+            "limit_conn_log_level" | "limit_req_log_level" => {
+                self.report.converted(&directive.place, own);
+            }
+            "limit_conn_status" | "limit_conn_dry_run" => {
+                self.report
+                    .leave_out(&directive.place, "a rule's `concurrency` answers 503, a listener closes");
+            }
+            "limit_req" | "limit_req_zone" | "limit_req_status" | "limit_req_dry_run" => {
+                let note = "rates are not limited in this version: `concurrency` of a rule bounds its requests at a time, \
+                            `max_connections_per_address` of a listener its clients; else limit them ahead of the gateway";
+                self.report.leave_out(&directive.place, note);
+            }
+            "limit_rate" | "limit_rate_after" | "limit_except" => {
+                let note = match name {
+                    "limit_except" => "write `methods` of the rule: it is not closed for others here",
+                    _ => "answers are not slowed down",
+                };
+                self.report.leave_out(&directive.place, note);
             }
             _ => self.report.leave_out(&directive.place, "has no counterpart"),
         }

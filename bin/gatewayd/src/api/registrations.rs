@@ -14,13 +14,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, Lasts, PREFIX, Refused, answer, refused};
+use crate::registered::LONGEST_TTL;
 
 /// What they are called in the log.
 pub(super) const ACTION: &str = "registrations";
 /// How long a registration holds that does not say.
 const TTL: Duration = Duration::from_secs(30);
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
-const LONGEST_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of an id and of a URL.
 const LONGEST_ID: usize = 128;
 const LONGEST_URL: usize = 2048;

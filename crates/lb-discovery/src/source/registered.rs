@@ -1,6 +1,7 @@
 //! Members that come and tell: each registers under an id for a time, and again before that is over.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub struct Registrations {
     max: usize,
     entries: Mutex<BTreeMap<String, Entry>>,
     changed: Notify,
+    changes: AtomicU64,
+    renewals: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -38,6 +41,15 @@ pub struct Registered {
     pub remaining: Duration,
 }
 
+/// Counts what becomes of registrations: whoever keeps them looks when these are others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RegistrationCounts {
+    /// Members that came, went by themselves, or became others.
+    pub changes: u64,
+    /// Those that were only heard of again.
+    pub renewals: u64,
+}
+
 /// There are as many registrations as there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there are {0} registrations already, and `max_members` allows no more")]
@@ -51,7 +63,13 @@ impl Registrations {
             .into_iter()
             .take(max)
             .map(|Registered { id, member, remaining }| (id, Entry { member, until: now + remaining }));
-        Self { max, entries: Mutex::new(entries.collect()), changed: Notify::new() }
+        Self {
+            max,
+            entries: Mutex::new(entries.collect()),
+            changed: Notify::new(),
+            changes: AtomicU64::new(0),
+            renewals: AtomicU64::new(0),
+        }
     }
 
     /// Takes a member up, or hears from it again; whether it is new.
@@ -65,8 +83,11 @@ impl Registrations {
         if entries.len() >= self.max && !entries.contains_key(id) {
             return Err(RegistrationsFull(self.max));
         }
+        let is_the_same = entries.get(id).is_some_and(|before| before.member == member);
         let before = entries.insert(id.to_owned(), Entry { member, until: now + ttl });
         drop(entries);
+        let mark = if is_the_same { &self.renewals } else { &self.changes };
+        mark.fetch_add(1, Relaxed);
         self.changed.notify_one();
         Ok(before.is_none())
     }
@@ -74,6 +95,7 @@ impl Registrations {
     /// Lets a member go; whether it was there.
     pub fn remove(&self, id: &str) -> bool {
         let removed = self.entries().remove(id);
+        self.changes.fetch_add(1, Relaxed);
         self.changed.notify_one();
         removed.is_some_and(|entry| entry.until > Instant::now())
     }
@@ -90,6 +112,11 @@ impl Registrations {
             remaining: entry.until - now,
         })
         .collect()
+    }
+
+    /// See [`RegistrationCounts`].
+    pub(crate) fn counts(&self) -> RegistrationCounts {
+        RegistrationCounts { changes: self.changes.load(Relaxed), renewals: self.renewals.load(Relaxed) }
     }
 
     /// Who is there, and when the first of them will not be if nothing is heard of it.

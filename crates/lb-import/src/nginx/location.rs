@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use super::condition::Conditions;
 use super::server::Server;
 use super::settings::{Proxied, Settings};
 use super::syntax::Directive;
@@ -11,16 +12,28 @@ use crate::document::{CLOSED, Table, slug, table};
 /// A rule that lacks its hosts.
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
-    order: Order,
+    pub(super) order: Order,
     pub(super) name: String,
     pub(super) rule: Table,
     /// In place of the server's, where it is for one of them alone.
     pub(super) hosts: Option<Vec<String>>,
+    /// Needed only where other servers' rules could take what it takes.
+    pub(super) is_beside_others: bool,
+}
+
+/// Where an `if` stands.
+#[derive(Clone, Copy)]
+pub(super) struct Here<'a> {
+    /// The location's; a server has none.
+    pub(super) path: Option<&'a Path>,
+    pub(super) order: &'a Order,
+    pub(super) server: &'a Server,
+    pub(super) settings: &'a Settings,
 }
 
 /// nginx' order, as far as rules that are tried one by one can have it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Order {
+pub(super) enum Order {
     /// What a server does before it looks at locations.
     First(usize),
     Exact,
@@ -29,11 +42,13 @@ enum Order {
     /// In the order of the file.
     Regex(usize),
     Prefix(Reverse<usize>),
+    /// What is left.
+    Rest,
 }
 
 /// What a location asks of the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Path {
+pub(super) enum Path {
     All,
     Exact(String),
     Prefix(String),
@@ -46,11 +61,18 @@ impl Translation {
         let block = server.block.children();
         let settings = self.settings(block, around);
         let mut drafts = Vec::new();
+        let mut otherwise = Vec::new();
         let mut all = Vec::new();
         flatten(block, &mut all);
         for (place, directive) in block.iter().enumerate() {
             match directive.name() {
                 "rewrite" => self.rewrite(directive, place, &mut drafts),
+                "if" => {
+                    let order = Order::First(place);
+                    let here = Here { path: None, order: &order, server, settings: &settings };
+                    let other = self.condition(directive, &here, &mut drafts);
+                    otherwise.extend(other.map(|other| (order, other)));
+                }
                 "return" => self.respond(directive, &Path::All, &Order::First(place), server, &mut drafts),
                 "listen"
                 | "server_name"
@@ -84,6 +106,13 @@ impl Translation {
             let Some((path, order)) = self.path(location, place, &firm, has_regexes) else { continue };
             let settings = self.settings(location.children(), &settings);
             self.location(location, &path, &order, &settings, server, &named, &mut drafts);
+        }
+        for (order, other) in otherwise {
+            // Those ahead of the condition have been looked at before it.
+            for draft in drafts.iter_mut().filter(|draft| draft.order > order) {
+                other.restrict(&mut draft.rule);
+            }
+            drafts.extend(other.drafts);
         }
         drafts.sort_by(|one, other| one.order.cmp(&other.order));
         drafts
@@ -171,10 +200,13 @@ impl Translation {
         named: &[&Directive],
         drafts: &mut Vec<Draft>,
     ) {
-        let find = |name: &str| location.children().iter().find(|it| it.name() == name);
         for directive in location.children() {
             match directive.name() {
-                "proxy_pass" | "return" | "rewrite" | "location" | "try_files" => {}
+                "proxy_pass" | "return" | "rewrite" | "location" | "try_files" | "if" => {}
+                "limit_conn" if self.counts_addresses(directive) => {
+                    let note = "`max_connections_per_address` is a listener's, for all of its locations";
+                    self.report.leave_out(&directive.place, note);
+                }
                 "root" | "alias" | "index" | "autoindex" | "expires" | "fastcgi_pass" | "fastcgi_param"
                 | "uwsgi_pass" | "scgi_pass" | "grpc_pass" | "memcached_pass" | "error_page" => {
                     self.report.leave_out(
@@ -186,10 +218,34 @@ impl Translation {
                 _ => self.rest(directive),
             }
         }
-        let mut push = |rule: Table| {
-            let (order, name) = (order.clone(), path.label());
-            drafts.push(Draft { order, name, rule, hosts: None });
-        };
+        let here = Here { path: Some(path), order, server, settings };
+        let Conditions { returns, forwards, others } = self.conditions(location, &here);
+        drafts.extend(returns);
+        let before = drafts.len();
+        drafts.extend(forwards);
+        self.located(location, path, order, settings, server, named, drafts);
+        for other in others {
+            for draft in drafts.iter_mut().skip(before) {
+                other.restrict(&mut draft.rule);
+            }
+            drafts.extend(other.drafts);
+        }
+    }
+
+    /// What a location does once its conditions have been looked at.
+    #[expect(clippy::too_many_arguments, reason = "a location and all that it stands in")]
+    fn located(
+        &mut self,
+        location: &Directive,
+        path: &Path,
+        order: &Order,
+        settings: &Settings,
+        server: &Server,
+        named: &[&Directive],
+        drafts: &mut Vec<Draft>,
+    ) {
+        let find = |name: &str| location.children().iter().find(|it| it.name() == name);
+        let mut push = |rule: Table| drafts.push(Draft::new(order.clone(), path.label(), rule));
         if settings.guard.is_some() {
             if let Some(directive) = find("proxy_pass") {
                 self.report.leave_out(&directive.place, "closed (503), as what guards it cannot be kept");
@@ -235,7 +291,7 @@ impl Translation {
     }
 
     /// What `proxy_pass` names, and the upstream for it.
-    fn proxied(&mut self, directive: &Directive, settings: &Settings) -> Option<Proxied> {
+    pub(super) fn proxied(&mut self, directive: &Directive, settings: &Settings) -> Option<Proxied> {
         let target = directive.argument();
         if target.contains('$') {
             return None;
@@ -288,7 +344,7 @@ impl Translation {
     }
 
     /// `return`: a redirect, or nothing that a gateway could say.
-    fn respond(
+    pub(super) fn respond(
         &mut self,
         directive: &Directive,
         path: &Path,
@@ -303,7 +359,7 @@ impl Translation {
             _ => (0, ""),
         };
         let mut push = |rule: Table, hosts: Option<Vec<String>>| {
-            drafts.push(Draft { order: order.clone(), name: path.label(), rule, hosts });
+            drafts.push(Draft { hosts, ..Draft::new(order.clone(), path.label(), rule) });
         };
         if ![301, 302, 303, 307, 308].contains(&status) || target.is_empty() {
             let note = format!("the gateway gives no answers of its own: 503 in the place of {status}");
@@ -389,7 +445,7 @@ impl Translation {
         let to = origin.map(|origin| ("to", origin.into()));
         rule.set("redirect", table(to.into_iter().chain([("status", toml::Value::Integer(status))])));
         self.report.converted(&directive.place, "redirect");
-        drafts.push(Draft { order: Order::First(place), name: slug(pattern), rule, hosts: None });
+        drafts.push(Draft::new(Order::First(place), slug(pattern), rule));
     }
 
     /// A location's `rewrite`, as a rule of its own ahead of the location's.
@@ -417,8 +473,14 @@ impl Translation {
     }
 }
 
+impl Draft {
+    pub(super) fn new(order: Order, name: String, rule: Table) -> Self {
+        Self { order, name, rule, hosts: None, is_beside_others: false }
+    }
+}
+
 impl Path {
-    fn write(&self, rule: &mut Table) {
+    pub(super) fn write(&self, rule: &mut Table) {
         match self {
             Self::All => {}
             Self::Exact(path) => rule.set("path", path.as_str()),
@@ -427,14 +489,14 @@ impl Path {
         }
     }
 
-    fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         match self {
             Self::All => "all".to_owned(),
             Self::Exact(text) | Self::Prefix(text) | Self::Regex(text) => slug(text),
         }
     }
 
-    fn closed(&self, directive: &Directive) -> Table {
+    pub(super) fn closed(&self, directive: &Directive) -> Table {
         let mut rule = Table::rule(at(directive));
         self.write(&mut rule);
         rule.set("upstream", CLOSED);

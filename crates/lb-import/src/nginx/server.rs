@@ -67,7 +67,7 @@ impl Servers {
 
     pub(super) fn write(mut self, translation: &mut Translation, settings: &Settings) {
         let default = self.0.iter().position(|server| server.is_default).unwrap_or(0);
-        self.listeners(translation);
+        self.listeners(translation, settings);
         self.without_upgrades(translation, default);
         let is_alone = self.0.len() == 1;
         let mut groups: Vec<(Rank, Vec<String>, String, Draft)> = Vec::new();
@@ -93,7 +93,8 @@ impl Servers {
                 hosts.push((Rank::Default, Vec::new()));
             }
             for (rank, hosts) in hosts {
-                groups.extend(drafts.iter().map(|draft| (rank, hosts.clone(), label.clone(), draft.clone())));
+                let drafts = drafts.iter().filter(|draft| !(is_alone && draft.is_beside_others));
+                groups.extend(drafts.map(|draft| (rank, hosts.clone(), label.clone(), draft.clone())));
             }
         }
         groups.sort_by_key(|(rank, ..)| *rank);
@@ -115,14 +116,20 @@ impl Servers {
         for server in self.0.drain(..) {
             let others = || all.iter().filter(|other| other.block.place != server.block.place);
             let is_shared = |name: &String| others().any(|other| other.names.contains(name));
-            let upgrade = server.block.children().iter().find(|it| it.name() == "return" && is_upgrade(it));
+            let conditions = || server.block.children().iter().filter(|it| it.name() == "if");
+            let inner = conditions().flat_map(Directive::children);
+            let mut returns = server.block.children().iter().chain(inner).filter(|it| it.name() == "return");
+            let upgrade = returns.find(|it| is_upgrade(it));
             let serves_all = server.names.is_empty() && others().next().is_some();
             match upgrade {
                 Some(directive) if serves_all || server.names.iter().any(is_shared) => {
                     let note = "rules hold for every listener: http is served like https and not sent there";
                     translation.report.leave_out(&directive.place, note);
-                    for directive in server.block.children().iter().filter(|it| it.name() == "location") {
-                        translation.report.leave_out(&directive.place, "see its server's return");
+                    let rest = ["location", "return", "if"];
+                    for other in server.block.children().iter().filter(|it| rest.contains(&it.name())) {
+                        if other.place != directive.place {
+                            translation.report.leave_out(&other.place, "see its server's return");
+                        }
                     }
                 }
                 _ => {
@@ -146,7 +153,7 @@ impl Servers {
         self.0 = kept;
     }
 
-    fn listeners(&self, translation: &mut Translation) {
+    fn listeners(&self, translation: &mut Translation, settings: &Settings) {
         let mut listeners: BTreeMap<String, (Table, Vec<Value>)> = BTreeMap::new();
         let all: Vec<&str> = self.0.iter().flat_map(|it| &it.listens).map(|it| it.address.as_str()).collect();
         for server in &self.0 {
@@ -171,6 +178,18 @@ impl Servers {
                 translation.listener(server, listen, entry);
             }
         }
+        for (address, (listener, _)) in &mut listeners {
+            let here = self.0.iter().filter(|server| server.listens.iter().any(|it| it.address == *address));
+            let said: Vec<Option<Directive>> = here
+                .map(|server| {
+                    let own: Vec<&Directive> =
+                        server.block.children().iter().filter(|it| it.name() == "limit_conn").collect();
+                    let all = if own.is_empty() { settings.limits.iter().collect() } else { own };
+                    all.into_iter().find(|it| translation.counts_addresses(it)).cloned()
+                })
+                .collect();
+            translation.limit_addresses(listener, &said);
+        }
         for (mut listener, certificates) in listeners.into_values() {
             if let Some((Value::Table(first), more)) = certificates.split_first() {
                 let mut tls = match listener.get("tls") {
@@ -189,6 +208,11 @@ impl Servers {
 }
 
 impl Server {
+    /// The same with these names alone.
+    pub(super) fn named(&self, names: Vec<String>) -> Self {
+        Self { names, ..self.clone() }
+    }
+
     fn listen(&mut self, directive: &Directive, report: &mut Report) {
         let address = directive.argument();
         let address = match address {

@@ -14,6 +14,8 @@ pub(super) struct Settings {
     hidden: Vec<Directive>,
     connect_timeout: Option<Directive>,
     read_timeout: Option<Directive>,
+    /// `limit_conn`: the same.
+    pub(super) limits: Vec<Directive>,
     /// What cannot be kept and protects: it closes the place.
     pub(super) guard: Option<Directive>,
     pub(super) verifies_backends: bool,
@@ -41,6 +43,7 @@ impl Settings {
                 | "satisfy"
                 | "proxy_next_upstream"
                 | "proxy_next_upstream_tries"
+                | "limit_conn"
         )
     }
 }
@@ -59,6 +62,10 @@ impl Translation {
             settings.response = response;
         }
         settings.hidden.extend(own("proxy_hide_header"));
+        let limits = own("limit_conn");
+        if !limits.is_empty() {
+            settings.limits = limits;
+        }
         for directive in block {
             let report = &mut self.report;
             match directive.name() {
@@ -96,6 +103,9 @@ impl Translation {
         }
         for directive in &settings.response {
             self.response_header(directive, rule);
+        }
+        for directive in &settings.limits {
+            self.limit(directive, rule);
         }
         for directive in &settings.hidden {
             rule.push_in(["response_headers", "remove"], directive.argument());
