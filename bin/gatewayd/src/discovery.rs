@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_discovery::{Discovery, SourceState};
-use lb_observe::control::{DiscoveryFigures, discovered};
+use lb_discovery::Discovery;
+use lb_observe::SourceState;
+use lb_observe::control::discovered;
 
 use crate::reload::{Cause, Reloading};
 
@@ -44,25 +45,13 @@ pub(crate) async fn keep_figures(discovery: Arc<Discovery>) {
     loop {
         let states = discovery.states();
         for state in &states {
-            discovered(&figures(state));
+            discovered(state);
         }
         let now: BTreeSet<_> = states.iter().map(|state| (state.upstream.clone(), state.kind)).collect();
         for (upstream, source) in before.difference(&now) {
-            discovered(&DiscoveryFigures { upstream, source, ..DiscoveryFigures::default() });
+            discovered(&SourceState { upstream: upstream.clone(), kind: source, ..SourceState::default() });
         }
         before = now;
         tokio::time::sleep(FIGURES).await;
-    }
-}
-
-fn figures(state: &SourceState) -> DiscoveryFigures<'_> {
-    DiscoveryFigures {
-        upstream: &state.upstream,
-        source: state.kind,
-        members: state.members,
-        is_up: state.error.is_none() && state.updated.is_some(),
-        answers: state.answers,
-        failures: state.failures,
-        updated: state.updated,
     }
 }

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::{Method, Response};
 use lb_admin::{
     BackendState, BackendView, Circuit, EditView, Features, GatewayView, ListenerView, RollbackView,
-    RuleView, SourceView, StatusPages, StatusSource, StrategyView, Tally, UpstreamView,
+    RuleView, StatusPages, StatusSource, StrategyView, Tally, UpstreamView,
 };
 use lb_config::Places;
 use lb_core::strategy;
-use lb_discovery::{Discovery, SourceState};
+use lb_discovery::Discovery;
 use lb_health::HealthState;
 use lb_http::config::{GatewayConfig, ListenerConfig, RuleConfig, TcpConfig};
 use lb_http::{Explanation, LocalPages, Question};
@@ -153,7 +153,7 @@ impl StatusSource for LiveStatus {
             upstreams: upstreams.collect(),
             features: described.features,
             configuration: Some(lock(&self.history).view()),
-            discovery: self.discovery.states().into_iter().map(source_view).collect(),
+            discovery: self.discovery.states(),
         }
     }
 
@@ -170,19 +170,6 @@ impl StatusSource for LiveStatus {
             healthy: tally.healthy,
             eligible: tally.eligible,
         }
-    }
-}
-
-fn source_view(state: SourceState) -> SourceView {
-    SourceView {
-        upstream: state.upstream,
-        kind: state.kind,
-        place: state.place,
-        members: state.members,
-        updated: state.updated,
-        changed: state.changed,
-        error: state.error,
-        notice: state.notice,
     }
 }
 

@@ -33,7 +33,7 @@ pub use lb_observe::live::Circuit;
 pub use pages::StatusPages;
 pub use view::{
     BackendState, BackendView, ConfigurationView, EditView, Features, GatewayView, ListenerView, ReloadView,
-    RollbackView, RuleView, SourceView, StatusSource, StrategyView, Tally, UpstreamView,
+    RollbackView, RuleView, StatusSource, StrategyView, Tally, UpstreamView,
 };
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use lb_observe::BackendStats;
 use lb_observe::live::Circuit;
+use lb_observe::{BackendStats, SourceState};
 
 /// Draws the picture.
 ///
@@ -64,7 +64,7 @@ pub struct GatewayView {
     /// Where the configuration came from, and how the last attempt to read it again ended.
     pub configuration: Option<ConfigurationView>,
     /// Where backends are listed that come and go.
-    pub discovery: Vec<SourceView>,
+    pub discovery: Vec<SourceState>,
 }
 
 impl From<&GatewayView> for Tally {
@@ -80,27 +80,6 @@ impl From<&GatewayView> for Tally {
             eligible: view.backends().filter(|backend| backend.is_eligible()).count(),
         }
     }
-}
-
-/// A place where backends of an upstream are listed that come and go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceView {
-    /// The upstream.
-    pub upstream: String,
-    /// `file`, `dns`, …
-    pub kind: &'static str,
-    /// Which file, which name.
-    pub place: String,
-    /// How many are listed, by the last good answer.
-    pub members: usize,
-    /// When that came.
-    pub updated: Option<SystemTime>,
-    /// When one came that was another than the one before.
-    pub changed: Option<SystemTime>,
-    /// Why there is no newer one.
-    pub error: Option<String>,
-    /// What was left out of it.
-    pub notice: Option<String>,
 }
 
 /// The configuration in force.

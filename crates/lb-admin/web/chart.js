@@ -43,7 +43,7 @@ export class Series {
 
 const KINDS = [
   { key: "rate", title: "Requests/s", lines: ["requests_per_second"], format: rate, least: 1 },
-  { key: "errors", title: "Errors", lines: ["error_rate"], format: percent, least: 0.01, most: 1 },
+  { key: "errors", title: "Failed", lines: ["error_rate"], format: percent, least: 0.01, most: 1 },
   { key: "latency", title: "Latency", lines: ["p99", "p95", "p50"], format: latency, least: 1 },
 ];
 

@@ -8,7 +8,7 @@ const RULE_COLUMNS = [
   ["Upstream", "to left"],
   ["Requests", "requests"],
   ["Requests/s", "rate"],
-  ["Errors", "errors"],
+  ["Failed", "errors"],
   ["p50", "p50"],
   ["p95", "p95"],
   ["p99", "p99"],

@@ -11,7 +11,7 @@ const COLUMNS = [
   ["Weight", "weight"],
   ["Share", "share left"],
   ["Requests/s", "rate", "rate"],
-  ["Errors", "errors", "errors"],
+  ["Failed", "errors", "errors"],
   ["In flight", "active", "active"],
   ["p50", "p50"],
   ["p95", "p95"],
@@ -203,7 +203,7 @@ class Row {
     this.rate.small.title = "Since the start";
     say(this.errors.main, percent(backend.error_rate));
     say(this.errors.small, count(backend.failed));
-    this.errors.small.title = "Since the start";
+    this.errors.small.title = "Requests without a good answer since the start";
     cells.errors.classList.toggle("failing", backend.error_rate > 0);
     cells.errors.classList.toggle("none", backend.failed === 0);
     say(cells.active, backend.max_connections ? `${count(backend.active)} / ${count(backend.max_connections)}` : count(backend.active));

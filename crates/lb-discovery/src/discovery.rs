@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lb_observe::SourceState;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::backoff::Backoff;
 use crate::config::{Place, SourceConfig, UpstreamSources};
-use crate::feed::{Feed, SourceState};
+use crate::feed::Feed;
 use crate::member::Member;
 use crate::source::Source;
 use crate::source::dns::Dns;

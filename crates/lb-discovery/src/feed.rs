@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use lb_observe::SourceState;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -36,31 +37,6 @@ struct Told {
     nobody_since: Option<Instant>,
     answers: u64,
     failures: u64,
-}
-
-/// How a source does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceState {
-    /// Whose members it lists.
-    pub upstream: String,
-    /// `file`, `dns`, …
-    pub kind: &'static str,
-    /// Where, as configurations write it.
-    pub place: String,
-    /// How many there are.
-    pub members: usize,
-    /// The last good answer.
-    pub updated: Option<SystemTime>,
-    /// The last one that was another than before.
-    pub changed: Option<SystemTime>,
-    /// Why there is no newer one.
-    pub error: Option<String>,
-    /// What was left out of the last good one.
-    pub notice: Option<String>,
-    /// Good answers.
-    pub answers: u64,
-    /// Others.
-    pub failures: u64,
 }
 
 impl Feed {

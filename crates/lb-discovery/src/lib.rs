@@ -20,7 +20,7 @@ pub use config::{
     Scheme, SourceConfig, UpstreamSources,
 };
 pub use discovery::{Discovery, ReadDocument};
-pub use feed::{Feed, SourceState};
+pub use feed::Feed;
 pub use http::Peer;
 pub use look::{Mark, mark};
 pub use member::{Member, MemberError};

@@ -6,6 +6,8 @@ use std::time::SystemTime;
 use metrics::{SetRecorderError, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::SourceState;
+
 const RELOADS: &str = "gatewayd_config_reloads_total";
 const CERTIFICATES: &str = "gatewayd_certificate_reloads_total";
 const ALERTS: &str = "gatewayd_alerts_total";
@@ -63,34 +65,15 @@ pub fn alerted(alert: Alert) {
     counter!(ALERTS, "result" => result).increment(1);
 }
 
-/// How one source of discovery does.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DiscoveryFigures<'a> {
-    /// Whose backends it lists.
-    pub upstream: &'a str,
-    /// Its kind.
-    pub source: &'a str,
-    /// How many it lists.
-    pub members: usize,
-    /// Whether its last answer was a good one.
-    pub is_up: bool,
-    /// Good answers so far.
-    pub answers: u64,
-    /// Others so far.
-    pub failures: u64,
-    /// When the last good one came.
-    pub updated: Option<SystemTime>,
-}
-
 /// Shows how a source of discovery does.
-pub fn discovered(figures: &DiscoveryFigures<'_>) {
-    let labels = [("upstream", figures.upstream.to_owned()), ("source", figures.source.to_owned())];
+pub fn discovered(source: &SourceState) {
+    let labels = [("upstream", source.upstream.clone()), ("source", source.kind.to_owned())];
     #[expect(clippy::cast_precision_loss, reason = "members have a bound far below 2^53")]
-    gauge!(DISCOVERY_MEMBERS, &labels).set(figures.members as f64);
-    gauge!(DISCOVERY_UP, &labels).set(f64::from(u8::from(figures.is_up)));
-    let since = figures.updated.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    gauge!(DISCOVERY_MEMBERS, &labels).set(source.members as f64);
+    gauge!(DISCOVERY_UP, &labels).set(f64::from(u8::from(source.is_up())));
+    let since = source.updated.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     gauge!(DISCOVERY_LAST, &labels).set(since.unwrap_or_default().as_secs_f64());
-    for (result, count) in [("ok", figures.answers), ("failed", figures.failures)] {
+    for (result, count) in [("ok", source.answers), ("failed", source.failures)] {
         let [upstream, source] = labels.clone();
         counter!(DISCOVERY_ANSWERS, &[upstream, source, ("result", result.to_owned())]).absolute(count);
     }

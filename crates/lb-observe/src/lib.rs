@@ -41,6 +41,7 @@ mod rate;
 mod recent;
 mod registry;
 mod shards;
+mod source;
 pub mod stats;
 pub mod trace;
 pub mod write_behind;
@@ -54,6 +55,7 @@ pub use histogram::Histogram;
 pub use recent::{RecentError, RecentErrors};
 pub use registry::Registry;
 pub use shards::Shards;
+pub use source::SourceState;
 pub use stats::{
     BackendStats, ConnectionFailure, FailureKind, HandshakeFailure, ListenerStats, MirrorStats, PolicyStats,
     PreambleFailure, RuleStats, SplitStats, TlsTotals, UpstreamStats,

@@ -20,7 +20,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("lb-faults", &["lb-testkit"]),
     ("lb-health", &["lb-core"]),
     ("lb-dump", &["lb-h1", "lb-observe"]),
-    ("lb-discovery", &["lb-core", "lb-tls"]),
+    ("lb-discovery", &["lb-core", "lb-observe", "lb-tls"]),
     ("lb-cache", &["lb-policy"]),
     ("lb-sim", &["lb-core"]),
     ("lb-trace", &["lb-h1", "lb-observe"]),

@@ -162,7 +162,7 @@ fn draw_rules(frame: &mut Frame<'_>, area: Rect, screen: &Screen, event: &Event)
 
 fn draw_errors(frame: &mut Frame<'_>, area: Rect, screen: &Screen, event: &Event) {
     if event.errors.is_empty() {
-        nothing(frame, area, "No request has failed.");
+        nothing(frame, area, "No request was refused, and none has failed.");
     }
     let lines = event.errors.iter().skip(screen.offset).flat_map(|error| {
         let times = if error.times > 1 { format!(" ×{}", error.times) } else { String::new() };

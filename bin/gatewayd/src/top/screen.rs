@@ -24,7 +24,7 @@ impl List {
         match self {
             Self::Backends => "Backends",
             Self::Rules => "Rules",
-            Self::Errors => "Errors",
+            Self::Errors => "Refused and failed",
             Self::Changes => "Changes",
         }
     }

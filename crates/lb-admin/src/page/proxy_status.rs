@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use lb_observe::MirrorStats;
 use lb_observe::stats::BackendTotals;
+use lb_observe::{MirrorStats, SourceState};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -11,9 +11,7 @@ use crate::pages::{STATUS_PATHS, Scene};
 use crate::response;
 use crate::time::rfc3339;
 use crate::title;
-use crate::view::{
-    BackendView, ConfigurationView, EditView, Features, ListenerView, SourceView, UpstreamView,
-};
+use crate::view::{BackendView, ConfigurationView, EditView, Features, ListenerView, UpstreamView};
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -153,7 +151,7 @@ fn listeners(scene: &Scene<'_>) -> Vec<Value> {
     scene.view.listeners.iter().map(listener).collect()
 }
 
-fn source(view: &SourceView) -> Value {
+fn source(view: &SourceState) -> Value {
     json!({
         "upstream": view.upstream,
         "source": view.kind,
