@@ -283,9 +283,32 @@ fn a_listener_that_cannot_be_opened_leaves_everything_as_it_was() {
     gateway.write_config(&with_admin(&format!("{listener}{}", rule("", &[&b]))));
     let (code, said) = reload(&gateway, &[]);
     assert_eq!(code, 78, "{said}");
+    let text = fs::read_to_string(gateway.config_file()).unwrap();
+    let line = 1 + text.lines().position(|line| line.contains(&address.to_string())).unwrap();
+    assert!(said.contains(&format!("gatewayd.toml:{line}:1: listener second")), "{said}");
     assert!(said.contains("in use by another process"), "{said}");
     assert_eq!(gateway.get("/").backend(), "a");
     assert_eq!(reloads(&gateway, "rejected"), 1);
+}
+
+#[test]
+fn people_read_what_is_wrong_below_the_line_that_says_so() {
+    let a = Backend::echo("a");
+    let launch = launch();
+    let file = launch.directory().join("gatewayd.toml").display().to_string();
+    let arguments = ["--log-format", "text", "run", "--watch", "-c", &file];
+    let gateway = launch.config(&with_admin(&rule("", &[&a]))).args(&arguments).start();
+    gateway.write_config(&with_admin(&rule("timout = \"3s\"", &[&a])));
+    eventually("it is said", PATIENCE, || reloads(&gateway, "rejected") == 1);
+    let said = gateway.errors();
+    let lines: Vec<&str> = said.lines().collect();
+    let at = lines.iter().position(|line| line.contains("the one before stays in force")).unwrap();
+    assert!(lines[at + 1].starts_with("error: unknown key `timout`"), "{said}");
+    assert!(
+        lines[at + 2].trim_start().starts_with("--> ") && lines[at + 2].contains("gatewayd.toml:"),
+        "{said}"
+    );
+    assert!(said.contains("= help: did you mean `timeout`?") && !said.contains("\\n"), "{said}");
 }
 
 #[test]

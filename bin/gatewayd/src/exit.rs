@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use lb_config::Diagnostics;
+use lb_config::{Diagnostics, Places};
 use lb_http::StartError;
+use lb_http::config::GatewayConfig;
 
 /// A wrong command line.
 const USAGE: u8 = 64;
@@ -46,6 +47,18 @@ impl From<StartError> for Failure {
 }
 
 impl Failure {
+    /// Why a configuration cannot be put in force, with the place of what is meant where that is known.
+    pub(crate) fn at(error: StartError, config: &GatewayConfig, places: &Places) -> Self {
+        let place = error.listener().and_then(|name| {
+            let index = config.listeners.iter().position(|listener| listener.name == name)?;
+            places.listener(&format!("listeners[{index}].address"))
+        });
+        match place {
+            Some(place) => Self::Refused(format!("{place}: {error}")),
+            None => error.into(),
+        }
+    }
+
     /// Says what is wrong and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         say(self.text(std::io::stderr().is_terminal()).trim_end());

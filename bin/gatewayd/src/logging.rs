@@ -22,6 +22,8 @@ pub(crate) use directives::Directives;
 const VARIABLES: [&str; 2] = ["GATEWAYD_LOG", "RUST_LOG"];
 
 static LEVEL: OnceLock<Level> = OnceLock::new();
+/// Whether lines are text.
+static IS_TEXT: OnceLock<bool> = OnceLock::new();
 
 /// Which lines are written.
 pub(crate) struct Level {
@@ -55,17 +57,26 @@ pub(crate) fn start(format: LogFormat) {
     let is_terminal = std::io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
-    match (format, is_terminal) {
-        (LogFormat::Json, _) | (LogFormat::Auto, false) => {
-            registry.with(lines.json().flatten_event(true)).init();
-        }
-        (LogFormat::Text, _) | (LogFormat::Auto, true) => registry.with(lines.with_ansi(is_terminal)).init(),
+    let is_text = match format {
+        LogFormat::Json => false,
+        LogFormat::Text => true,
+        LogFormat::Auto => is_terminal,
+    };
+    match is_text {
+        true => registry.with(lines.with_ansi(is_terminal)).init(),
+        false => registry.with(lines.json().flatten_event(true)).init(),
     }
+    let _once = IS_TEXT.set(is_text);
     let state = Mutex::new(State { lasting, passing: None, timer: None });
     let _once = LEVEL.set(Level { filter: handle, state });
     if let Some((name, Err(error))) = read {
         tracing::warn!(%error, "{name} is not used");
     }
+}
+
+/// Whether people read the log: what has several lines is then written as it is, and not into a field.
+pub(crate) fn is_text() -> bool {
+    IS_TEXT.get().copied().unwrap_or(true)
 }
 
 /// The process's level.

@@ -25,6 +25,7 @@ use crate::discovery;
 use crate::edits::Edit;
 use crate::effective::{Base, Composed, Effective};
 use crate::exit::{self, Failure};
+use crate::logging;
 use crate::run;
 use crate::status::{Described, LiveStatus};
 use crate::wire::Shutdown;
@@ -244,7 +245,8 @@ impl Reloading {
         let (config, places) = (Arc::clone(&composed.config), Arc::clone(&next.base().places));
         let described = in_background_since(begun, move || Described::of(&config, places)).await;
         let described = described.map_err(|error| Failure::Other(error.into()))?;
-        let plan = self.reloader.reload(Arc::clone(&composed.config), begun).await?;
+        let plan = self.reloader.reload(Arc::clone(&composed.config), begun).await;
+        let plan = plan.map_err(|error| Failure::at(error, &composed.config, &next.base().places))?;
         composed.say_left_out();
         self.has_reloaded.store(true, Relaxed);
         self.live.describe(described);
@@ -309,17 +311,19 @@ impl Reloading {
             }
             Err(failure) => {
                 control::reloaded(Reload::Rejected);
-                let diagnostics = failure.text(false);
-                if std::io::stderr().is_terminal() {
-                    exit::say(failure.text(true).trim_end());
-                }
+                // For people it stands below the line, as `check` prints it.
+                let is_text = logging::is_text();
+                let diagnostics = (!is_text).then(|| failure.text(false));
                 tracing::error!(
                     component = "reload",
                     %cause,
                     file,
-                    diagnostics = diagnostics.trim_end(),
+                    diagnostics = diagnostics.as_deref().map(str::trim_end),
                     "configuration rejected; the one before stays in force"
                 );
+                if is_text {
+                    exit::say(failure.text(std::io::stderr().is_terminal()).trim_end());
+                }
                 self.live.reloaded(Err(failure.first_line()));
             }
         }

@@ -91,7 +91,7 @@ impl Running {
         let traces = traces::start(tracing.clone())?;
 
         let file = source.as_ref().map(|source| source.path.display().to_string());
-        let live = Arc::new(LiveStatus::new(&config, places, file, Arc::clone(&discovery)));
+        let live = Arc::new(LiveStatus::new(&config, Arc::clone(&places), file, Arc::clone(&discovery)));
         let pages = |with_home: fn(StatusPages) -> StatusPages| {
             let pages = StatusPages::new(Arc::clone(&live) as Arc<_>, Arc::clone(&registry));
             let pages = match &control {
@@ -141,7 +141,8 @@ impl Running {
             inherited: given.inherited,
             connect: Some(Box::new(connect)),
         };
-        let gateway = Gateway::start(&config, &registry, attachments).await?;
+        let gateway = Gateway::start(&config, &registry, attachments).await;
+        let gateway = gateway.map_err(|error| Failure::at(error, &config, &places))?;
         let board = watched().map(|watched| Arc::clone(&watched.board)).next();
         tokio::spawn(keep_rates(Arc::clone(&registry), board));
         let shutdown = Arc::new(Mutex::new(Shutdown::of(&config)));

@@ -51,7 +51,8 @@ pub(crate) fn document(
     source: SourceId,
     sources: &SourceMap,
 ) -> Result<Node, Vec<Diagnostic>> {
-    let node = value(format, source, sources)?;
+    let node = value(format, source, sources)
+        .map_err(|found| conflict(source, sources).map_or(found, |conflict| vec![conflict]))?;
     match node.value {
         Value::Table(_) => Ok(node),
         // An empty YAML file; what it lacks is said later.
@@ -62,6 +63,22 @@ pub(crate) fn document(
                 .help("begin with a key, for example `rules:`"),
         ]),
     }
+}
+
+/// What a merge has left where two sides disagreed: it explains all that is wrong with the syntax.
+fn conflict(source: SourceId, sources: &SourceMap) -> Option<Diagnostic> {
+    let text = sources.text(source);
+    let begins = |sign: &str| {
+        if text.starts_with(sign) { Some(0) } else { text.find(&format!("\n{sign}")).map(|at| at + 1) }
+    };
+    let (start, end) = (begins("<<<<<<<")?, begins(">>>>>>>")?);
+    let place = |at: usize| sources.excerpt(&Span { source, range: at..at + 7 });
+    Some(
+        Diagnostic::error("a merge has left a conflict in this file")
+            .at(place(start), "it begins here")
+            .at(place(end), "and ends here")
+            .help("keep one of the two sides, and remove the lines of `<`, `=` and `>`"),
+    )
 }
 
 /// A syntax error at some bytes of the text.

@@ -74,6 +74,17 @@ pub enum StartError {
     Worker(io::Error),
 }
 
+impl StartError {
+    /// The name of the listener that it is about.
+    #[must_use]
+    pub fn listener(&self) -> Option<&str> {
+        match self {
+            Self::Listen(ListenError::InUse { name, .. } | ListenError::Io { name, .. }) => Some(name),
+            Self::Build(_) | Self::Worker(_) => None,
+        }
+    }
+}
+
 /// What a gateway is given beside its configuration.
 #[derive(Default)]
 pub struct Attachments {

@@ -208,6 +208,11 @@ impl<'a> Belief<'a> {
         Self { proxy_protocol, ..self }
     }
 
+    /// Whether others come while the gateway runs.
+    pub(super) fn discovers(&self) -> bool {
+        self.discovers
+    }
+
     /// With others that come while the gateway runs.
     pub(super) fn discovering(self, discovers: bool) -> Self {
         Self { discovers, ..self }

@@ -143,6 +143,19 @@ impl Upstreams {
         if is_whole && !members.iter().any(|member| member.url.secure) {
             tls::check_of_use(context, name, belief);
         }
+        let is_idle = !members.is_empty() && members.iter().all(|member| member.config.weight == 0.0);
+        if is_whole && is_idle && !belief.discovers() {
+            let place = backends.map_or(Tree::ROOT, |written| written.id);
+            context
+                .warning_at_key(
+                    place,
+                    format!(
+                        "no backend of `{name}` gets requests, as every weight is 0: they are answered 503"
+                    ),
+                    "every weight is 0",
+                )
+                .help("give one of them a weight, unless that is what is meant");
+        }
         let template = template(context, name, &members, belief);
         self.push(Entry {
             name: name.to_owned(),

@@ -43,10 +43,20 @@ fn report(errors: &[toml::de::Error], source: SourceId, sources: &SourceMap) -> 
         if !lines.insert(sources.line(&span)) {
             continue;
         }
+        if let Some(open) = open_list(error.message(), &span, sources) {
+            // What follows is read as a part of it.
+            report.push(open);
+            break;
+        }
         report.push(match error.message() {
             "duplicate key" => Diagnostic::error("this key stands twice in one table")
                 .at(sources.excerpt(&span), "the second time")
-                .help("keep one of the two; a table is opened by one `[header]` only"),
+                .help(match line_of(&span, sources).trim_start() {
+                    line if line.starts_with('[') => {
+                        "a table is opened by one `[header]` only; each of several is opened by a `[[header]]`"
+                    }
+                    _ => "keep one of the two",
+                }),
             message => {
                 let problem = syntax(sources, &span, message);
                 match remedy(message, &span, sources) {
@@ -69,7 +79,77 @@ fn remedy(message: &str, span: &Span, sources: &SourceMap) -> Option<&'static st
     if is_at_end && !text.trim().is_empty() {
         return Some("the file ends here; it may have been cut off, or is still being written");
     }
-    message.starts_with("string values must be quoted").then_some("put it in quotes: `\"…\"`")
+    let line = line_of(span, sources).trim();
+    let is_yaml = || line.split_once(':').is_some_and(|(key, _)| key.chars().all(is_of_key));
+    Some(match message {
+        _ if line.contains(['“', '”', '„', '‘', '’']) => "quotes are the plain ones: `\"…\"`",
+        _ if message.starts_with("string values must be quoted") => "put it in quotes: `\"…\"`",
+        _ if message.starts_with("invalid basic string, expected `\"`") => {
+            "a text ends in the line in which it begins: close it with `\"`"
+        }
+        _ if message.starts_with("missing comma between") => "put a comma behind what stands before it",
+        _ if message.starts_with("key with no value") && is_yaml() => {
+            "TOML writes `key = value`; YAML is read from files that end in .yaml"
+        }
+        _ if message.starts_with("key with no value") => "write `key = value`",
+        _ => return None,
+    })
+}
+
+fn is_of_key(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.')
+}
+
+/// The line in which it begins.
+fn line_of<'a>(span: &Span, sources: &'a SourceMap) -> &'a str {
+    let text = sources.text(span.source);
+    let before = text.get(..span.range.start).unwrap_or(text);
+    let begin = before.rfind('\n').map_or(0, |at| at + 1);
+    text.get(begin..).and_then(|rest| rest.lines().next()).unwrap_or_default()
+}
+
+/// A list that goes on into the next keys and tables, as nothing closes it; told by a key, or a header, in the middle of it.
+fn open_list(message: &str, span: &Span, sources: &SourceMap) -> Option<Diagnostic> {
+    let is_inside = message.contains("array");
+    let line = line_of(span, sources).trim();
+    let is_key =
+        line.split_once('=').is_some_and(|(key, _)| !key.is_empty() && key.trim().chars().all(is_of_key));
+    if !is_inside || !(is_key || line.starts_with("[[") || line.starts_with('[') && line.ends_with(']')) {
+        return None;
+    }
+    let opened = last_open(sources.text(span.source).get(..span.range.start)?)?;
+    let open = Span { source: span.source, range: opened..opened + 1 };
+    (sources.line(&open) != sources.line(span)).then(|| {
+        Diagnostic::error("syntax error: this list is not closed")
+            .at(sources.excerpt(&open), "opened here")
+            .at(sources.excerpt(span), "read as a part of it")
+            .help("close it with `]`")
+    })
+}
+
+/// Where the bracket stands that is open at the end of a text.
+fn last_open(text: &str) -> Option<usize> {
+    let mut open = Vec::new();
+    let mut letters = text.char_indices().peekable();
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '[' => open.push(at),
+            ']' => drop(open.pop()),
+            '#' => while letters.next_if(|(_, letter)| *letter != '\n').is_some() {},
+            // One that is not closed ends with its line.
+            '"' | '\'' => {
+                while let Some((_, inner)) = letters.next_if(|(_, inner)| *inner != '\n') {
+                    match inner {
+                        _ if inner == letter => break,
+                        '\\' if letter == '"' => drop(letters.next()),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    open.pop()
 }
 
 struct Reader<'a> {
