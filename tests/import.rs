@@ -287,7 +287,10 @@ fn tcp_servers_are_imported_as_listeners() {
             .replace("\"127.0.0.1:1\"", &format!("\"{listen}\""))
             .replace("\"127.0.0.1:2\"", &format!("\"{tcp}\""));
         let gateway = launch.config_file("gatewayd.toml", &text).start();
-        assert_eq!(fetch(gateway.address_of("listen2"), "GET", "/", &[]).backend(), "b1", "{source}");
+        // The first listener is there before the others.
+        let address = gateway.address_of("listen2");
+        eventually("it listens", PATIENCE, || std::net::TcpStream::connect(address).is_ok());
+        assert_eq!(fetch(address, "GET", "/", &[]).backend(), "b1", "{source}");
     }
 }
 
