@@ -202,3 +202,19 @@ fn no_secret_is_ever_shown() {
     assert_eq!(loaded.admin.as_ref().unwrap().token.as_ref().unwrap().expose(), "s3cret");
     assert!(!format!("{loaded:?}").contains("s3cret"));
 }
+
+#[test]
+fn what_a_merge_has_left_is_told_once() {
+    // Not written out, as no file here may have any.
+    let [ours, theirs] = ["<", ">"].map(|sign| sign.repeat(7));
+    let toml =
+        format!("[[rules]]\n{ours} HEAD\ntimeout = \"1s\"\n=======\ntimeout = \"2s\"\n{theirs} other\n");
+    let yaml = format!("{ours} HEAD\nrules: []\n=======\nrules: {{}}\n{theirs} other\n");
+    for (format, text, places) in
+        [(Format::Toml, toml, ["x:2:1", "x:6:1"]), (Format::Yaml, yaml, ["x:1:1", "x:5:1"])]
+    {
+        let said = load_str("x", format, &text).unwrap_err().render(false);
+        assert!(said.contains("a merge has left a conflict") && said.ends_with("1 error"), "{said}");
+        assert!(places.iter().all(|place| said.contains(place)), "{said}");
+    }
+}
