@@ -10,6 +10,7 @@ mod chart;
 mod check;
 mod compare;
 mod congestion;
+mod due;
 mod extra;
 pub(crate) mod faults;
 mod feature_cost;

@@ -1,20 +1,25 @@
 //! What requests notice of a gateway with ten thousand backends and rules that is reloaded under load, and whether a
 //! hundred reloads leave anything behind.
+//!
+//! The pool is large enough for a connection to each backend: with the usual 4096 most requests open one, and what that costs hides
+//! what a reload does. Load and backends run by real-time priority, as with `open-loop`; the gateway does not, so that what it does
+//! beside requests competes with them as it would anywhere.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde::Serialize;
 
+use super::due::{Answers, Load};
 use super::extra::Outcome;
 use super::measure::Bench;
-use super::open_loop::{self, Aim, Sample};
+use super::open_loop::{self, OF_LOAD, OF_ORIGINS};
 use super::ports::Ports;
 use super::process::{Core, Running};
 use super::stats::Spread;
@@ -26,6 +31,18 @@ const REPLACED: u32 = 1_000;
 /// Share of the capacity that is asked for.
 const LOAD: f64 = 0.70;
 const IN_A_ROW: u32 = 100;
+/// What latencies are also told of one by one.
+const WINDOW: Duration = Duration::from_millis(100);
+
+/// Idle connections to backends.
+const POOL: u32 = 12_000;
+
+/// Which of two configurations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Variant {
+    First,
+    Second,
+}
 
 /// What goes on beside the requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,11 +54,30 @@ enum Beside {
 const ROWS: [(&str, Beside); 2] = [("nothing else", Beside::Nothing), ("a reload a second", Beside::Reloads)];
 
 /// One row in one round.
+#[derive(Serialize)]
 struct Looked {
     row: &'static str,
-    sample: Sample,
-    /// How long each change took until it was in force.
-    changes_ms: Vec<f64>,
+    /// Requests a second that were answered, and requests that got no answer of 200.
+    rate: f64,
+    lost: u64,
+    /// Latencies, µs.
+    p50: f64,
+    p99: f64,
+    p999: f64,
+    most: f64,
+    /// Share of its core that the worker used, and for which it was ready and something else had it.
+    core: f64,
+    waited: f64,
+    /// The median and the most of each tenth of a second.
+    windows_us: Vec<(f64, f64)>,
+    /// When each change was asked for, in seconds since the begin, and how long it took until it was in force.
+    changes: Vec<Change>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Change {
+    at_s: f64,
+    ms: f64,
 }
 
 /// What a process holds.
@@ -57,6 +93,7 @@ struct Gateway {
     program: PathBuf,
     config: PathBuf,
     variants: [String; 2],
+    reloads: AtomicUsize,
     port: u16,
     admin: u16,
     running: Running,
@@ -66,24 +103,29 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
     let program = bench.peers.iter().find(|peer| peer.info.program() == "gatewayd");
     let program =
         program.context("this is about gatewayd: name it with --peer, or no peer at all")?.program();
-    let (backend, _backends) = start_backends(bench, ports)?;
+    let (backend, backends) = start_backends(bench, ports)?;
     let gateway = Gateway::start(bench, program, backend, ports)?;
-    let aim = |name| Aim { name, port: gateway.port, running: None, first: false };
-    let capacity = open_loop::closed_loop(bench, gateway.port, false)?;
-    let rate = capacity * LOAD;
-    open_loop::sample(bench, aim("warming up"), rate)?;
+    let first = backends.run_first(OF_ORIGINS);
+    let capacity = open_loop::closed_loop(bench, gateway.port, first)?;
+    let time = Duration::from_secs(bench.seconds);
+    let priority = first.then_some(OF_LOAD);
+    let load = Load { port: gateway.port, rate: capacity * LOAD, time, priority };
+    load.run(bench.interrupt).context("warming up")?;
 
     let mut looked = Vec::new();
     for round in 0..bench.rounds as usize {
         for (row, beside) in ROWS.iter().cycle().skip(round % ROWS.len()).take(ROWS.len()) {
-            let one = look(bench, &gateway, (*row, *beside), aim(row), rate)?;
+            let one = look(bench, &gateway, (*row, *beside), load)?;
             eprintln!(
-                "  changing round {}: {row} p50 {:.0} p99 {:.0} µs, {} lost, {} changes",
+                "  changing round {}: {row} p50 {:.0} p99 {:.0} p99.9 {:.0} µs, {} lost, {:.0} % of a core, waited {:.1} %, changes {:.0?}",
                 round + 1,
-                one.sample.p50,
-                one.sample.p99,
-                one.sample.lost,
-                one.changes_ms.len()
+                one.p50,
+                one.p99,
+                one.p999,
+                one.lost,
+                one.core * 100.0,
+                one.waited * 100.0,
+                one.changes.iter().map(|change| change.ms).collect::<Vec<_>>()
             );
             looked.push(one);
         }
@@ -91,16 +133,17 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
     // Both configurations have been in force: what they need has been taken.
     let before = gateway.holds()?;
     let mut times = Vec::new();
-    for number in 0..IN_A_ROW {
+    for _ in 0..IN_A_ROW {
         bench.interrupt.check()?;
-        times.push(gateway.reload(number as usize)?);
+        times.push(gateway.reload()?);
     }
     bench.interrupt.sleep(Duration::from_secs(5))?;
     let after = gateway.holds()?;
     let times = Spread::of(times).context("it was reloaded")?;
     let notes = vec![
         format!(
-            "{BACKENDS} backends and {RULES} rules, one worker; {rate:.0} requests/s, {:.0} % of what it answers in a closed loop, whatever the answers do; µs.",
+            "{BACKENDS} backends and {RULES} rules, one worker; {:.0} requests/s, {:.0} % of what it answers in a closed loop, whatever the answers do; µs. `core`: the worker's share of its core.",
+            load.rate,
             LOAD * 100.0
         ),
         format!(
@@ -119,10 +162,6 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
             after.threads
         ),
     ];
-    let raw = looked
-        .iter()
-        .map(|one| json!({ "row": one.row, "sample": one.sample, "changes_ms": one.changes_ms }))
-        .collect::<Vec<_>>();
     Ok(Outcome {
         scenario: "changing",
         columns: vec![
@@ -132,6 +171,7 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
             "spread",
             "p99.9",
             "max",
+            "core",
             "lost",
             "changes",
             "ms a change",
@@ -139,25 +179,26 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
         ],
         rows: ROWS.iter().filter_map(|(row, _)| table_row(row, &looked)).collect(),
         notes,
-        raw: raw.into(),
+        raw: serde_json::to_value(&looked)?,
     })
 }
 
 fn table_row(row: &str, looked: &[Looked]) -> Option<Vec<String>> {
     let of_row = || looked.iter().filter(|one| one.row == row);
-    let spread = |value: fn(&Sample) -> f64| Spread::of(of_row().map(|one| value(&one.sample)).collect());
-    let p99 = spread(|sample| sample.p99)?;
-    let changes: Vec<f64> = of_row().flat_map(|one| one.changes_ms.iter().copied()).collect();
+    let spread = |value: fn(&Looked) -> f64| Spread::of(of_row().map(value).collect());
+    let p99 = spread(|one| one.p99)?;
+    let changes: Vec<f64> = of_row().flat_map(|one| one.changes.iter().map(|change| change.ms)).collect();
     let count = changes.len();
     let changes = Spread::of(changes);
     Some(vec![
         row.to_owned(),
-        format!("{:.0}", spread(|sample| sample.p50)?.median),
+        format!("{:.0}", spread(|one| one.p50)?.median),
         format!("{:.0}", p99.median),
         format!("{:.0}–{:.0}", p99.least, p99.most),
-        format!("{:.0}", spread(|sample| sample.p999)?.median),
-        format!("{:.0}", spread(|sample| sample.most)?.median),
-        format!("{:.0}", of_row().map(|one| one.sample.lost).sum::<f64>()),
+        format!("{:.0}", spread(|one| one.p999)?.median),
+        format!("{:.0}", spread(|one| one.most)?.median),
+        format!("{:.0} %", spread(|one| one.core * 100.0)?.median),
+        of_row().map(|one| one.lost).sum::<u64>().to_string(),
         count.to_string(),
         changes.as_ref().map_or_else(|| "–".to_owned(), |changes| format!("{:.0}", changes.median)),
         changes.map_or_else(|| "–".to_owned(), |changes| format!("{:.0}–{:.0}", changes.least, changes.most)),
@@ -168,17 +209,78 @@ fn look(
     bench: &Bench<'_>,
     gateway: &Gateway,
     (row, beside): (&'static str, Beside),
-    aim: Aim<'_>,
-    rate: f64,
+    load: Load,
 ) -> Result<Looked> {
     let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let changes = scope.spawn(|| gateway.keep_changing(beside, &is_over));
-        let sample = open_loop::sample(bench, aim, rate);
+    let before = gateway.running.cpu_time_of(is_worker);
+    let began = Instant::now();
+    let (answers, changes) = std::thread::scope(|scope| {
+        let changes = scope.spawn(|| gateway.keep_changing(beside, began, &is_over));
+        let answers = load.run(bench.interrupt);
         is_over.store(true, Ordering::Relaxed);
-        let changes_ms = changes.join().map_err(|_| anyhow::anyhow!("changing failed"))??;
-        Ok(Looked { row, sample: sample?, changes_ms })
+        let changes = changes.join().map_err(|_| anyhow::anyhow!("changing failed"))??;
+        Ok::<_, anyhow::Error>((answers?, changes))
+    })?;
+    let (after, took) = (gateway.running.cpu_time_of(is_worker), began.elapsed());
+    let share = |before: u64, after: u64| after.saturating_sub(before) as f64 / took.as_nanos() as f64;
+    let late = answers.began.duration_since(began).as_secs_f64();
+    Ok(Looked {
+        core: share(before.ran, after.ran),
+        waited: share(before.waited, after.waited),
+        changes: changes.into_iter().map(|change| Change { at_s: change.at_s - late, ..change }).collect(),
+        ..Looked::of(row, &answers, load)?
     })
+}
+
+fn is_worker(thread: &str) -> bool {
+    thread.starts_with("worker")
+}
+
+impl Looked {
+    /// The first tenth is left out, as with `open-loop`.
+    fn of(row: &'static str, answers: &Answers, load: Load) -> Result<Self> {
+        let of_all = answers.all.iter().filter(|answer| answer.due >= load.time / 10);
+        let mut latencies: Vec<f64> = of_all.map(|answer| answer.latency.as_secs_f64() * 1e6).collect();
+        latencies.sort_by(f64::total_cmp);
+        ensure!(latencies.len() > 1000, "too few requests for percentiles: {}", latencies.len());
+        let at = |thousandths| percentile(&latencies, thousandths);
+        let bad = answers.all.iter().filter(|answer| !answer.good).count() as u64;
+        let last = answers.all.iter().map(|answer| answer.due + answer.latency).max().unwrap_or_default();
+        Ok(Self {
+            row,
+            rate: answers.all.len() as f64 / last.as_secs_f64(),
+            lost: answers.lost + bad,
+            p50: at(500),
+            p99: at(990),
+            p999: at(999),
+            most: at(1000),
+            core: 0.0,
+            waited: 0.0,
+            windows_us: windows(answers),
+            changes: Vec::new(),
+        })
+    }
+}
+
+fn windows(answers: &Answers) -> Vec<(f64, f64)> {
+    let mut windows: Vec<Vec<f64>> = Vec::new();
+    for answer in &answers.all {
+        let number = (answer.due.as_micros() / WINDOW.as_micros()) as usize;
+        if windows.len() <= number {
+            windows.resize_with(number + 1, Vec::new);
+        }
+        windows.get_mut(number).into_iter().for_each(|all| all.push(answer.latency.as_secs_f64() * 1e6));
+    }
+    let told = windows.into_iter().map(|mut all| {
+        all.sort_by(f64::total_cmp);
+        (percentile(&all, 500).round(), percentile(&all, 1000).round())
+    });
+    told.collect()
+}
+
+fn percentile(sorted: &[f64], thousandths: usize) -> f64 {
+    let place = (sorted.len() * thousandths / 1000).min(sorted.len().saturating_sub(1));
+    sorted.get(place).copied().unwrap_or(0.0)
 }
 
 impl Gateway {
@@ -186,35 +288,46 @@ impl Gateway {
         let directory = bench.directory.join("changing");
         fs::create_dir_all(&directory)?;
         let (port, admin) = (ports.take()?, ports.take()?);
-        let variants = [0, REPLACED].map(|shift| config((port, admin), backend, shift));
+        let variants =
+            [Variant::First, Variant::Second].map(|variant| config((port, admin), backend, variant));
         let file = directory.join("gatewayd.toml");
         fs::write(&file, &variants[0])?;
         let arguments = ["run".to_owned(), "-c".to_owned(), file.display().to_string()];
         let mut running = Running::start("gatewayd", Core::Proxy, program, &arguments, &[], &directory)?;
         running.wait_for_port(port, bench.interrupt)?;
         running.wait_for_port(admin, bench.interrupt)?;
-        Ok(Self { program: program.to_owned(), config: file, variants, port, admin, running })
+        Ok(Self {
+            program: program.to_owned(),
+            config: file,
+            variants,
+            reloads: AtomicUsize::new(0),
+            port,
+            admin,
+            running,
+        })
     }
 
-    /// Makes changes until it is over; how long each took, ms.
-    fn keep_changing(&self, beside: Beside, is_over: &AtomicBool) -> Result<Vec<f64>> {
-        let mut times = Vec::new();
+    /// Makes a change a second until it is over, if this is to be.
+    fn keep_changing(&self, beside: Beside, began: Instant, is_over: &AtomicBool) -> Result<Vec<Change>> {
+        let mut changes = Vec::new();
         if beside == Beside::Nothing {
-            return Ok(times);
+            return Ok(changes);
         }
         loop {
             std::thread::sleep(Duration::from_millis(500));
             if is_over.load(Ordering::Relaxed) {
-                return Ok(times);
+                return Ok(changes);
             }
-            times.push(self.reload(times.len())?);
+            let at_s = began.elapsed().as_secs_f64();
+            changes.push(Change { at_s, ms: self.reload()? });
             std::thread::sleep(Duration::from_millis(500));
         }
     }
 
     /// Puts the other configuration in force.
-    fn reload(&self, number: usize) -> Result<f64> {
-        let other = self.variants.get((number + 1) % 2).context("there are two")?;
+    fn reload(&self) -> Result<f64> {
+        let number = self.reloads.fetch_add(1, Ordering::Relaxed) + 1;
+        let other = self.variants.get(number % 2).context("there are two")?;
         fs::write(&self.config, other)?;
         let started = Instant::now();
         let output = Command::new("taskset")
@@ -268,16 +381,17 @@ fn start_backends(bench: &Bench<'_>, ports: &mut Ports) -> Result<(u16, Running)
     Ok((port, nginx))
 }
 
-/// Backends from 127.1.0.0 on, the last of them further up by `shift`; the load is for the last rule.
-fn config((port, admin): (u16, u16), backend: u16, shift: u32) -> String {
+/// Backends from 127.1.0.0 on, each tenth of them in the second configuration another; the load is for the last rule.
+fn config((port, admin): (u16, u16), backend: u16, variant: Variant) -> String {
     let mut text = format!(
-        "[server]\nworkers = 1\n[[listeners]]\naddress = \"127.0.0.1:{port}\"\n[admin]\naddress = \"127.0.0.1:{admin}\"\n\
+        "max_idle_conns = {POOL}\n[server]\nworkers = 1\n[[listeners]]\naddress = \"127.0.0.1:{port}\"\n[admin]\naddress = \"127.0.0.1:{admin}\"\n\
          [upstreams.fleet]\nbackends = [\n"
     );
     for number in 0..BACKENDS {
-        let place = if number < BACKENDS - REPLACED { number } else { number + shift };
+        let is_other = variant == Variant::Second && number % (BACKENDS / REPLACED) == 0;
+        let place = if is_other { number + BACKENDS } else { number };
         let address = Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 0).to_bits() + place);
-        let weight = if shift > 0 && number < 100 { 2 } else { 1 };
+        let weight = if variant == Variant::Second && number < 100 { 2 } else { 1 };
         _ = writeln!(text, "{{ url = \"{address}:{backend}\", weight = {weight} }},");
     }
     text.push_str("]\n");
@@ -297,15 +411,15 @@ mod tests {
 
     #[test]
     fn the_second_configuration_has_other_backends_in_the_place_of_a_tenth() {
-        let urls = |shift| {
-            let config = config((1, 2), 3, shift);
+        let urls = |variant| {
+            let config = config((1, 2), 3, variant);
             config
                 .lines()
                 .filter_map(|line| Some(line.split('"').nth(1)?.to_owned()))
                 .filter(|word| word.ends_with(":3"))
                 .collect::<std::collections::BTreeSet<_>>()
         };
-        let (one, other) = (urls(0), urls(REPLACED));
+        let (one, other) = (urls(Variant::First), urls(Variant::Second));
         assert_eq!((one.len(), other.len()), (BACKENDS as usize, BACKENDS as usize));
         assert_eq!(one.difference(&other).count(), REPLACED as usize);
     }

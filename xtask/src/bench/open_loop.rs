@@ -30,8 +30,8 @@ const LOAD: f64 = 0.70;
 /// The row of the load on the origin itself.
 const DIRECT: &str = "no proxy";
 /// Real-time priorities; more goes first.
-const OF_LOAD: u8 = 1;
-const OF_ORIGINS: u8 = 2;
+pub(crate) const OF_LOAD: u8 = 1;
+pub(crate) const OF_ORIGINS: u8 = 2;
 
 /// One proxy in one round.
 #[derive(Serialize)]

@@ -178,7 +178,8 @@ impl Running {
         self.cpu_time_of(|thread| !thread.starts_with(name)).ran
     }
 
-    fn cpu_time_of(&self, is_counted: impl Fn(&str) -> bool) -> CpuTime {
+    /// Processor time of the threads of such names.
+    pub(crate) fn cpu_time_of(&self, is_counted: impl Fn(&str) -> bool) -> CpuTime {
         let mut sum = CpuTime::default();
         for pid in self.members() {
             let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
