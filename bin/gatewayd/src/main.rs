@@ -53,6 +53,9 @@ fn main() -> ExitCode {
         Err(error) => return exit::usage(&error),
     };
     logging::start(cli.log_format);
+    // The allocator asks for huge pages. A reload then has whole ones cleared, on a virtual machine milliseconds for each, in which the
+    // worker of that core waits; requests cost the same without. Where the system has none, there is nothing to turn off.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     inherit::adopt_from_systemd();
     let result = match cli.command {
         None => run::run_or_demo(&cli::Run::default()),
