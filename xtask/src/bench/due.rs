@@ -85,7 +85,9 @@ impl Load {
     }
 
     fn count(self) -> u64 {
-        (self.rate * self.time.as_secs_f64()).round() as u64
+        // One a step, and no part of one.
+        let each = Duration::from_secs_f64(1.0 / self.rate);
+        u64::try_from(self.time.as_nanos() / each.as_nanos().max(1)).unwrap_or(u64::MAX)
     }
 
     fn due(self, number: u64) -> Duration {
