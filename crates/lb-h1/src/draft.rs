@@ -10,6 +10,7 @@ use http::{HeaderName, StatusCode};
 use crate::field::{FieldSink, MAX_FIELDS};
 use crate::fields::{Fields, check};
 use crate::limits::HeadLimits;
+use crate::names::{self, KnownName};
 use crate::request::{self, RequestHead};
 use crate::response::{self, Asked, ResponseHead};
 
@@ -19,7 +20,7 @@ use crate::response::{self, Asked, ResponseHead};
 /// use http::header;
 /// use lb_h1::{Draft, HeadLimits};
 ///
-/// let mut draft = Draft::request("GET", "/orders");
+/// let mut draft = Draft::request(b"GET", b"/orders");
 /// draft.line(&header::HOST, b"shop.example");
 /// let head = draft.read_request(&HeadLimits::default()).expect("it keeps to the rules");
 /// assert_eq!(head.headers.received(), b"GET /orders HTTP/1.1\r\nhost: shop.example\r\n\r\n");
@@ -34,29 +35,35 @@ pub struct Draft {
 impl Draft {
     /// Begins a request of HTTP/1.1 with this line.
     #[must_use]
-    pub fn request(method: &str, target: &str) -> Self {
-        Self::begin(&[method, " ", target, " HTTP/1.1\r\n"])
+    pub fn request(method: &[u8], target: &[u8]) -> Self {
+        Self::begin(&[method, b" ", target, b" HTTP/1.1\r\n"])
     }
 
     /// Begins a response of HTTP/1.1 with this status.
     #[must_use]
     pub fn response(status: StatusCode) -> Self {
-        Self::begin(&["HTTP/1.1 ", status.as_str(), " \r\n"])
+        Self::begin(&[b"HTTP/1.1 ", status.as_str().as_bytes(), b" \r\n"])
     }
 
-    fn begin(first_line: &[&str]) -> Self {
+    fn begin(first_line: &[&[u8]]) -> Self {
         let fields = Fields::begun(first_line);
         Self { first_line: fields.text_len(), fields }
     }
 
     /// Adds a line. White space around the value is none of it.
     pub fn line(&mut self, name: &HeaderName, value: &[u8]) {
-        self.joined(name, std::iter::once(value), b"");
+        self.named(names::find_lower(name.as_str()).map(KnownName), name.as_str().as_bytes(), value);
+    }
+
+    /// The same of a name whose row has been looked for; it must be a token in lower case.
+    pub fn named(&mut self, known: Option<KnownName>, name: &[u8], value: &[u8]) {
+        self.fields.append_as_sent((known.map(|known| known.0), name), |text| text.extend_from_slice(value));
     }
 
     /// Adds a line whose value is made of these.
     pub fn joined<'a>(&mut self, name: &HeaderName, values: impl Iterator<Item = &'a [u8]>, between: &[u8]) {
-        self.fields.append_as_sent(name, |text| {
+        let known = names::find_lower(name.as_str());
+        self.fields.append_as_sent((known, name.as_str().as_bytes()), |text| {
             for (index, value) in values.enumerate() {
                 if index > 0 {
                     text.extend_from_slice(between);

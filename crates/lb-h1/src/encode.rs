@@ -19,7 +19,7 @@ use crate::response::is_bodiless;
 
 mod chunk;
 
-pub use chunk::{CHUNK_END, ChunkHead, LAST_CHUNK, chunk_head, encode_trailers};
+pub use chunk::{CHUNK_END, ChunkHead, LAST_CHUNK, chunk_head, encode_trailers, write_trailer};
 
 /// The interim response for `Expect: 100-continue`.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

@@ -12,7 +12,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::bytes_class::{is_field_value, is_token, trim_ows};
 use crate::error::{HeadError, Shown};
 use crate::field::{Keep, MAX_FIELDS};
-use crate::names::{self, Kind, Known};
+use crate::names::{self, Kind, Known, KnownName};
 use crate::scan::{keep, offset};
 
 /// Room for what a gateway adds to a head (forwarding fields, a request id), so that nothing moves for them.
@@ -97,17 +97,21 @@ impl Fields {
     }
 
     /// For a head that is put together, beginning with this line.
-    pub(crate) fn begun(first_line: &[&str]) -> Self {
+    pub(crate) fn begun(first_line: &[&[u8]]) -> Self {
         let mut text = Vec::with_capacity(DRAFT_BYTES);
-        first_line.iter().for_each(|part| text.extend_from_slice(part.as_bytes()));
+        first_line.iter().for_each(|part| text.extend_from_slice(part));
         Self { text, received: 0, list: Vec::with_capacity(DRAFT_FIELDS) }
     }
 
     /// Adds a line as a client or a backend would send it: with the name in this letter case, and white space around the value that is
     /// none of it.
-    pub(crate) fn append_as_sent(&mut self, name: &HeaderName, write_value: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn append_as_sent(
+        &mut self,
+        (known, name): (Option<&'static Known>, &[u8]),
+        write_value: impl FnOnce(&mut Vec<u8>),
+    ) {
         let start = self.text.len();
-        self.text.extend_from_slice(name.as_str().as_bytes());
+        self.text.extend_from_slice(name);
         let name_end = self.text.len();
         self.text.extend_from_slice(COLON);
         let value_start = self.text.len();
@@ -117,7 +121,7 @@ impl Fields {
         let length = trim_ows(raw.get(leading..).unwrap_or_default()).len();
         self.text.extend_from_slice(LINE_END);
         self.list.push(Field {
-            known: names::find_lower(name.as_str()),
+            known,
             name: keep(start),
             name_end: keep(name_end),
             value: keep(value_start + leading),
@@ -281,23 +285,14 @@ impl Fields {
         map
     }
 
-    /// A map of the fields that go on to the next hop: without those of this one and without framing. Values that are others in nearly
-    /// every message are marked so that what compresses heads does not remember them.
-    pub(crate) fn to_passed_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.list.len() + SPARE_FIELDS);
-        for field in &self.list {
-            let name = match field.known {
-                Some(known) if known.is_hop_by_hop() || known.kind == Kind::ContentLength => continue,
-                Some(known) => Ok(known.name.clone()),
-                None => HeaderName::from_bytes(self.name(field)),
-            };
-            // Both were found good when they were read, and the number was bounded.
-            if let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_bytes(self.value(field))) {
-                value.set_sensitive(field.known.is_some_and(Known::is_fleeting));
-                let _ = map.try_append(name, value);
-            }
-        }
-        map
+    /// The fields that go on to the next hop: without those of this one and without Content-Length. Names are in the letter case in which
+    /// they came, and come with what is known of them.
+    pub fn passed(&self) -> impl Iterator<Item = (Option<KnownName>, &[u8], &[u8])> {
+        let lines = self.known_lines();
+        let passes = |known: &Known| !known.is_hop_by_hop() && known.kind != Kind::ContentLength;
+        lines
+            .filter(move |(known, ..)| known.is_none_or(passes))
+            .map(|(known, name, value)| (known.map(KnownName), name, value))
     }
 
     /// Some bytes of the head.

@@ -54,14 +54,15 @@ pub use date::{Date, DateCache};
 pub use draft::Draft;
 pub use encode::{
     CHUNK_END, CONTINUE, ChunkHead, ConnectionHeader, EncodeError, FieldLines, LAST_CHUNK, RequestLine,
-    ResponseLine, chunk_head, encode_request_head, encode_response_head, encode_trailers,
+    ResponseLine, chunk_head, encode_request_head, encode_response_head, encode_trailers, write_trailer,
 };
 pub use error::{BodyError, HeadError, RequestError, ResponseError, Shown};
 pub use field::fields_as_sent;
 pub use fields::Fields;
 pub use framing::{BodyFraming, ResponseFraming};
 pub use limits::{BodyLimits, HeadLimits};
-pub use map::{request_map, response_map};
+pub use map::{request_parts, response_parts};
+pub use names::KnownName;
 pub use request::{RequestHead, parse_request};
 pub use response::{Asked, ResponseHead, parse_response};
 pub use scan::ParseState;

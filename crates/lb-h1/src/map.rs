@@ -1,74 +1,59 @@
-//! Heads as maps of fields, for protocols whose heads are no text: what a reader would make of the head that
-//! [`encode_request_head`](crate::encode_request_head) or [`encode_response_head`](crate::encode_response_head) writes.
+//! Heads for protocols whose heads are no text: what a reader would make of the head that
+//! [`encode_request_head`](crate::encode_request_head) or [`encode_response_head`](crate::encode_response_head) writes, beside the
+//! fields that [pass](Fields::passed).
 
-use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header;
 use http::{Method, StatusCode};
 
 use crate::authority::Authority;
-use crate::date::Date;
 use crate::encode::RequestLine;
 use crate::error::RequestError;
 use crate::fields::Fields;
 use crate::framing::{BodyFraming, ResponseFraming};
 use crate::response::{body_framing, is_bodiless};
-use crate::target::{Shape, Target};
+use crate::target::Shape;
 
-/// A request's target and fields, Host among them and framing as a length alone.
+/// What a request says beside its target and the fields that pass: its Host, and the length to announce.
 ///
 /// # Errors
 /// Where the reader would refuse it: its target, and a Host that is missing, malformed or there twice.
-pub fn request_map(
+pub fn request_parts<'a>(
     line: RequestLine<'_>,
-    headers: &Fields,
+    headers: &'a Fields,
     framing: BodyFraming,
-) -> Result<(Target, HeaderMap), RequestError> {
-    let shape = Shape::parse(line.target, line.method.as_str().as_bytes())?;
-    let target = Target::new(Bytes::copy_from_slice(line.target), shape);
+) -> Result<(&'a [u8], Option<u64>), RequestError> {
+    Shape::parse(line.target, line.method.as_str().as_bytes())?;
     let mut hosts = headers.get_all(&header::HOST);
     let host = hosts.next().ok_or(RequestError::HostMissing)?;
     Authority::parse(host).map_err(|fault| RequestError::Host { fault })?;
     if hosts.next().is_some() {
         return Err(RequestError::HostTwice);
     }
-    let mut map = headers.to_passed_map();
-    match framing {
-        BodyFraming::None if !matches!(*line.method, Method::POST | Method::PUT | Method::PATCH) => {}
-        BodyFraming::None => set_length(&mut map, 0),
-        BodyFraming::Length(length) => set_length(&mut map, length),
-        BodyFraming::Chunked => {}
-    }
-    Ok((target, map))
+    let length = match framing {
+        BodyFraming::None => {
+            matches!(*line.method, Method::POST | Method::PUT | Method::PATCH).then_some(0)
+        }
+        BodyFraming::Length(length) => Some(length),
+        BodyFraming::Chunked => None,
+    };
+    Ok((host, length))
 }
 
-/// A response's fields, framing as a length alone, and what follows them, where `method` was asked.
-pub fn response_map(
+/// What a response says beside the fields that pass: the length to announce, and what follows its head where `method` was asked.
+#[must_use]
+pub fn response_parts(
     (status, method): (StatusCode, &Method),
-    headers: &Fields,
     framing: ResponseFraming,
-    date: Option<&Date>,
-) -> (HeaderMap, ResponseFraming) {
-    let mut map = headers.to_passed_map();
-    if let Some(date) = date
-        && !status.is_informational()
-        && !map.contains_key(header::DATE)
-        && let Ok(mut date) = HeaderValue::from_bytes(date)
-    {
-        date.set_sensitive(true);
-        map.insert(header::DATE, date);
-    }
+) -> (Option<u64>, ResponseFraming) {
     let may_announce = status == StatusCode::NOT_MODIFIED || !is_bodiless(status);
     let declared = match framing {
-        ResponseFraming::Length(length) if may_announce => {
-            set_length(&mut map, length);
-            BodyFraming::Length(length)
-        }
+        ResponseFraming::Length(length) if may_announce => BodyFraming::Length(length),
         ResponseFraming::Chunked if may_announce => BodyFraming::Chunked,
         _ => BodyFraming::None,
     };
-    (map, body_framing(status, method, declared))
-}
-
-fn set_length(map: &mut HeaderMap, length: u64) {
-    map.insert(header::CONTENT_LENGTH, length.into());
+    let length = match declared {
+        BodyFraming::Length(length) => Some(length),
+        BodyFraming::None | BodyFraming::Chunked => None,
+    };
+    (length, body_framing(status, method, declared))
 }

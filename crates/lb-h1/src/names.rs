@@ -50,6 +50,8 @@ pub(crate) struct Known {
     pub(crate) wire: &'static str,
     pub(crate) kind: Kind,
     traits: u8,
+    /// Its place in the table.
+    row: usize,
 }
 
 impl Known {
@@ -71,6 +73,79 @@ impl Known {
 
     pub(crate) fn is_forwarding(&self) -> bool {
         self.traits & FORWARDING != 0
+    }
+}
+
+/// A well-known name, found once, so that whoever reads many heads with it need not look for it in each.
+///
+/// ```
+/// use lb_h1::KnownName;
+///
+/// let name = KnownName::find(b"content-length").expect("it is well known");
+/// assert_eq!(name.as_str(), "content-length");
+/// assert!(KnownName::find(b"x-of-mine").is_none());
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct KnownName(pub(crate) &'static Known);
+
+impl KnownName {
+    /// How many there are: [`row`](Self::row) is less.
+    pub const COUNT: usize = WIRES.len();
+
+    /// The name that is spelt so, in lower case.
+    #[inline]
+    #[must_use]
+    pub fn find(lower: &[u8]) -> Option<Self> {
+        find_by(lower, |known| known.lower.as_bytes() == lower).map(Self)
+    }
+
+    /// All of them, by their rows.
+    pub fn all() -> impl Iterator<Item = Self> {
+        KNOWN.iter().map(Self)
+    }
+
+    /// Its place among them.
+    #[must_use]
+    pub fn row(self) -> usize {
+        self.0.row
+    }
+
+    /// In lower case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.0.lower
+    }
+
+    /// As the `http` crate has it.
+    #[must_use]
+    pub fn name(self) -> &'static HeaderName {
+        &self.0.name
+    }
+
+    /// Whether it belongs to one connection of HTTP/1.1 (RFC 9110 §7.6.1), Expect among them, which ends at this hop.
+    #[must_use]
+    pub fn is_hop_by_hop(self) -> bool {
+        self.0.is_hop_by_hop()
+    }
+
+    /// Whether it has another value in nearly every message.
+    #[must_use]
+    pub fn is_fleeting(self) -> bool {
+        self.0.is_fleeting()
+    }
+}
+
+impl PartialEq for KnownName {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for KnownName {}
+
+impl PartialEq<HeaderName> for KnownName {
+    fn eq(&self, other: &HeaderName) -> bool {
+        self.0.name == *other
     }
 }
 

@@ -1,36 +1,32 @@
 //! A stream to a backend: the request as what is taken, the answer as a head and bytes that can be read.
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
-use h2::Reason;
-use h2::client::{ResponseFuture, SendRequest};
-use http::response::Parts;
-use http::uri::Scheme;
-use http::{Method, Request, header};
+use bytes::BytesMut;
+use http::{StatusCode, header};
 use lb_h1::{
-    Asked, AuthorityFault, BodyFraming, Draft, Fields, HeadLimits, ParseState, RequestError, RequestHead,
-    RequestLine, ResponseFraming, ResponseHead, parse_request, request_map,
+    Asked, BodyFraming, Draft, Fields, HeadLimits, ParseState, RequestError, RequestHead, RequestLine,
+    ResponseFraming, ResponseHead, parse_request, request_parts,
 };
 
-use crate::fault::{broken, unsent};
-use crate::head::{self, BodyLine};
+use crate::connection::{Ask, Connection, StreamRef, open};
+use crate::fault::{Fault, Reason};
+use crate::head::{BodyLine, Response};
 use crate::incoming::Incoming;
+use crate::maps::is_grpc;
 use crate::outgoing::{Outgoing, PIECE};
 use crate::upgrade::Switch;
 
 /// One request and its answer. Dropped before both are over, it resets its stream.
+#[derive(Debug)]
 pub struct ClientStream {
-    send: SendRequest<Bytes>,
-    scheme: Scheme,
+    connection: Connection,
+    is_secure: bool,
     /// Bytes of the request's head.
     head: BytesMut,
     parse: ParseState,
-    /// The head, where it came as it is.
-    ready: Option<(Request<()>, ResponseFraming)>,
+    stream: Option<StreamRef>,
     asked: Option<Outgoing>,
     is_head: bool,
     /// What the stream is asked to become; then it has bytes both ways in place of bodies.
@@ -40,45 +36,25 @@ pub struct ClientStream {
     lead: BytesMut,
 }
 
+#[derive(Debug)]
 enum Answer {
     /// There is no request yet.
     None,
-    Awaited(ResponseFuture),
+    Awaited,
     /// Its head is here.
-    Here(Box<Incoming>),
+    Here(Incoming),
     /// There will be none. The reason is told once.
     Failed(Option<io::Error>),
 }
 
-/// A head that has come.
-enum Came {
-    Head {
-        parts: Parts,
-        body: BodyLine,
-    },
-    /// The consent to speak another protocol.
-    Consent(Draft),
-}
-
-impl Came {
-    fn draft(&self) -> Draft {
-        match self {
-            Self::Head { parts, body } => head::draft_response(parts.status, &parts.headers, *body),
-            Self::Consent(draft) => draft.clone(),
-        }
-    }
-}
-
 impl ClientStream {
-    /// A stream that is opened by the first request head. `send` must be a handle of its own.
-    #[must_use]
-    pub fn new(send: SendRequest<Bytes>, scheme: Scheme) -> Self {
+    pub(crate) fn new(connection: Connection, is_secure: bool) -> Self {
         Self {
-            send,
-            scheme,
+            connection,
+            is_secure,
             head: BytesMut::new(),
             parse: ParseState::default(),
-            ready: None,
+            stream: None,
             asked: None,
             is_head: false,
             switch: None,
@@ -90,11 +66,11 @@ impl ClientStream {
     /// Whether the backend takes an extended CONNECT (RFC 8441), as far as it has said. To any other an upgrade is not passed on.
     #[must_use]
     pub fn takes_connect(&self) -> bool {
-        self.send.is_extended_connect_protocol_enabled()
+        self.connection.takes_connect()
     }
 
-    /// Takes the request's head in the place of its bytes, where it asks for no upgrade. It leaves with what follows, or by being
-    /// flushed.
+    /// Takes the request's head in the place of its bytes, where it asks for no upgrade. Where the stream cannot be opened, the answer
+    /// tells why.
     ///
     /// # Errors
     /// Where the head cannot stand in HTTP/2: its target or its Host.
@@ -104,59 +80,88 @@ impl ClientStream {
         headers: &Fields,
         framing: BodyFraming,
     ) -> Result<(), RequestError> {
-        let (target, headers) = request_map(line, headers, framing)?;
-        let request = head::ask(line.method, &target, headers, self.scheme.clone());
-        let request = request.ok_or(RequestError::Host { fault: AuthorityFault::Byte })?;
-        self.ready = Some((request, framing.into()));
+        let (authority, length) = request_parts(line, headers, framing)?;
+        let is_grpc = is_grpc(headers.get(&header::CONTENT_TYPE));
+        let ask = Ask {
+            method: line.method,
+            is_secure: self.is_secure,
+            authority,
+            path: line.target,
+            protocol: None,
+            headers,
+            length,
+            te_trailers: is_grpc,
+            is_grpc,
+        };
+        // Why it cannot be sent is what is read in the answer's stead.
+        _ = self.ask(&ask, framing.into());
         Ok(())
     }
 
     /// Takes bytes of the request: its head, whole or in parts, and its body.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.send_ready()?;
-        if let Some(asked) = &mut self.asked {
-            return asked.poll_write(cx, bytes);
+        if let Some((asked, stream)) = self.asked.as_mut().zip(self.stream.as_ref()) {
+            return asked.poll_write(cx, stream, bytes);
+        }
+        if matches!(self.answer, Answer::Failed(_)) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let count = bytes.len().min(PIECE);
         self.head.extend_from_slice(bytes.get(..count).unwrap_or_default());
         let parsed = parse_request(&mut self.head, &own_limits(), &mut self.parse);
         match parsed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
             None => Poll::Ready(Ok(count)),
-            Some(head) => Poll::Ready(self.ask(cx, &head).map(|()| count)),
+            Some(head) => Poll::Ready(self.ask_head(cx, &head).map(|()| count)),
         }
     }
 
-    fn ask(&mut self, cx: &mut Context<'_>, head: &RequestHead) -> io::Result<()> {
-        let mut request = head::request(head, self.scheme.clone()).ok_or(io::ErrorKind::InvalidData)?;
+    fn ask_head(&mut self, cx: &Context<'_>, head: &RequestHead) -> io::Result<()> {
+        let target = head.target.path_and_query();
+        let line = RequestLine { method: &head.method, target: &target, version: head.version };
+        let (authority, length) = request_parts(line, &head.headers, head.framing)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         if let Some(upgrade) = &head.upgrade
             && self.takes_connect()
         {
-            self.switch = Switch::ask(&mut request, upgrade);
+            self.switch = Switch::of(&head.headers, upgrade);
         }
-        let framing = if self.switch.is_some() { ResponseFraming::Tunnel } else { head.framing.into() };
-        self.ready = Some((request, framing));
+        let switch = self.switch.take();
+        let is_grpc = is_grpc(head.headers.get(&header::CONTENT_TYPE));
+        let ask = Ask {
+            method: &head.method,
+            is_secure: self.is_secure,
+            authority,
+            path: &target,
+            protocol: switch.as_ref().map(Switch::protocol),
+            headers: &head.headers,
+            length: length.filter(|_| switch.is_none()),
+            te_trailers: is_grpc || head.hop_by_hop.te_trailers,
+            is_grpc,
+        };
+        let framing = if switch.is_some() { ResponseFraming::Tunnel } else { head.framing.into() };
+        let asked = self.ask(&ask, framing);
+        self.switch = switch;
+        asked?;
         let body = std::mem::take(&mut self.head);
-        self.send_ready()?;
-        let Some(asked) = self.asked.as_mut().filter(|_| !body.is_empty()) else { return Ok(()) };
-        match asked.poll_write(cx, &body) {
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+        match self.asked.as_mut().zip(self.stream.as_ref()).filter(|_| !body.is_empty()) {
+            Some((asked, stream)) => asked.write_all(cx, stream, &body),
+            None => Ok(()),
         }
     }
 
     /// Opens the stream. Where it cannot be opened, the answer tells why.
-    fn send_ready(&mut self) -> io::Result<()> {
-        let Some((request, framing)) = self.ready.take() else { return Ok(()) };
-        self.is_head = *request.method() == Method::HEAD;
-        let is_ended = head::is_nothing(framing);
-        match self.send.send_request(request, is_ended) {
-            Ok((answer, stream)) => {
-                self.answer = Answer::Awaited(answer);
-                self.asked = Some(Outgoing::new(stream, framing, is_ended));
+    fn ask(&mut self, ask: &Ask<'_>, framing: ResponseFraming) -> io::Result<()> {
+        self.is_head = *ask.method == http::Method::HEAD;
+        let is_ended = matches!(framing, ResponseFraming::None | ResponseFraming::Length(0));
+        match open(&self.connection, ask, is_ended) {
+            Ok(stream) => {
+                self.stream = Some(stream);
+                self.answer = Answer::Awaited;
+                self.asked = Some(Outgoing::new(framing, is_ended));
                 Ok(())
             }
-            Err(error) => {
-                self.answer = Answer::Failed(Some(unsent(error)));
+            Err(fault) => {
+                self.answer = Answer::Failed(Some(fault.into_io()));
                 Err(io::ErrorKind::BrokenPipe.into())
             }
         }
@@ -164,17 +169,19 @@ impl ClientStream {
 
     /// Hands over what has been taken.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.send_ready()?;
-        match &mut self.asked {
-            Some(asked) => asked.poll_flush(cx),
+        match self.asked.as_mut().zip(self.stream.as_ref()) {
+            Some((asked, stream)) => asked.poll_flush(cx, stream),
+            None if matches!(self.answer, Answer::Failed(_)) => {
+                Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+            }
             None => Poll::Ready(Ok(())),
         }
     }
 
     /// Ends a way that is another protocol's; any other ends with its message.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.asked {
-            Some(asked) if self.switch.is_some() => asked.poll_close(cx),
+        match self.asked.as_mut().zip(self.stream.as_ref()) {
+            Some((asked, stream)) if self.switch.is_some() => asked.poll_close(cx, stream),
             _ => Poll::Ready(Ok(())),
         }
     }
@@ -187,14 +194,14 @@ impl ClientStream {
         limits: &HeadLimits,
         asked: Asked<'_>,
     ) -> Poll<Option<ResponseHead>> {
-        if !self.lead.is_empty() || !matches!(self.answer, Answer::Awaited(_)) {
+        if !self.lead.is_empty() || !matches!(self.answer, Answer::Awaited) {
             return Poll::Ready(None);
         }
         match ready!(self.poll_came(cx)) {
-            Ok(came) => {
-                let head = came.draft().read_response(limits, asked);
+            Ok(draft) => {
+                let head = draft.clone().read_response(limits, asked);
                 if head.is_none() {
-                    self.lead = came.draft().into_bytes();
+                    self.lead = draft.into_bytes();
                 }
                 Poll::Ready(head)
             }
@@ -206,28 +213,32 @@ impl ClientStream {
     }
 
     /// Waits for the next head.
-    fn poll_came(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Came>> {
-        let Answer::Awaited(answer) = &mut self.answer else { return Poll::Pending };
-        if let Poll::Ready(Some(interim)) = answer.poll_informational(cx) {
-            let (parts, ()) = interim.map_err(broken)?.into_parts();
-            return Poll::Ready(Ok(Came::Head { parts, body: BodyLine::AsFields }));
+    fn poll_came(&mut self, cx: &Context<'_>) -> Poll<io::Result<Draft>> {
+        let Some(stream) = &self.stream else { return Poll::Pending };
+        let (response, is_ended) = ready!(stream.poll_head(cx)).map_err(Fault::into_io)?;
+        let Response { mut draft, status, length, is_consent } = response;
+        if is_consent && let Some(switch) = &self.switch {
+            switch.add_consent(&mut draft);
+            self.answer = Answer::Here(Incoming::new(false, is_ended));
+            return Poll::Ready(Ok(draft));
         }
-        let response = ready!(Pin::new(answer).poll(cx)).map_err(broken)?;
-        let (mut parts, stream) = response.into_parts();
-        if let Some(switch) = self.switch.as_ref().filter(|_| parts.status.is_success()) {
-            let consent = switch.consent(&mut parts.headers);
-            self.answer = Answer::Here(Box::new(Incoming::new(stream, false)));
-            return Poll::Ready(Ok(Came::Consent(consent)));
+        if status.is_informational() {
+            return Poll::Ready(Ok(draft));
         }
-        let is_bodiless = self.is_head || matches!(parts.status.as_u16(), 204 | 304);
-        let body = match (parts.headers.contains_key(header::CONTENT_LENGTH), stream.is_end_stream()) {
+        let is_bodiless =
+            self.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let body = match (length.is_some(), is_ended) {
             (false, false) => BodyLine::Chunked,
             (false, true) if !is_bodiless => BodyLine::Empty,
             (false, true) | (true, _) => BodyLine::AsFields,
         };
-        let incoming = Incoming::new(stream, body == BodyLine::Chunked);
-        self.answer = Answer::Here(Box::new(incoming));
-        Poll::Ready(Ok(Came::Head { parts, body }))
+        match body {
+            BodyLine::AsFields => {}
+            BodyLine::Chunked => draft.line(&header::TRANSFER_ENCODING, b"chunked"),
+            BodyLine::Empty => draft.line(&header::CONTENT_LENGTH, b"0"),
+        }
+        self.answer = Answer::Here(Incoming::new(body == BodyLine::Chunked, is_ended));
+        Poll::Ready(Ok(draft))
     }
 
     /// Reads the answer; behind its end there is nothing.
@@ -239,15 +250,15 @@ impl ClientStream {
                 out.get_mut(..count).unwrap_or_default().copy_from_slice(&text);
                 return Poll::Ready(Ok(count));
             }
-            match &mut self.answer {
-                // Nothing was asked, so nothing is to be waited for but the connection's end.
-                Answer::None => return Poll::Pending,
-                Answer::Awaited(_) => self.lead = ready!(self.poll_came(cx))?.draft().into_bytes(),
-                Answer::Here(body) => return body.poll_read(cx, out),
-                Answer::Failed(error) => {
+            match (&mut self.answer, &self.stream) {
+                (Answer::Awaited, _) => self.lead = ready!(self.poll_came(cx))?.into_bytes(),
+                (Answer::Here(body), Some(stream)) => return body.poll_read(cx, stream, out),
+                (Answer::Failed(error), _) => {
                     let error = error.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
                     return Poll::Ready(Err(error));
                 }
+                // Nothing was asked, so nothing is to be waited for but the connection's end.
+                _ => return Poll::Pending,
             }
         }
     }
@@ -255,8 +266,8 @@ impl ClientStream {
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        if let Some(asked) = &mut self.asked {
-            asked.break_off(Reason::CANCEL);
+        if let Some((asked, stream)) = self.asked.as_mut().zip(self.stream.as_ref()) {
+            asked.break_off(stream, Reason::CANCEL);
         }
     }
 }

@@ -1,25 +1,14 @@
-//! Heads in the words of the other version (RFC 9113 §8).
+//! Heads as HTTP/2 brings them, put together as lines of HTTP/1.1 (RFC 9113 §8).
+//!
+//! What two readers could take differently is refused here; what remains is judged by the rules of HTTP/1.1.
 
-use bytes::BytesMut;
-use http::header::{self, HeaderMap, HeaderName};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri};
-use lb_h1::{Draft, Fields, RequestHead, ResponseFraming, ResponseHead, Target, Upgrade};
+use std::ops::Range;
 
-use crate::server::Refused;
+use http::{Method, StatusCode, header};
+use lb_h1::{Draft, KnownName, Upgrade, write_trailer};
+
+use crate::hpack::Line;
 use crate::upgrade;
-
-/// Fields of one HTTP/1.1 connection, which have no place in HTTP/2 (RFC 9113 §8.2.2).
-const CONNECTION_FIELDS: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::TE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-    header::EXPECT,
-];
 
 /// How a body that came in DATA frames goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,178 +21,373 @@ pub enum BodyLine {
     Empty,
 }
 
-/// A request as HTTP/1.1 has it. `h2` and `h3` have refused uppercase names, pseudo-header fields that are missing, unknown,
-/// repeated or out of place; what two readers could take differently is refused here, and what remains is judged by the rules of
-/// HTTP/1.1.
-///
-/// An extended CONNECT (RFC 8441, RFC 9220) is a GET that asks for an upgrade.
-pub(crate) fn draft_request<B>(
-    request: &Request<B>,
-    body: BodyLine,
-    upgrade: Option<&Upgrade>,
-) -> Result<Draft, Refused> {
-    let (uri, headers) = (request.uri(), request.headers());
-    if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
-        return Err(Refused);
-    }
-    let authority = authority(uri, headers)?;
-    let path = || uri.path_and_query().map_or("", PathAndQuery::as_str);
-    let (method, target) = match (upgrade, request.method()) {
-        (Some(_), _) => (&Method::GET, path()),
-        (None, &Method::CONNECT) => (&Method::CONNECT, uri.authority().map_or("", Authority::as_str)),
-        (None, method) => (method, path()),
-    };
-    let mut draft = Draft::request(method.as_str(), target);
-    if let Some(authority) = authority {
-        draft.line(&header::HOST, authority);
-    }
-    add_fields(&mut draft, headers);
-    if let Some(upgrade) = upgrade {
-        upgrade::add_ask(&mut draft, upgrade);
-    }
-    if body == BodyLine::Chunked {
-        draft.line(&header::TRANSFER_ENCODING, b"chunked");
-    }
-    Ok(draft)
-}
+/// A request that is malformed (RFC 9113 §8.1.1): its stream is reset and nothing else becomes of it. Or one that its client has
+/// thrown away already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
 
-/// Writes the head of a request as HTTP/1.1 has it; an extended CONNECT (RFC 8441, RFC 9220) is a GET that asks for an upgrade.
-///
-/// # Errors
-/// [`Refused`] where `:authority` and Host differ, or the scheme is none of ours.
-pub fn write_request<B>(
-    out: &mut BytesMut,
-    request: &Request<B>,
-    body: BodyLine,
-    upgrade: Option<&Upgrade>,
-) -> Result<(), Refused> {
-    out.extend_from_slice(&draft_request(request, body, upgrade)?.into_bytes());
-    Ok(())
-}
-
-/// The one host: `:authority`, or Host where there is none; both must agree (RFC 9113 §8.3.1).
-fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a [u8]>, Refused> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next().map(http::HeaderValue::as_bytes);
-    let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
-    match (authority, host) {
-        _ if hosts.next().is_some() => Err(Refused),
-        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => Err(Refused),
-        (authority, host) => Ok(authority.or(host)),
+/// Whether a field of a request belongs to one connection of HTTP/1.1, which makes it malformed (RFC 9113 §8.2.2, RFC 9114 §4.2).
+fn is_of_a_connection(known: KnownName, value: &[u8]) -> bool {
+    match known.as_str() {
+        "expect" => false,
+        "te" => value != b"trailers",
+        _ => known.is_hop_by_hop(),
     }
 }
 
-/// Everything but Host, and a key that only HTTP/1.1 knows; the parts of a cookie become one (RFC 9113 §8.2.3).
-fn add_fields(draft: &mut Draft, headers: &HeaderMap) {
-    for name in headers.keys().filter(|name| **name != header::HOST && **name != header::SEC_WEBSOCKET_KEY) {
-        let values = headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
-        if *name == header::COOKIE {
-            draft.joined(name, values, b"; ");
-        } else {
-            values.for_each(|value| draft.line(name, value));
+/// The pseudo-header fields of a request (RFC 9113 §8.3.1, RFC 8441 §4).
+const PSEUDO: [&[u8]; 5] = [b":method", b":scheme", b":authority", b":path", b":protocol"];
+const METHOD: usize = 0;
+const SCHEME: usize = 1;
+const AUTHORITY: usize = 2;
+const PATH: usize = 3;
+const PROTOCOL: usize = 4;
+
+/// Room that readers of heads hand to each other.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Values of pseudo-header fields.
+    pseudo: Vec<u8>,
+    /// The parts of a cookie, as one.
+    cookie: Vec<u8>,
+}
+
+impl Scratch {
+    fn clear(&mut self) {
+        // What one long head needed is not kept.
+        for room in [&mut self.pseudo, &mut self.cookie] {
+            if room.capacity() > 16 << 10 {
+                *room = Vec::new();
+            }
+            room.clear();
         }
     }
 }
 
-/// An answer as HTTP/1.1 has it.
-pub(crate) fn draft_response(status: StatusCode, headers: &HeaderMap, body: BodyLine) -> Draft {
-    let mut draft = Draft::response(status);
-    for (name, value) in headers.iter().filter(|(name, _)| !CONNECTION_FIELDS.contains(name)) {
-        draft.line(name, value.as_bytes());
+/// A request's head in the making.
+#[derive(Debug)]
+pub(crate) struct RequestReader<'a> {
+    scratch: &'a mut Scratch,
+    pseudo: [Option<Range<usize>>; PSEUDO.len()],
+    draft: Option<Draft>,
+    host: Host,
+    method: Method,
+    upgrade: Option<Upgrade>,
+    length: Length,
+    /// What it counts so far (RFC 9113 §6.5.2), and may.
+    size: usize,
+    max_size: usize,
+    is_malformed: bool,
+}
+
+/// Where Host comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Host {
+    None,
+    Authority,
+    Field,
+}
+
+/// What Content-Length says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Length(pub(crate) Option<u64>);
+
+impl Length {
+    /// Takes a field's value; false where it is none, or says another length than one before.
+    fn take(&mut self, value: &[u8]) -> bool {
+        let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let number = str::from_utf8(value).ok().filter(|_| is_number).and_then(|text| text.parse().ok());
+        number.is_some() && self.0.replace(number.unwrap_or_default()).is_none_or(|before| Some(before) == number)
     }
-    match body {
-        BodyLine::AsFields => {}
-        BodyLine::Chunked => draft.line(&header::TRANSFER_ENCODING, b"chunked"),
-        BodyLine::Empty => draft.line(&header::CONTENT_LENGTH, b"0"),
+}
+
+/// A request whose head is well-formed, as far as HTTP/2 goes.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Its lines; none where they are more than is read.
+    pub(crate) draft: Option<Draft>,
+    /// What it has in HTTP/1.1.
+    pub(crate) method: Method,
+    pub(crate) upgrade: Option<Upgrade>,
+    /// How long its body is, where that is said.
+    pub(crate) length: Option<u64>,
+    pub(crate) is_chunked: bool,
+}
+
+impl<'a> RequestReader<'a> {
+    pub(crate) fn new(scratch: &'a mut Scratch, max_size: usize) -> Self {
+        scratch.clear();
+        Self {
+            scratch,
+            pseudo: Default::default(),
+            draft: None,
+            host: Host::None,
+            method: Method::GET,
+            upgrade: None,
+            length: Length::default(),
+            size: 0,
+            max_size,
+            is_malformed: false,
+        }
     }
-    draft
-}
 
-/// An answer in HTTP/2's words.
-#[must_use]
-pub fn response(head: &ResponseHead) -> Response<()> {
-    answer(head.status, fields_of(&head.headers), head.framing)
-}
-
-/// The same of its parts.
-pub(crate) fn answer(status: StatusCode, headers: HeaderMap, framing: ResponseFraming) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    if is_nothing(framing) && is_grpc(response.headers()) {
-        // Trailers alone, of which the length of HTTP/1.1 is no part.
-        response.headers_mut().remove(header::CONTENT_LENGTH);
+    /// Takes the next field.
+    pub(crate) fn take(&mut self, line: Line<'_>) {
+        self.size += line.size();
+        if self.size > self.max_size || self.is_malformed {
+            return;
+        }
+        let is_good = line.is_valid
+            && match line.name {
+                [b':', ..] => self.draft.is_none() && self.take_pseudo(line),
+                _ => self.take_field(line),
+            };
+        self.is_malformed = !is_good;
     }
-    response
-}
 
-/// The same for the client of an extended CONNECT: consent is 200, and any other success would be taken for consent.
-#[must_use]
-pub fn response_to_connect(head: &ResponseHead) -> Response<()> {
-    let mut response = response(head);
-    *response.status_mut() = upgrade::answer(head.status, response.headers_mut());
-    response
-}
-
-/// Whether nothing follows an answer's head.
-pub(crate) fn is_nothing(framing: ResponseFraming) -> bool {
-    matches!(framing, ResponseFraming::None | ResponseFraming::Length(0))
-}
-
-/// Whether fields are among a request's that belong to one connection of HTTP/1.1, which makes it malformed (RFC 9113 §8.2.2, RFC
-/// 9114 §4.2).
-#[must_use]
-pub fn names_a_connection(headers: &HeaderMap) -> bool {
-    let is_foreign = |name: &HeaderName| *name != header::EXPECT && *name != header::TE;
-    let asks_for_more = |te: &http::HeaderValue| te.as_bytes() != b"trailers";
-    CONNECTION_FIELDS.into_iter().any(|name| is_foreign(&name) && headers.contains_key(name))
-        || headers.get_all(header::TE).iter().any(asks_for_more)
-}
-
-/// A request in HTTP/2's words; `None` where the target or the host cannot stand there.
-pub(crate) fn request(head: &RequestHead, scheme: Scheme) -> Option<Request<()>> {
-    let mut headers = fields_of(&head.headers);
-    if head.hop_by_hop.te_trailers {
-        headers.insert(header::TE, http::HeaderValue::from_static("trailers"));
+    fn take_pseudo(&mut self, line: Line<'_>) -> bool {
+        let start = self.scratch.pseudo.len();
+        self.scratch.pseudo.extend_from_slice(line.value);
+        let place = PSEUDO.iter().position(|name| *name == line.name);
+        let Some(slot) = place.and_then(|place| self.pseudo.get_mut(place)) else { return false };
+        slot.replace(start..self.scratch.pseudo.len()).is_none()
     }
-    ask(&head.method, &head.target, headers, scheme)
-}
 
-/// The same of its parts, Host among the fields.
-pub(crate) fn ask(
-    method: &Method,
-    target: &Target,
-    mut headers: HeaderMap,
-    scheme: Scheme,
-) -> Option<Request<()>> {
-    let host = headers.remove(header::HOST)?;
-    let authority = Authority::try_from(host.as_bytes()).ok()?;
-    let target = PathAndQuery::from_maybe_shared(target.path_and_query()).ok()?;
-    if is_grpc(&headers) {
-        headers.insert(header::TE, http::HeaderValue::from_static("trailers"));
+    fn pseudo(&self, place: usize) -> Option<&[u8]> {
+        let range = self.pseudo.get(place)?.clone()?;
+        self.scratch.pseudo.get(range)
     }
-    let mut uri = http::uri::Parts::default();
-    (uri.scheme, uri.authority, uri.path_and_query) = (Some(scheme), Some(authority), Some(target));
-    let mut request = Request::new(());
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = Uri::from_parts(uri).ok()?;
-    *request.version_mut() = http::Version::HTTP_2;
-    *request.headers_mut() = headers;
-    Some(request)
-}
 
-/// Whether a message is gRPC's, which lives by trailers.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
-        let rest = kind.as_bytes().strip_prefix(b"application/grpc");
-        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-    })
-}
-
-fn fields_of(fields: &Fields) -> HeaderMap {
-    let mut headers = fields.to_map();
-    for name in &CONNECTION_FIELDS {
-        headers.remove(name);
+    fn take_field(&mut self, line: Line<'_>) -> bool {
+        if self.draft.is_none() && !self.begin() {
+            return false;
+        }
+        let Some(draft) = &mut self.draft else { return false };
+        let Some(known) = line.known else {
+            draft.named(None, line.name, line.value);
+            return true;
+        };
+        match known.as_str() {
+            "cookie" => {
+                if !self.scratch.cookie.is_empty() {
+                    self.scratch.cookie.extend_from_slice(b"; ");
+                }
+                self.scratch.cookie.extend_from_slice(line.value);
+                return true;
+            }
+            "host" => return self.take_host(line),
+            // One that only HTTP/1.1 knows.
+            "sec-websocket-key" => return true,
+            "content-length" if !self.length.take(line.value) => return false,
+            _ if is_of_a_connection(known, line.value) => return false,
+            _ => {}
+        }
+        draft.named(Some(known), line.name, line.value);
+        true
     }
-    headers
+
+    fn take_host(&mut self, line: Line<'_>) -> bool {
+        match self.host {
+            Host::None => {
+                self.host = Host::Field;
+                if let Some(draft) = &mut self.draft {
+                    draft.named(line.known, line.name, line.value);
+                }
+                true
+            }
+            // Two of them can be meant for two readers.
+            Host::Field => false,
+            Host::Authority => {
+                let is_same = self.pseudo(AUTHORITY).is_some_and(|value| value.eq_ignore_ascii_case(line.value));
+                self.host = Host::Field;
+                is_same
+            }
+        }
+    }
+
+    /// Begins the lines, once all pseudo-header fields are here. False where they make no request.
+    fn begin(&mut self) -> bool {
+        let Some(method) = self.pseudo(METHOD).and_then(|method| Method::from_bytes(method).ok()) else {
+            return false;
+        };
+        if let Some(protocol) = self.pseudo(PROTOCOL) {
+            let is_one = protocol.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',');
+            let upgrade = Upgrade::read(protocol).filter(|_| is_one && method == Method::CONNECT);
+            let Some(upgrade) = upgrade else { return false };
+            self.upgrade = Some(upgrade);
+        }
+        let is_tunnel = method == Method::CONNECT && self.upgrade.is_none();
+        let (scheme, path) = (self.pseudo(SCHEME), self.pseudo(PATH));
+        let is_whole = match (scheme, path) {
+            (None, None) => is_tunnel && self.pseudo(AUTHORITY).is_some(),
+            (Some(scheme), Some(path)) => {
+                let is_ours = scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
+                !is_tunnel && is_ours && !path.is_empty() && path.iter().all(|byte| *byte > b' ')
+            }
+            _ => false,
+        };
+        if !is_whole {
+            return false;
+        }
+        // An extended CONNECT is a GET that asks for an upgrade.
+        self.method = if self.upgrade.is_some() { Method::GET } else { method };
+        let target = if is_tunnel { self.pseudo(AUTHORITY) } else { self.pseudo(PATH) };
+        let mut draft = Draft::request(self.method.as_str().as_bytes(), target.unwrap_or_default());
+        if let Some(authority) = self.pseudo(AUTHORITY) {
+            draft.line(&header::HOST, authority);
+            self.host = Host::Authority;
+        }
+        self.draft = Some(draft);
+        true
+    }
+
+    /// The whole of it, behind which a body follows or nothing does.
+    pub(crate) fn finish(mut self, is_ended: bool) -> Result<Request, Refused> {
+        if self.size > self.max_size {
+            let (method, upgrade, length) = (Method::GET, None, None);
+            return Ok(Request { draft: None, method, upgrade, length, is_chunked: false });
+        }
+        if self.is_malformed || self.draft.is_none() && !self.begin() {
+            return Err(Refused);
+        }
+        let mut draft = self.draft.take().ok_or(Refused)?;
+        let length = self.length.0;
+        if is_ended && length.is_some_and(|length| length > 0) || self.upgrade.is_some() && length.is_some() {
+            return Err(Refused);
+        }
+        if !self.scratch.cookie.is_empty() {
+            draft.line(&header::COOKIE, &self.scratch.cookie);
+        }
+        let is_chunked = !is_ended && length.is_none() && self.upgrade.is_none();
+        if let Some(upgrade) = &self.upgrade {
+            upgrade::add_ask(&mut draft, upgrade);
+        }
+        if is_chunked {
+            draft.line(&header::TRANSFER_ENCODING, b"chunked");
+        }
+        Ok(Request { draft: Some(draft), method: self.method, upgrade: self.upgrade, length, is_chunked })
+    }
+}
+
+/// An answer's head in the making.
+#[derive(Debug)]
+pub(crate) struct ResponseReader {
+    draft: Option<Draft>,
+    status: StatusCode,
+    length: Length,
+    /// Whether it may be the consent to speak another protocol, which two fields of HTTP/1.1 say nothing of.
+    is_consent: bool,
+    size: usize,
+    max_size: usize,
+    is_malformed: bool,
+}
+
+/// An answer whose head is well-formed, or one ahead of it.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) draft: Draft,
+    pub(crate) status: StatusCode,
+    /// How long its body is, where that is said.
+    pub(crate) length: Option<u64>,
+    /// Whether it is the consent to speak another protocol. Then its lines are those of 101.
+    pub(crate) is_consent: bool,
+}
+
+impl ResponseReader {
+    /// `may_switch` where the stream has been asked to become another protocol.
+    pub(crate) fn new(max_size: usize, may_switch: bool) -> Self {
+        Self {
+            draft: None,
+            status: StatusCode::OK,
+            length: Length::default(),
+            is_consent: may_switch,
+            size: 0,
+            max_size,
+            is_malformed: false,
+        }
+    }
+
+    /// Takes the next field.
+    pub(crate) fn take(&mut self, line: Line<'_>) {
+        self.size += line.size();
+        if self.size > self.max_size || self.is_malformed {
+            return;
+        }
+        let is_good = line.is_valid
+            && match line.name {
+                b":status" => self.take_status(line.value),
+                [b':', ..] => false,
+                _ => self.take_field(line),
+            };
+        self.is_malformed = !is_good;
+    }
+
+    fn take_status(&mut self, value: &[u8]) -> bool {
+        let Ok(status) = StatusCode::from_bytes(value) else { return false };
+        // 101 is none of HTTP/2 (RFC 9113 §8.6).
+        if self.draft.is_some() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return false;
+        }
+        self.is_consent &= status.is_success();
+        let shown = if self.is_consent { StatusCode::SWITCHING_PROTOCOLS } else { status };
+        (self.status, self.draft) = (status, Some(Draft::response(shown)));
+        true
+    }
+
+    fn take_field(&mut self, line: Line<'_>) -> bool {
+        let Some(draft) = &mut self.draft else { return false };
+        if let Some(known) = line.known {
+            if known.is_hop_by_hop() {
+                return false;
+            }
+            let is_length = known == header::CONTENT_LENGTH;
+            if is_length && !self.length.take(line.value) {
+                return false;
+            }
+            // Neither says anything of a stream that has no end (RFC 9110 §9.3.6).
+            if self.is_consent && (is_length || known == header::SEC_WEBSOCKET_ACCEPT) {
+                return true;
+            }
+        }
+        draft.named(line.known, line.name, line.value);
+        true
+    }
+
+    /// The whole of it.
+    pub(crate) fn finish(self) -> Result<Response, Refused> {
+        let is_bad = self.is_malformed || self.size > self.max_size;
+        let draft = self.draft.filter(|_| !is_bad).ok_or(Refused)?;
+        let length = self.length.0.filter(|_| !self.is_consent);
+        Ok(Response { draft, status: self.status, length, is_consent: self.is_consent })
+    }
+}
+
+/// A trailer section in the making, as the end of a chunked body.
+#[derive(Debug)]
+pub(crate) struct TrailerReader {
+    text: bytes::BytesMut,
+    size: usize,
+    max_size: usize,
+    is_malformed: bool,
+}
+
+impl TrailerReader {
+    pub(crate) fn new(max_size: usize) -> Self {
+        Self { text: bytes::BytesMut::from(&b"0\r\n"[..]), size: 0, max_size, is_malformed: false }
+    }
+
+    /// Takes the next field.
+    pub(crate) fn take(&mut self, line: Line<'_>) {
+        self.size += line.size();
+        self.is_malformed |= !line.is_valid || line.name.starts_with(b":") || self.size > self.max_size;
+        if !self.is_malformed {
+            write_trailer(&mut self.text, line.known, line.name, line.value);
+        }
+    }
+
+    /// The last chunk and the whole section.
+    pub(crate) fn finish(mut self) -> Result<bytes::BytesMut, Refused> {
+        self.text.extend_from_slice(b"\r\n");
+        if self.is_malformed { Err(Refused) } else { Ok(self.text) }
+    }
 }

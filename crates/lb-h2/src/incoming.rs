@@ -3,99 +3,92 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
-use h2::RecvStream;
-use lb_h1::{CHUNK_END, LAST_CHUNK, chunk_head, encode_trailers};
+use bytes::BytesMut;
+use lb_h1::{CHUNK_END, LAST_CHUNK, chunk_head};
 
-use crate::fault::broken;
+use crate::connection::StreamRef;
+use crate::fault::Fault;
 
 /// One body on its way in.
+#[derive(Debug)]
 pub(crate) struct Incoming {
-    stream: RecvStream,
     is_chunked: bool,
     /// Framing that is read ahead of the piece.
     lead: BytesMut,
-    piece: Bytes,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// The next piece is fetched when the one before has been read.
-    Data,
-    Trailers,
-    Ended,
+    /// What is left of the chunk that has been begun.
+    chunk: usize,
+    is_ended: bool,
 }
 
 impl Incoming {
     /// The body of a message that was announced in chunks, with a length, or not at all.
-    pub(crate) fn new(stream: RecvStream, is_chunked: bool) -> Self {
-        let stage = if stream.is_end_stream() && !is_chunked { Stage::Ended } else { Stage::Data };
-        Self { stream, is_chunked, lead: BytesMut::new(), piece: Bytes::new(), stage }
+    pub(crate) fn new(is_chunked: bool, is_ended: bool) -> Self {
+        Self { is_chunked, lead: BytesMut::new(), chunk: 0, is_ended: is_ended && !is_chunked }
     }
 
     /// Whether everything has been read.
     pub(crate) fn is_ended(&self) -> bool {
-        self.stage == Stage::Ended && self.lead.is_empty() && self.piece.is_empty()
+        self.is_ended && self.lead.is_empty()
     }
 
     /// Fills `out` as far as there is something; at the end there is nothing any more.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &Context<'_>,
+        stream: &StreamRef,
+        out: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let mut filled = 0;
         while filled < out.len() {
             let free = out.get_mut(filled..).unwrap_or_default();
             if !self.lead.is_empty() {
-                filled += take(&mut self.lead, free);
-            } else if !self.piece.is_empty() {
-                let count = take(&mut self.piece, free);
+                let count = self.lead.len().min(free.len());
+                free.get_mut(..count).unwrap_or_default().copy_from_slice(&self.lead.split_to(count));
                 filled += count;
-                self.stream.flow_control().release_capacity(count).map_err(broken)?;
-                if self.is_chunked && self.piece.is_empty() {
-                    self.lead.extend_from_slice(CHUNK_END);
-                }
-            } else {
-                match self.poll_next(cx) {
-                    Poll::Ready(Ok(true)) => {}
-                    Poll::Ready(Ok(false)) => break,
-                    Poll::Ready(Err(_)) | Poll::Pending if filled > 0 => break,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => return Poll::Pending,
-                }
+                continue;
+            }
+            if self.is_ended {
+                break;
+            }
+            match self.poll_piece(cx, stream, free) {
+                Poll::Ready(Ok(count)) => filled += count,
+                Poll::Ready(Err(_)) | Poll::Pending if filled > 0 => break,
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault.into_io())),
+                Poll::Pending => return Poll::Pending,
             }
         }
         Poll::Ready(Ok(filled))
     }
 
-    /// Fetches the next piece, or what ends the body. False once that has been read.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        match self.stage {
-            Stage::Ended => return Poll::Ready(Ok(false)),
-            Stage::Data => match ready!(self.stream.poll_data(cx)) {
-                Some(piece) => {
-                    self.piece = piece.map_err(broken)?;
-                    if self.is_chunked && !self.piece.is_empty() {
-                        self.lead.extend_from_slice(chunk_head(self.piece.len()).as_ref());
-                    }
-                }
-                None => self.stage = Stage::Trailers,
-            },
-            Stage::Trailers => {
-                let trailers = ready!(self.stream.poll_trailers(cx)).map_err(broken)?;
-                self.stage = Stage::Ended;
-                match trailers {
-                    _ if !self.is_chunked => {}
-                    Some(trailers) => encode_trailers(&mut self.lead, &trailers),
-                    None => self.lead.extend_from_slice(LAST_CHUNK),
-                }
+    /// Reads some of the body, or what stands ahead of or behind it into `lead`.
+    fn poll_piece(
+        &mut self,
+        cx: &Context<'_>,
+        stream: &StreamRef,
+        out: &mut [u8],
+    ) -> Poll<Result<usize, Fault>> {
+        if self.is_chunked && self.chunk == 0 && stream.body_len() > 0 {
+            // All that is here is one chunk, however many frames it came in.
+            self.chunk = stream.body_len();
+            self.lead.extend_from_slice(chunk_head(self.chunk).as_ref());
+            return Poll::Ready(Ok(0));
+        }
+        let limit = if self.chunk > 0 { self.chunk } else { usize::MAX };
+        let length = out.len().min(limit);
+        let count = ready!(stream.poll_body(cx, out.get_mut(..length).unwrap_or_default()))?;
+        if self.chunk > 0 {
+            self.chunk = self.chunk.saturating_sub(count);
+            if self.chunk == 0 {
+                self.lead.extend_from_slice(CHUNK_END);
+            }
+        } else if count == 0 {
+            self.is_ended = true;
+            match stream.take_trailers() {
+                _ if !self.is_chunked => {}
+                Some(trailers) => self.lead = trailers,
+                None => self.lead.extend_from_slice(LAST_CHUNK),
             }
         }
-        Poll::Ready(Ok(true))
+        Poll::Ready(Ok(count))
     }
-}
-
-/// Moves what fits.
-fn take(from: &mut impl Buf, to: &mut [u8]) -> usize {
-    let count = from.remaining().min(to.len());
-    from.copy_to_slice(to.get_mut(..count).unwrap_or_default());
-    count
 }

@@ -1,20 +1,21 @@
 //! A body in the bytes of HTTP/1.1, sent in DATA frames as far as the peer's window lets it.
 
 use std::io;
+use std::io::IoSliceMut;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
-use h2::{Reason, SendStream};
+use bytes::{Buf, Bytes, BytesMut};
 use lb_h1::{BodyDecoder, BodyLimits, Decoded, ResponseFraming};
 
-use crate::fault::broken;
+use crate::connection::StreamRef;
+use crate::fault::{Fault, Reason};
 
 /// How much of a body is taken before it has been sent, where it has to be copied.
 pub const PIECE: usize = 16 << 10;
 
-/// One body on its way out. Dropped before its end, it resets its stream.
+/// One body on its way out.
+#[derive(Debug)]
 pub(crate) struct Outgoing {
-    stream: SendStream<Bytes>,
     body: BodyDecoder,
     /// Bytes that were taken and not decoded yet.
     taken: BytesMut,
@@ -23,18 +24,20 @@ pub(crate) struct Outgoing {
     /// What follows it.
     after: Option<Decoded>,
     is_ended: bool,
+    /// Whether what would be read for it waits for the peer's window.
+    is_shut: bool,
 }
 
 impl Outgoing {
     /// The body of a message in this framing; a stream that its head has ended has none.
-    pub(crate) fn new(stream: SendStream<Bytes>, framing: ResponseFraming, is_ended: bool) -> Self {
+    pub(crate) fn new(framing: ResponseFraming, is_ended: bool) -> Self {
         Self {
-            stream,
             body: BodyDecoder::for_response(framing, BodyLimits::default()),
             taken: BytesMut::new(),
             piece: Bytes::new(),
             after: None,
             is_ended,
+            is_shut: false,
         }
     }
 
@@ -44,47 +47,119 @@ impl Outgoing {
     }
 
     /// Takes some bytes, once those before have gone.
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_flush(cx))?;
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &Context<'_>,
+        stream: &StreamRef,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flush(cx, stream))?;
         if self.is_ended {
             // Nothing may follow the end: whoever writes on has lost count.
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
+        if let Some(count) = self.send_plain(cx, stream, bytes)? {
+            return Poll::Ready(Ok(count));
+        }
         let count = bytes.len().min(PIECE);
         self.taken.extend_from_slice(bytes.get(..count).unwrap_or_default());
         // They have been taken, whether they can go yet or not.
-        match self.poll_flush(cx) {
+        match self.poll_flush(cx, stream) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(count)),
         }
     }
 
-    /// Takes a piece as it is, without a copy, where all before it has gone and the body has a length; gives it back otherwise.
-    pub(crate) fn take(&mut self, cx: &mut Context<'_>, piece: Bytes) -> io::Result<Option<Bytes>> {
-        let flushed = self.poll_flush(cx)?;
-        let is_next = flushed.is_ready() && self.taken.is_empty() && self.after.is_none() && !self.is_ended;
-        let left = self.body.remaining().unwrap_or(0);
-        if !is_next || piece.is_empty() || left < piece.len() as u64 {
-            return Ok(Some(piece));
+    /// Takes all of these, which came with the head. They are few.
+    pub(crate) fn write_all(&mut self, cx: &Context<'_>, stream: &StreamRef, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.poll_write(cx, stream, bytes) {
+                Poll::Ready(count) => bytes = bytes.get(count?..).unwrap_or_default(),
+                Poll::Pending => {
+                    self.taken.extend_from_slice(bytes);
+                    break;
+                }
+            }
         }
-        self.body.skip(piece.len() as u64);
-        self.after = self.body.is_complete().then_some(Decoded::End);
-        self.piece = piece;
-        let _ = self.poll_flush(cx)?;
-        Ok(None)
+        Ok(())
     }
 
-    /// How many bytes have been taken and not been handed over.
+    /// Sends bytes of a body that has a length as they are, as far as there is room.
+    fn send_plain(
+        &mut self,
+        cx: &Context<'_>,
+        stream: &StreamRef,
+        bytes: &[u8],
+    ) -> io::Result<Option<usize>> {
+        let Some(left) = self.plain_left() else { return Ok(None) };
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let Some(piece) = bytes.get(..bytes.len().min(most)).filter(|piece| !piece.is_empty()) else {
+            return Ok(None);
+        };
+        match stream.poll_send(cx, piece, piece.len() as u64 == left) {
+            Poll::Ready(sent) => {
+                let count = sent.map_err(Fault::into_io)?;
+                self.passed(count);
+                Ok(Some(count))
+            }
+            Poll::Pending => Ok(None),
+        }
+    }
+
+    /// What a body that has a length still has to send, where nothing of it waits.
+    fn plain_left(&self) -> Option<u64> {
+        let is_next = self.taken.is_empty() && self.piece.is_empty() && self.after.is_none() && !self.is_ended;
+        self.body.remaining().filter(|left| is_next && *left > 0)
+    }
+
+    /// So much of such a body has been sent.
+    fn passed(&mut self, count: usize) {
+        self.body.skip(count as u64);
+        self.is_ended = self.body.is_complete();
+    }
+
+    /// Has `read` fill the frames of a body that has a length, where nothing of it waits; `None` where it has to be written. 0 where
+    /// nothing was read.
+    pub(crate) fn poll_fill<E>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &StreamRef,
+        read: impl FnOnce(&mut Context<'_>, &mut [IoSliceMut<'_>]) -> Poll<Result<usize, E>>,
+    ) -> Option<Poll<io::Result<Result<usize, E>>>> {
+        let left = self.plain_left()?;
+        // More than there is ever room for is not asked for.
+        let (limit, ends) = match usize::try_from(left) {
+            Ok(left) if left <= 1 << 20 => (left, true),
+            _ => (1 << 20, false),
+        };
+        let mut is_shut = true;
+        let filled = stream.poll_fill(cx, (limit, ends), |cx, pieces| {
+            is_shut = false;
+            read(cx, pieces)
+        });
+        self.is_shut = is_shut;
+        Some(match filled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(fault)) => Poll::Ready(Err(fault.into_io())),
+            Poll::Ready(Ok(Err(error))) => Poll::Ready(Ok(Err(error))),
+            Poll::Ready(Ok(Ok(count))) => {
+                self.passed(count);
+                Poll::Ready(Ok(Ok(count)))
+            }
+        })
+    }
+
+    /// How many bytes have been taken and not been handed over, or one where none would be.
     pub(crate) fn backlog(&self) -> usize {
         let ahead = match &self.after {
             Some(Decoded::Data(data)) => data.len(),
             _ => 0,
         };
-        self.taken.len() + self.piece.len() + ahead
+        self.taken.len() + self.piece.len() + ahead + usize::from(self.is_shut)
     }
 
     /// Hands over what has been taken.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, cx: &Context<'_>, stream: &StreamRef) -> Poll<io::Result<()>> {
         while !self.is_ended {
             // One look ahead, so that the end goes with the last piece.
             if self.after.is_none() {
@@ -99,62 +174,36 @@ impl Outgoing {
                     Some(Decoded::Data(data)) => self.piece = data,
                     Some(Decoded::Trailers(trailers)) => {
                         self.is_ended = true;
-                        self.stream.send_trailers(trailers).map_err(broken)?;
+                        stream.tell_trailers(&trailers).map_err(Fault::into_io)?;
                     }
-                    Some(_) => self.send(Bytes::new(), true)?,
+                    Some(_) => {
+                        self.is_ended = true;
+                        _ = stream.poll_send(cx, &[], true).map_err(Fault::into_io)?;
+                    }
                 }
             } else {
-                let room = ready!(self.poll_room(cx))?;
-                let piece = self.piece.split_to(room.min(self.piece.len()));
-                let is_last = self.piece.is_empty() && matches!(self.after, Some(Decoded::End));
-                self.send(piece, is_last)?;
+                let is_last = matches!(self.after, Some(Decoded::End));
+                let count = ready!(stream.poll_send(cx, &self.piece, is_last)).map_err(Fault::into_io)?;
+                self.piece.advance(count);
+                self.is_ended = is_last && self.piece.is_empty();
             }
         }
         Poll::Ready(Ok(()))
     }
 
     /// Ends a body that ends with its sender's side, once all of it has gone.
-    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_flush(cx))?;
+    pub(crate) fn poll_close(&mut self, cx: &Context<'_>, stream: &StreamRef) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx, stream))?;
         if !self.is_ended && self.body.close().is_ok() {
-            return self.poll_flush(cx);
+            return self.poll_flush(cx, stream);
         }
         Poll::Ready(Ok(()))
     }
 
-    fn send(&mut self, data: Bytes, is_last: bool) -> io::Result<()> {
-        self.is_ended = is_last;
-        self.stream.send_data(data, is_last).map_err(broken)
-    }
-
-    /// How much of the piece the peer's window has room for.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.stream.reserve_capacity(self.piece.len());
-        loop {
-            let room = self.stream.capacity();
-            if room > 0 {
-                return Poll::Ready(Ok(room));
-            }
-            match ready!(self.stream.poll_capacity(cx)) {
-                Some(room) => drop(room.map_err(broken)?),
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            }
-        }
-    }
-
-    /// Ready when the peer has reset the stream or its connection is over.
-    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        self.stream.poll_reset(cx).map(|reset| match reset {
-            Ok(reason) => crate::fault::reset(reason),
-            Err(error) => broken(error),
-        })
-    }
-
     /// Ends the stream in the middle, so that nobody takes the part for the whole.
-    pub(crate) fn break_off(&mut self, reason: Reason) {
-        if !self.is_ended {
-            self.is_ended = true;
-            self.stream.send_reset(reason);
+    pub(crate) fn break_off(&mut self, stream: &StreamRef, reason: Reason) {
+        if !std::mem::replace(&mut self.is_ended, true) {
+            stream.reset(reason);
         }
     }
 }

@@ -1,20 +1,20 @@
 //! A client's stream: the request as a head and bytes that can be read, the answer as what is taken.
 
-use std::io;
-use std::task::{Context, Poll, Waker, ready};
+use std::io::{self, IoSliceMut};
+use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
-use http::{Method, Request, Response, StatusCode, header};
+use bytes::BytesMut;
+use http::{Method, StatusCode, header};
 use lb_h1::{
     Asked, Date, Fields, HeadLimits, ParseState, RequestHead, ResponseFraming, ResponseHead, Upgrade,
-    parse_response, response_map,
+    parse_response, response_parts,
 };
 
-use crate::fault::{broken, reset};
-use crate::head::{self, BodyLine};
+use crate::connection::{Accepted, StreamRef, Tell};
+use crate::fault::{Fault, Reason};
+use crate::head::Refused;
 use crate::incoming::Incoming;
+use crate::maps::is_grpc;
 use crate::outgoing::{Outgoing, PIECE};
 use crate::upgrade;
 
@@ -22,20 +22,21 @@ use crate::upgrade;
 ///
 /// Dropped before the answer's end, it resets the stream: with `INTERNAL_ERROR` where a part of the answer has gone, so that
 /// nobody takes it for the whole.
+#[derive(Debug)]
 pub struct ServerStream {
     method: Method,
     /// What it is to become; then it has bytes both ways in place of bodies.
     upgrade: Option<Upgrade>,
     is_switched: bool,
     incoming: Incoming,
-    respond: SendResponse<Bytes>,
+    stream: StreamRef,
     /// Bytes of the answer's head.
     head: BytesMut,
     parse: ParseState,
-    /// The head, where it came as it is.
-    ready: Option<(Response<()>, ResponseFraming)>,
     answer: Option<Outgoing>,
     is_reset: bool,
+    /// Whether it was gone when the answer's head was sent.
+    is_gone: bool,
 }
 
 /// How a request begins.
@@ -45,68 +46,38 @@ pub enum Opening {
     Head(Box<RequestHead>),
     /// With one that does not; read as bytes, it tells why.
     Text(BytesMut),
+    /// With one that is longer than it may be.
+    TooLong,
 }
-
-impl Opening {
-    /// How many bytes its head has in HTTP/1.1.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Head(head) => head.headers.received().len(),
-            Self::Text(text) => text.len(),
-        }
-    }
-}
-
-/// A request that is malformed (RFC 9113 §8.1.1): its stream is reset and nothing else becomes of it. Or one that its client has
-/// thrown away already.
-#[derive(Debug)]
-pub struct Refused;
 
 impl ServerStream {
     /// Takes a stream, and gives its request's head.
     ///
     /// # Errors
-    /// [`Refused`] where `:authority` and Host differ or the scheme is none of ours; the stream has been reset then.
-    pub fn open(
-        request: Request<RecvStream>,
-        mut respond: SendResponse<Bytes>,
-        limits: &HeadLimits,
-    ) -> Result<(Self, Opening), Refused> {
-        let has_length = request.headers().contains_key(header::CONTENT_LENGTH);
-        let upgrade = match upgrade::of(&request) {
-            Ok(upgrade) => upgrade,
-            Err(refused) => {
-                respond.send_reset(Reason::PROTOCOL_ERROR);
-                return Err(refused);
-            }
-        };
-        let is_chunked = !request.body().is_end_stream() && !has_length && upgrade.is_none();
-        let body = if is_chunked { BodyLine::Chunked } else { BodyLine::AsFields };
-        let mut cx = Context::from_waker(Waker::noop());
-        if respond.poll_reset(&mut cx).is_ready() {
+    /// [`Refused`] where its client has thrown it away already.
+    pub fn open(accepted: Accepted, limits: &HeadLimits) -> Result<(Self, Opening), Refused> {
+        let Accepted { stream, request } = accepted;
+        if stream.fault().is_some() {
             return Err(Refused);
         }
-        let draft = || head::draft_request(&request, body, upgrade.as_ref());
-        let opening = draft().and_then(|good| match good.read_request(limits) {
-            Some(head) => Ok(Opening::Head(Box::new(head))),
-            None => draft().map(|bad| Opening::Text(bad.into_bytes())),
-        });
-        let opening = opening.inspect_err(|_| respond.send_reset(Reason::PROTOCOL_ERROR))?;
-        let method = if upgrade.is_some() { Method::GET } else { request.method().clone() };
-        let incoming = Incoming::new(request.into_body(), is_chunked);
-        let (head, parse) = (BytesMut::new(), ParseState::default());
+        let opening = match request.draft {
+            None => Opening::TooLong,
+            Some(draft) => match draft.clone().read_request(limits) {
+                Some(head) => Opening::Head(Box::new(head)),
+                None => Opening::Text(draft.into_bytes()),
+            },
+        };
         let stream = Self {
-            method,
-            upgrade,
+            method: request.method,
+            upgrade: request.upgrade,
             is_switched: false,
-            incoming,
-            respond,
-            head,
-            parse,
-            ready: None,
+            incoming: Incoming::new(request.is_chunked, stream.has_all()),
+            stream,
+            head: BytesMut::new(),
+            parse: ParseState::default(),
             answer: None,
             is_reset: false,
+            is_gone: false,
         };
         Ok((stream, opening))
     }
@@ -129,7 +100,7 @@ impl ServerStream {
         if self.incoming.is_ended() {
             return self.poll_over(cx);
         }
-        match self.incoming.poll_read(cx, out) {
+        match self.incoming.poll_read(cx, &self.stream, out) {
             Poll::Ready(Ok(0)) if !out.is_empty() => self.poll_over(cx),
             Poll::Ready(Err(error)) => {
                 self.is_reset = true;
@@ -139,31 +110,26 @@ impl ServerStream {
         }
     }
 
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.is_switched { Poll::Ready(Ok(0)) } else { self.poll_reset(cx).map(Err) }
-    }
-
-    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let left = match &mut self.answer {
-            Some(answer) if answer.is_ended() => return Poll::Pending,
-            Some(answer) => ready!(answer.poll_reset(cx)),
-            None => match ready!(self.respond.poll_reset(cx)) {
-                Ok(reason) => reset(reason),
-                Err(error) => broken(error),
-            },
-        };
+    fn poll_over(&mut self, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+        if self.is_switched {
+            return Poll::Ready(Ok(0));
+        }
+        if self.answer.as_ref().is_some_and(Outgoing::is_ended) {
+            return Poll::Pending;
+        }
+        let fault = ready!(self.stream.poll_fault(cx));
         self.is_reset = true;
-        Poll::Ready(left)
+        Poll::Ready(Err(fault.into_io()))
     }
 
     /// Whether it can be given the answer's head as it is, by [`take_head`](Self::take_head): no other has been begun, and it is not to
     /// become another protocol.
     #[must_use]
     pub fn takes_head(&self) -> bool {
-        self.upgrade.is_none() && self.head.is_empty() && self.ready.is_none() && self.answer.is_none()
+        self.upgrade.is_none() && self.head.is_empty() && self.answer.is_none()
     }
 
-    /// Takes the answer's head in the place of its bytes. It leaves with what follows, or by being flushed.
+    /// Takes the answer's head in the place of its bytes. That the client has gone is told by what follows.
     pub fn take_head(
         &mut self,
         status: StatusCode,
@@ -171,23 +137,26 @@ impl ServerStream {
         framing: ResponseFraming,
         date: Option<&Date>,
     ) {
-        let (headers, framing) = response_map((status, &self.method), headers, framing, date);
-        self.ready = Some((head::answer(status, headers, framing), framing));
+        let (length, framing) = response_parts((status, &self.method), framing);
+        let date = date.filter(|_| !status.is_informational()).map(|date| &date[..]);
+        let tell = Tell { status, headers, length, date, is_to_connect: false };
+        self.is_gone = self.tell(tell, framing).is_err();
     }
 
-    fn send_ready(&mut self) -> io::Result<()> {
-        let Some((response, framing)) = self.ready.take() else { return Ok(()) };
-        let is_ended = head::is_nothing(framing);
-        let stream = self.respond.send_response(response, is_ended).map_err(broken)?;
-        self.answer = Some(Outgoing::new(stream, framing, is_ended));
-        Ok(())
+    fn tell(&mut self, mut tell: Tell<'_>, framing: ResponseFraming) -> io::Result<()> {
+        let is_ended = matches!(framing, ResponseFraming::None | ResponseFraming::Length(0));
+        if is_ended && is_grpc(tell.headers.get(&header::CONTENT_TYPE)) {
+            // Trailers alone, of which the length of HTTP/1.1 is no part.
+            tell.length = None;
+        }
+        self.answer = Some(Outgoing::new(framing, is_ended));
+        self.stream.tell(&tell, is_ended).map_err(Fault::into_io)
     }
 
     /// Takes bytes of the answer: its head, whole or in parts, and its body.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.send_ready()?;
         if let Some(answer) = &mut self.answer {
-            return answer.poll_write(cx, bytes);
+            return answer.poll_write(cx, &self.stream, bytes);
         }
         let count = bytes.len().min(PIECE);
         self.head.extend_from_slice(bytes.get(..count).unwrap_or_default());
@@ -197,17 +166,20 @@ impl ServerStream {
         }
     }
 
-    /// Takes a piece of the answer's body as it is, where its length was told and nothing of it waits; gives it back otherwise, to be
-    /// written.
-    ///
-    /// # Errors
-    /// As those of [`poll_write`](Self::poll_write).
-    pub fn take(&mut self, cx: &mut Context<'_>, piece: Bytes) -> io::Result<Option<Bytes>> {
-        self.send_ready()?;
-        match &mut self.answer {
-            Some(answer) => answer.take(cx, piece),
-            None => Ok(Some(piece)),
-        }
+    /// Whether the answer's body can be read straight into its frames, by [`poll_fill`](Self::poll_fill), as far as is known.
+    #[must_use]
+    pub fn is_fillable(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| !answer.is_ended())
+    }
+
+    /// Has `read` fill the frames of the answer's body, where its length was told and nothing of it waits; `None` where it has to be
+    /// written. 0 where nothing was read.
+    pub fn poll_fill<E>(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: impl FnOnce(&mut Context<'_>, &mut [IoSliceMut<'_>]) -> Poll<Result<usize, E>>,
+    ) -> Option<Poll<io::Result<Result<usize, E>>>> {
+        self.answer.as_mut()?.poll_fill(cx, &self.stream, read)
     }
 
     /// How many bytes of the answer have been taken that the client's window has had no room for.
@@ -218,9 +190,9 @@ impl ServerStream {
 
     /// Hands over what has been taken.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.send_ready()?;
         match &mut self.answer {
-            Some(answer) => answer.poll_flush(cx),
+            _ if self.is_gone => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            Some(answer) => answer.poll_flush(cx, &self.stream),
             None => Poll::Ready(Ok(())),
         }
     }
@@ -228,21 +200,22 @@ impl ServerStream {
     /// Ends the client's way, where it has been switched; any other ends with its message.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.answer {
-            Some(answer) if self.is_switched => answer.poll_close(cx),
+            Some(answer) if self.is_switched => answer.poll_close(cx, &self.stream),
             _ => Poll::Ready(Ok(())),
         }
     }
 
     /// Sends every head that is here whole, and what is behind the last one.
-    fn send_heads(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    fn send_heads(&mut self, cx: &Context<'_>) -> io::Result<()> {
         while self.answer.is_none() {
             let asked = Asked { method: &self.method, upgrade: self.upgrade.as_ref() };
             let parsed = parse_response(&mut self.head, &own_limits(), asked, &mut self.parse);
             match parsed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
                 None => return Ok(()),
                 Some(head) if head.is_interim() => {
-                    let interim = head::response(&head);
-                    self.respond.send_informational(interim).map_err(broken)?;
+                    let (status, headers) = (head.status, &head.headers);
+                    let interim = Tell { status, headers, length: None, date: None, is_to_connect: false };
+                    self.stream.tell(&interim, false).map_err(Fault::into_io)?;
                 }
                 Some(head) => self.send_head(cx, &head)?,
             }
@@ -250,22 +223,20 @@ impl ServerStream {
         Ok(())
     }
 
-    fn send_head(&mut self, cx: &mut Context<'_>, head: &ResponseHead) -> io::Result<()> {
-        let is_ended = head::is_nothing(head.framing);
-        let response = match self.upgrade {
-            Some(_) => head::response_to_connect(head),
-            None => head::response(head),
-        };
+    fn send_head(&mut self, cx: &Context<'_>, head: &ResponseHead) -> io::Result<()> {
+        let is_to_connect = self.upgrade.is_some();
+        let status = if is_to_connect { upgrade::status(head.status) } else { head.status };
         self.is_switched = head.upgrade.is_some();
-        let stream = self.respond.send_response(response, is_ended).map_err(broken)?;
-        let mut answer = Outgoing::new(stream, head.framing, is_ended);
+        let length = match head.declared {
+            lb_h1::BodyFraming::Length(length) if !self.is_switched => Some(length),
+            _ => None,
+        };
+        let tell = Tell { status, headers: &head.headers, length, date: None, is_to_connect };
+        self.tell(tell, head.framing)?;
         let body = std::mem::take(&mut self.head);
-        // A head with its whole body in one write is the usual case, and fits.
-        let taken = if body.is_empty() { Poll::Ready(Ok(0)) } else { answer.poll_write(cx, &body) };
-        self.answer = Some(answer);
-        match taken {
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+        match self.answer.as_mut().filter(|_| !body.is_empty()) {
+            Some(answer) => answer.write_all(cx, &self.stream, &body),
+            None => Ok(()),
         }
     }
 }
@@ -274,9 +245,9 @@ impl Drop for ServerStream {
     fn drop(&mut self) {
         match &mut self.answer {
             // As a connection is reset (RFC 8441 §5).
-            Some(answer) if self.is_switched => answer.break_off(Reason::CANCEL),
-            Some(answer) => answer.break_off(Reason::INTERNAL_ERROR),
-            None => self.respond.send_reset(Reason::CANCEL),
+            Some(answer) if self.is_switched => answer.break_off(&self.stream, Reason::CANCEL),
+            Some(answer) => answer.break_off(&self.stream, Reason::INTERNAL_ERROR),
+            None => self.stream.reset(Reason::CANCEL),
         }
     }
 }

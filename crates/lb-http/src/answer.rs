@@ -140,7 +140,8 @@ pub(crate) fn write_head(
         && dump.is_none()
         && let Some(stream) = conversation.transport.answered()
     {
-        return stream.take_head(status, headers, plan.announced, Some(&date));
+        stream.take_head(status, headers, plan.announced, Some(&date));
+        return;
     }
     let start = conversation.outbox.len();
     let connection = match (plan.upgrade, plan.keep_alive) {

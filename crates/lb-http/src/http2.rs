@@ -1,31 +1,28 @@
 //! HTTP/2 with a client: one task for the connection, and one for each of its streams.
 //!
-//! The connection's task lets the `h2` crate read and write frames, takes new streams in and keeps the connection's own time:
+//! The connection's task reads and writes for `lb-h2`, takes new streams in and keeps the connection's own time:
 //! idle, or sending out what its last streams left. A stream is served as a connection of one request would be (`lb-h2` makes it
 //! look like one), with deadlines of its own, so that one that stands still costs the others nothing.
 //!
 //! Cost: a client that speaks HTTP/1.1 pays nothing: its first bytes tell. A stream costs a task, a timer and what
 //! `lb-h2` says. Dropping the connection's future ends its streams as if the client had left.
 
-mod io;
 mod streams;
+pub(crate) mod wire;
 
-use std::cell::RefCell;
 use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use h2::server::{Connection, SendResponse};
-use h2::{Reason, RecvStream};
-use http::Request;
+use bytes::BytesMut;
 use lb_h1::{HeadError, RequestError, RequestHead};
-use lb_h2::{Opening, ServerStream, head_size};
+use lb_h2::{Accepted, Connection, Opening, Reason, ServerStream};
 
-use self::io::Io;
 pub(crate) use self::streams::{Streams, Tenant};
+use self::wire::{poll_receive, poll_send};
 use crate::client::Client;
 use crate::config::{Http2Limits, Timeouts};
 use crate::conversation::{Conversation, Next, NoHead};
@@ -33,7 +30,7 @@ use crate::exchange;
 use crate::reject::Reject;
 use crate::serve::in_time;
 use crate::transport::Transport;
-use crate::watch::{Phase, within_deadline};
+use crate::watch::Phase;
 
 /// How long a connection that is told to go may take to hear it.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -46,56 +43,32 @@ pub(crate) fn may_begin(conversation: &Conversation) -> bool {
 }
 
 /// Serves a client whose next bytes are HTTP/2's preface, until either side is done.
-pub(crate) async fn serve(conversation: Conversation) {
+pub(crate) async fn serve(mut conversation: Conversation) {
     let client = Rc::clone(&conversation.client);
     let limits = &client.listener.config.limits;
     let Some(http2) = limits.http2 else { return };
-    let conversation = Rc::new(RefCell::new(conversation));
     client.watch.begin(Phase::Head, Instant::now(), limits.header_timeout);
-    let server = http2.server(limits.max_header_bytes);
-    let io = Io::new(Rc::clone(&conversation));
-    let shaken = {
-        let mut handshake = pin!(server.handshake::<_, Bytes>(io.clone()));
-        let handshake = std::future::poll_fn(|cx| {
-            let shaken = handshake.as_mut().poll(cx);
-            // Where that fails, reading tells.
-            let _ = io.poll_send(cx);
-            shaken
-        });
-        within_deadline(&client.watch, handshake).await
-    };
-    let Ok(shaken) = shaken else { return };
-    if let Ok(connection) = shaken {
-        let mut server = Server::new(connection, Rc::clone(&client), http2);
-        let mut leaving = pin!(client.listener.gate.leaving());
-        std::future::poll_fn(|cx| {
-            // Told at once, also where nothing else happens here: what is on its way meanwhile is served.
-            if !server.is_leaving && leaving.as_mut().poll(cx).is_ready() {
-                server.leave();
-            }
-            if server.poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            match io.poll_send(cx) {
-                Poll::Ready(Err(_)) => Poll::Ready(()),
-                sent => {
-                    server.keep_stage(sent.is_pending());
-                    Poll::Pending
-                }
-            }
-        })
-        .await;
-    }
-    drop(io);
+    let mut server = Server::new(http2, limits.max_header_bytes, Rc::clone(&client));
+    let mut leaving = pin!(client.listener.gate.leaving());
+    std::future::poll_fn(|cx| {
+        // Told at once, also where nothing else happens here: what is on its way meanwhile is served.
+        if !server.is_leaving && leaving.as_mut().poll(cx).is_ready() {
+            server.leave();
+        }
+        server.poll(cx, &mut conversation.transport)
+    })
+    .await;
+    drop(server);
     // What was said last must arrive, though the client may still be talking.
-    if let Some(conversation) = Rc::into_inner(conversation) {
-        conversation.into_inner().linger().await;
-    }
+    conversation.linger().await;
 }
+
+/// How often a connection reads before its streams have their turn.
+const READS: u32 = 4;
 
 /// One connection.
 struct Server {
-    connection: Connection<Io, Bytes>,
+    connection: Connection,
     client: Rc<Client>,
     streams: Rc<Streams>,
     max_streams: u32,
@@ -104,9 +77,18 @@ struct Server {
     is_leaving: bool,
 }
 
+/// Streams end as if the client had left.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.connection.close(&io::Error::new(io::ErrorKind::ConnectionReset, "the connection is over"));
+    }
+}
+
 /// What the connection itself is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// It waits for what every connection begins with.
+    Beginning,
     /// Nothing: each of its streams has its own time.
     Busy,
     /// It sends what streams that are over have left.
@@ -115,39 +97,85 @@ enum Stage {
     Idle,
     /// It waits for the client's leave.
     Leaving,
+    /// All is over but for what is still to be sent.
+    Over,
 }
 
 impl Server {
-    fn new(connection: Connection<Io, Bytes>, client: Rc<Client>, limits: Http2Limits) -> Self {
-        let streams = Streams::new(limits.max_resets, Instant::now());
-        // The first request has the time of a head.
-        let stage = Stage::Idle;
-        Self { connection, client, streams, max_streams: limits.max_streams, stage, is_leaving: false }
+    fn new(limits: Http2Limits, max_header_bytes: usize, client: Rc<Client>) -> Self {
+        Self {
+            connection: Connection::server(&limits, max_header_bytes),
+            client,
+            streams: Streams::new(limits.max_resets, Instant::now()),
+            max_streams: limits.max_streams,
+            stage: Stage::Beginning,
+            is_leaving: false,
+        }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the connection is over, and all has been sent that could be.
+    fn poll(&mut self, cx: &mut Context<'_>, transport: &mut Transport) -> Poll<()> {
         if self.client.watch.is_expired() && !self.goes_on() {
             return Poll::Ready(());
         }
         self.streams.wake_by(cx.waker());
-        loop {
-            match self.connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => self.admit(request, respond),
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
-                Poll::Pending => break,
-            }
+        self.connection.drive(cx);
+        let ended = self.poll_input(cx, transport);
+        if self.streams.is_restless() {
+            self.connection.abort(Reason::ENHANCE_YOUR_CALM);
         }
-        if self.streams.is_restless() && !std::mem::replace(&mut self.is_leaving, true) {
-            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        let before = self.behind(transport);
+        let is_blocked = !self.connection.wants_input();
+        let sent = poll_send(cx, &self.connection, transport);
+        match sent {
+            Poll::Ready(Err(_)) => return Poll::Ready(()),
+            Poll::Ready(Ok(())) if self.connection.is_done() => return Poll::Ready(()),
+            _ if is_lost(&ended) => return Poll::Ready(()),
+            _ => {}
+        }
+        // What could not be taken in before there was room is now.
+        if is_blocked && self.connection.wants_input() {
             cx.waker().wake_by_ref();
         }
+        // While the connection sends what is left, a slow client that takes some of it has earned more time.
+        if self.behind(transport) < before && self.client.watch.phase() == Phase::Relay {
+            self.client.watch.progressed();
+        }
+        self.keep_stage(sent.is_pending());
+        Poll::Pending
+    }
+
+    /// What is still to be sent.
+    fn behind(&self, transport: &Transport) -> usize {
+        self.connection.pending() + transport.backlog()
+    }
+
+    /// Takes in what has come, and streams that have begun with it.
+    fn poll_input(&mut self, cx: &mut Context<'_>, transport: &mut Transport) -> Poll<io::Error> {
+        for _ in 0..READS {
+            if !self.connection.wants_input() {
+                return Poll::Pending;
+            }
+            let mut scratch = Conversation::scratch(&self.client);
+            let received = ready!(poll_receive(cx, &self.connection, transport, &mut scratch));
+            drop(scratch);
+            while let Some(accepted) = self.connection.accept() {
+                self.admit(accepted);
+            }
+            let strays = self.connection.take_strays();
+            (0..strays).for_each(|_| self.streams.count_reset(Instant::now()));
+            if let Err(error) = received {
+                return Poll::Ready(error);
+            }
+        }
+        cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// Tells the client that it may finish what it has begun, and no more.
     fn leave(&mut self) {
         if !std::mem::replace(&mut self.is_leaving, true) {
-            self.connection.graceful_shutdown();
+            self.connection.leave();
         }
     }
 
@@ -163,15 +191,19 @@ impl Server {
                 self.begin(Stage::Leaving);
                 true
             }
-            Stage::Sending | Stage::Leaving => false,
+            Stage::Beginning | Stage::Sending | Stage::Leaving | Stage::Over => false,
         }
     }
 
     /// To be looked at once all that can be has been sent; `is_behind` where something is left.
     fn keep_stage(&mut self, is_behind: bool) {
-        let stage = if self.streams.are_open() {
+        let stage = if self.connection.is_done() {
+            Stage::Over
+        } else if !self.connection.is_introduced() {
+            Stage::Beginning
+        } else if self.streams.are_open() {
             Stage::Busy
-        } else if is_behind || self.connection.has_streams() {
+        } else if is_behind || self.connection.open_streams() > 0 {
             Stage::Sending
         } else if self.is_leaving {
             Stage::Leaving
@@ -190,50 +222,55 @@ impl Server {
             Stage::Busy => watch.begin(Phase::Wait, now, Duration::MAX),
             Stage::Sending => watch.begin(Phase::Relay, now, Timeouts::default().idle),
             Stage::Idle => self.client.begin_idle(now),
-            Stage::Leaving => watch.begin(Phase::Linger, now, FAREWELL),
+            Stage::Leaving | Stage::Over => watch.begin(Phase::Linger, now, FAREWELL),
+            // It has the time that it began with.
+            Stage::Beginning => {}
         }
     }
 
     /// Takes a stream in.
-    fn admit(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    fn admit(&mut self, accepted: Accepted) {
         // Streams that are over for the client may not be so for us yet; there are bounds to that.
         if self.streams.open() >= self.max_streams.saturating_mul(2) {
-            return respond.send_reset(Reason::REFUSED_STREAM);
+            return accepted.refuse();
         }
-        let fields = request.headers().len();
-        match ServerStream::open(request, respond, &self.client.listener.head_limits) {
+        match ServerStream::open(accepted, &self.client.listener.head_limits) {
             Ok((stream, opening)) => {
-                let is_too_long =
-                    head_size(opening.bytes(), fields) > self.client.listener.config.limits.max_header_bytes;
-                let (head, text) = match opening {
-                    Opening::Head(head) => (Some(head), BytesMut::new()),
-                    Opening::Text(text) => (None, text),
-                };
                 let tenant = self.streams.enter();
+                let (opening, text) = match opening {
+                    Opening::Text(text) => (Opening::Text(BytesMut::new()), text),
+                    opening => (opening, BytesMut::new()),
+                };
                 let conversation =
                     Conversation::new(Transport::served(stream, text), Client::stream(&self.client));
-                drop(tokio::task::spawn_local(serve_stream(conversation, head, tenant, is_too_long)));
+                drop(tokio::task::spawn_local(serve_stream(conversation, opening, tenant)));
             }
             Err(_) => self.streams.count_reset(Instant::now()),
         }
     }
 }
 
+/// Whether nothing more can be said, either.
+fn is_lost(ended: &Poll<io::Error>) -> bool {
+    matches!(ended, Poll::Ready(error) if error.kind() != io::ErrorKind::InvalidData)
+}
+
 /// Serves one stream's one request.
 async fn serve_stream(
     mut conversation: Conversation,
-    head: Option<Box<RequestHead>>,
+    opening: Opening,
     tenant: Tenant,
-    is_too_long: bool,
 ) {
     let client = Rc::clone(&conversation.client);
     let answered = async {
-        if is_too_long {
-            let limit = client.listener.config.limits.max_header_bytes;
-            let rejected = Reject::Head(RequestError::Head(HeadError::TooLarge { limit }));
-            _ = Box::pin(exchange::refuse_head(&mut conversation, rejected)).await;
-        } else {
-            _ = answer_one(&mut conversation, head).await;
+        match opening {
+            Opening::TooLong => {
+                let limit = client.listener.config.limits.max_header_bytes;
+                let rejected = Reject::Head(RequestError::Head(HeadError::TooLarge { limit }));
+                _ = Box::pin(exchange::refuse_head(&mut conversation, rejected)).await;
+            }
+            Opening::Head(head) => _ = answer_one(&mut conversation, Some(head)).await,
+            Opening::Text(_) => _ = answer_one(&mut conversation, None).await,
         }
     };
     // That it drains is the business of its connection.

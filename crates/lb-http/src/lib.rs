@@ -22,7 +22,6 @@ mod fields;
 mod forward;
 mod forward_proxy;
 mod forwarded;
-mod frames;
 mod gateway;
 mod grpc;
 mod handshake;

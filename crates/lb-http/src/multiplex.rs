@@ -4,28 +4,30 @@
 //! connection's frames are read and written by a task of its own, which ends with the last stream once nobody holds the
 //! connection any more, or when the backend closes it.
 
-use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::cell::Cell;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-use h2::client::SendRequest;
-use http::uri::Scheme;
-use lb_h2::{BackendLimits, ClientStream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use lb_h2::{BackendLimits, Connection};
 use tokio::sync::Notify;
 
-use crate::frames;
-use crate::transport::Transport;
+use crate::http2::wire::{poll_receive, poll_send};
+use crate::transport::{SCRATCH, Transport};
+
+/// How often a connection reads before its streams have their turn.
+const READS: u32 = 4;
+
+thread_local! {
+    /// Room to read into, for one connection at a time.
+    static ROOM: Cell<Vec<u8>> = Cell::default();
+}
 
 /// A connection to a backend that many exchanges share.
 pub(crate) struct Multiplex {
-    send: SendRequest<Bytes>,
-    scheme: Scheme,
+    connection: Connection,
+    is_secure: bool,
     streams: Rc<Cell<usize>>,
     /// Streams at once that we open, whatever the backend takes.
     max_streams: usize,
@@ -57,84 +59,51 @@ impl Drop for Place {
     }
 }
 
-/// Octets ahead of a frame's payload (RFC 9113 §4.1).
-const FRAME_HEAD: usize = 9;
-
-/// Whether the backend's settings have been read, which are the first frame of all (RFC 9113 §3.4).
+/// Whether the backend's settings have been read, which are the first frame of all (RFC 9113 §3.4), or never will be.
 #[derive(Default)]
 struct Settings {
-    /// The length of the first frame, as far as it is known.
-    length: Cell<usize>,
-    passed: Cell<usize>,
     are_here: Cell<bool>,
     came: Notify,
 }
 
 impl Settings {
-    /// More is asked for, so that something has been made of all that came before.
-    fn look(&self) {
-        let passed = self.passed.get();
-        if !self.are_here.get() && passed >= FRAME_HEAD && passed >= FRAME_HEAD + self.length.get() {
-            self.come();
-        }
-    }
-
-    /// These bytes are read.
-    fn pass(&self, bytes: &[u8]) {
-        if self.are_here.get() {
-            return;
-        }
-        let first = bytes.iter().take(3_usize.saturating_sub(self.passed.get()));
-        self.length.set(first.fold(self.length.get(), |length, byte| length << 8 | usize::from(*byte)));
-        self.passed.set(self.passed.get().saturating_add(bytes.len()));
-    }
-
     fn come(&self) {
-        self.are_here.set(true);
-        self.came.notify_waiters();
+        if !self.are_here.replace(true) {
+            self.came.notify_waiters();
+        }
     }
 }
 
 impl Multiplex {
     /// Speaks HTTP/2 over a connection that has just been opened.
-    pub(crate) async fn begin(transport: Transport, limits: BackendLimits, now: Instant) -> io::Result<Self> {
-        let scheme = if transport.is_plain() { Scheme::HTTP } else { Scheme::HTTPS };
-        let client = limits.client();
+    pub(crate) fn begin(transport: Transport, limits: BackendLimits, now: Instant) -> Self {
+        let is_secure = !transport.is_plain();
+        let connection = Connection::client(&limits);
         let settings = Rc::<Settings>::default();
-        let wire = Wire { transport, outbox: BytesMut::new(), settings: Rc::clone(&settings) };
-        let io = BackendIo(Rc::new(RefCell::new(wire)));
-        let (send, mut connection) =
-            client.handshake::<_, Bytes>(io.clone()).await.map_err(io::Error::other)?;
+        let mut driver =
+            Driver { connection: connection.clone(), transport, settings: Rc::clone(&settings) };
         // It owns itself: what it ends by is known to its streams.
-        drop(tokio::task::spawn_local(std::future::poll_fn(move |cx| {
-            match Pin::new(&mut connection).poll(cx) {
-                Poll::Pending if matches!(io.poll_send(cx), Poll::Ready(Err(_))) => Poll::Ready(()),
-                polled => polled.map(drop),
-            }
-        })));
+        drop(tokio::task::spawn_local(std::future::poll_fn(move |cx| driver.poll(cx))));
         let max_streams = limits.max_streams.map_or(usize::MAX, |most| most.get() as usize);
-        Ok(Self {
-            send,
-            scheme,
+        Self {
+            connection,
+            is_secure,
             streams: Rc::default(),
             max_streams,
             settings,
             requests: 0,
             created: now,
             used: now,
-        })
+        }
     }
 
     /// Whether another stream can be opened now; `None` where the connection is over.
-    pub(crate) fn has_room(&mut self) -> Option<bool> {
-        let mut cx = Context::from_waker(Waker::noop());
-        match self.send.poll_ready(&mut cx) {
-            Poll::Ready(Err(_)) => None,
-            Poll::Ready(Ok(())) => {
-                Some(self.streams.get() < self.send.current_max_send_streams().min(self.max_streams))
-            }
-            Poll::Pending => Some(false),
-        }
+    pub(crate) fn has_room(&self) -> Option<bool> {
+        // Those that have been given away and have not asked yet count with those that have.
+        let taken = usize::try_from(self.connection.open_streams()).unwrap_or(usize::MAX);
+        let unasked = self.streams.get().saturating_sub(taken);
+        let free = usize::try_from(self.connection.free_streams()?).unwrap_or(usize::MAX);
+        Some(unasked < free && self.streams.get() < self.max_streams)
     }
 
     /// A stream on it.
@@ -142,14 +111,14 @@ impl Multiplex {
         self.streams.set(self.streams.get() + 1);
         self.requests = self.requests.saturating_add(1);
         self.used = now;
-        let stream = ClientStream::new(self.send.clone(), self.scheme.clone());
+        let stream = self.connection.stream(self.is_secure);
         let (streams, settings) = (Rc::clone(&self.streams), Rc::clone(&self.settings));
         (Transport::asked(stream), Place { streams, settings })
     }
 
     /// Whether its streams may become another protocol (RFC 8441); `None` where the backend has not said.
     pub(crate) fn takes_connect(&self) -> Option<bool> {
-        self.settings.are_here.get().then(|| self.send.is_extended_connect_protocol_enabled())
+        self.settings.are_here.get().then(|| self.connection.takes_connect())
     }
 
     pub(crate) fn streams(&self) -> usize {
@@ -169,70 +138,69 @@ impl Multiplex {
     }
 }
 
-/// A backend's transport as the `h2` crate reads and writes it. What it writes leaves with [`BackendIo::poll_send`].
-#[derive(Clone)]
-struct BackendIo(Rc<RefCell<Wire>>);
+/// The connection is nobody's any more; it goes with its last stream.
+impl Drop for Multiplex {
+    fn drop(&mut self) {
+        self.connection.release();
+    }
+}
 
-struct Wire {
+/// What reads and writes the connection's frames.
+struct Driver {
+    connection: Connection,
     transport: Transport,
-    outbox: BytesMut,
     settings: Rc<Settings>,
 }
 
-impl Drop for Wire {
+impl Driver {
+    /// Ready when the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.connection.drive(cx);
+        let mut room = ROOM.take();
+        room.resize(SCRATCH, 0);
+        let ended = self.poll_input(cx, &mut room);
+        ROOM.set(room);
+        let is_blocked = !self.connection.wants_input();
+        let sent = poll_send(cx, &self.connection, &mut self.transport);
+        let is_over = match sent {
+            Poll::Ready(Err(_)) => true,
+            Poll::Ready(Ok(())) => self.connection.is_done() || ended.is_ready(),
+            // What was said last to a backend that has broken the rules need not arrive.
+            Poll::Pending => ended.is_ready(),
+        };
+        if is_over {
+            return Poll::Ready(());
+        }
+        if is_blocked && self.connection.wants_input() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn poll_input(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Error> {
+        for _ in 0..READS {
+            if !self.connection.wants_input() {
+                return Poll::Pending;
+            }
+            let received = std::task::ready!(poll_receive(cx, &self.connection, &mut self.transport, room));
+            if self.connection.is_introduced() {
+                self.settings.come();
+            }
+            if let Err(error) = received {
+                return Poll::Ready(error);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Driver {
     fn drop(&mut self) {
+        self.connection.close(&io::Error::new(io::ErrorKind::ConnectionReset, "the connection is over"));
         self.settings.come();
-    }
-}
-
-impl BackendIo {
-    /// Sends what has been written.
-    fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Wire { transport, outbox, .. } = &mut *self.0.borrow_mut();
-        frames::poll_send(cx, outbox, transport)
-    }
-}
-
-impl AsyncRead for BackendIo {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Wire { transport, settings, .. } = &mut *self.0.borrow_mut();
-        settings.look();
-        let before = buffer.filled().len();
-        ready!(transport.poll_read_buf(cx, buffer))?;
-        settings.pass(buffer.filled().get(before..).unwrap_or_default());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for BackendIo {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let Wire { transport, outbox, .. } = &mut *self.0.borrow_mut();
-        frames::poll_gather(cx, outbox, transport, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    /// More may follow; the connection's task sends it all before it waits.
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx))?;
-        self.0.borrow_mut().transport.poll_shutdown(cx)
+        let mut cx = Context::from_waker(Waker::noop());
+        self.transport.say_goodbye();
+        _ = self.transport.poll_shutdown(&mut cx);
     }
 }

@@ -162,7 +162,7 @@ impl Pool {
         let config = self.config.get();
         let mut kept = 0;
         for Stack { idle, shared, .. } in self.idle.borrow_mut().iter_mut() {
-            shared.retain_mut(|shared| {
+            shared.retain(|shared| {
                 let is_idle = shared.streams() == 0;
                 shared.has_room().is_some()
                     && !(is_idle && now.duration_since(shared.used()) >= config.idle_timeout)

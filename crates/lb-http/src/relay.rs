@@ -11,7 +11,7 @@ use crate::config::Timeouts;
 use crate::conversation::{Conversation, Gone};
 use crate::pace::Pace;
 use crate::splice::Splice;
-use crate::transport::{BATCH, SCRATCH, TURN, Transport};
+use crate::transport::{BATCH, TURN, Transport};
 use crate::upload::{Progress, Upload, UploadError};
 use crate::upstream::Connection;
 use crate::watch::Phase;
@@ -151,32 +151,17 @@ impl Relay<'_> {
                 return Poll::Ready(self.taken(count));
             }
         }
-        match self.passage.unchanged() {
-            Some(left) if self.hands_on() => self.poll_hand_on(cx, left),
-            _ => self.poll_read(cx),
+        if self.passage.unchanged().is_some()
+            && self.conversation.outbox.is_empty()
+            && self.backend.inbox.is_empty()
+            && let Some(filled) = self.backend.poll_fill_frames(cx, &mut self.conversation.transport)
+        {
+            let count = ready!(filled)
+                .map_err(|_: io::Error| Relayed::ClientGone)?
+                .map_err(|error| Relayed::Broken(error.to_string()))?;
+            return Poll::Ready(self.taken(count));
         }
-    }
-
-    /// Whether what is read can be the client's stream's own, in place of a copy.
-    fn hands_on(&self) -> bool {
-        self.conversation.transport.keeps() && self.backend.gives_own() && self.backend.inbox.is_empty()
-    }
-
-    /// Reads the next piece into memory that the client's stream then keeps until its connection has sent it.
-    fn poll_hand_on(&mut self, cx: &mut Context<'_>, left: u64) -> Poll<Result<(), Relayed>> {
-        ready!(self.conversation.poll_flush(cx)).map_err(|Gone| Relayed::ClientGone)?;
-        // One byte more than there should be, so that a read that gets all of them empties the socket.
-        let limit = usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1).min(SCRATCH);
-        let mut piece = ready!(self.backend.poll_read_own(cx, limit))
-            .map_err(|error| Relayed::Broken(error.to_string()))?;
-        self.came(piece.len())?;
-        let body = self.passage.direct(&piece).unwrap_or(0);
-        self.backend.inbox.extend_from_slice(piece.get(body..).unwrap_or_default());
-        piece.truncate(body);
-        let Conversation { transport, outbox, .. } = &mut *self.conversation;
-        let kept = transport.take(cx, piece.into()).map_err(|_: io::Error| Relayed::ClientGone)?;
-        outbox.extend_from_slice(kept.as_deref().unwrap_or_default());
-        Poll::Ready(Ok(()))
+        self.poll_read(cx)
     }
 
     /// Whether both sides are in the clear.

@@ -1,12 +1,11 @@
 //! Connecting with no call more than it takes, and `recv` and `send` on a stream of tokio's by the system call itself: the C library's make every call a point where a thread
 //! could be cancelled, which costs both about a hundredth of a small request and which nobody uses.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
-use rustix::buffer::spare_capacity;
-use rustix::io::Errno;
+use rustix::io::{Errno, readv};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -54,18 +53,16 @@ pub(crate) fn poll_recv(
     }
 }
 
-/// Appends what is there to `room`, as far as it has any without growing; 0 is the end.
-pub(crate) fn poll_recv_into(
+/// Reads what is there into these pieces, one after the other; 0 is the end.
+pub(crate) fn poll_readv(
     stream: &TcpStream,
     cx: &mut Context<'_>,
-    room: &mut Vec<u8>,
+    pieces: &mut [IoSliceMut<'_>],
 ) -> Poll<io::Result<usize>> {
-    let length = room.capacity().saturating_sub(room.len());
+    let length = pieces.iter().map(|piece| piece.len()).sum();
     loop {
         ready!(stream.poll_read_ready(cx))?;
-        let called = call(stream, Interest::READABLE, length, || {
-            Ok(recv(stream, spare_capacity(room), RecvFlags::empty())?.0)
-        });
+        let called = call(stream, Interest::READABLE, length, || Ok(readv(stream, pieces)?));
         if let Some(done) = called {
             return Poll::Ready(done);
         }

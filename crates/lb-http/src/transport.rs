@@ -14,13 +14,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use lb_h1::{Asked, HeadLimits, ResponseHead};
 use lb_h2::{ClientStream, ServerStream};
 use lb_tls::{HandshakeError, Session};
 use rustix::net::{SendFlags, send};
 use rustix::pipe::{SpliceFlags, splice};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
+use tokio::io::{AsyncWrite, DuplexStream, Interest};
 use tokio::net::TcpStream;
 
 use self::stream::Stream;
@@ -172,35 +172,18 @@ impl Transport {
         self.tls.as_ref().map_or_else(|| self.stream.backlog(), |session| session.backlog())
     }
 
-    /// Whether [`poll_read_own`](Self::poll_read_own) reads from it.
-    pub(crate) fn gives_own(&self) -> bool {
-        self.is_plain()
-    }
-
-    /// Reads what is there, at most `limit` bytes of it, into memory of its own; nothing is the end. For who keeps it.
-    pub(crate) fn poll_read_own(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<io::Result<Vec<u8>>> {
-        let socket = self.stream.socket()?;
-        // Asked first, so that memory is taken for bytes that are there.
-        ready!(socket.poll_read_ready(cx))?;
-        let mut room = Vec::with_capacity(limit);
-        ready!(socket::poll_recv_into(socket, cx, &mut room))?;
-        Poll::Ready(Ok(room))
-    }
-
-    /// Whether [`take`](Self::take) spares a copy.
-    pub(crate) fn keeps(&self) -> bool {
-        matches!(self.stream, Stream::Served(_))
-    }
-
-    /// Takes a piece of a body as it is, once nothing is [pending](Self::backlog); gives it back where it has to be written.
+    /// Reads what is there into the frames of a client's stream, where the body that comes has a length and nothing of it waits; `None`
+    /// where it has to be read and written. 0 is the end.
     ///
-    /// # Errors
-    /// The client has gone.
-    pub(crate) fn take(&mut self, cx: &mut Context<'_>, piece: Bytes) -> io::Result<Option<Bytes>> {
-        match &mut self.stream {
-            Stream::Served(stream) => stream.take(cx, piece),
-            _ => Ok(Some(piece)),
-        }
+    /// The outer error is the client's, who has gone.
+    pub(crate) fn poll_fill_frames(
+        &self,
+        cx: &mut Context<'_>,
+        client: &mut Self,
+    ) -> Option<Poll<io::Result<io::Result<usize>>>> {
+        let Stream::Served(stream) = &mut client.stream else { return None };
+        let socket = self.stream.socket().ok().filter(|_| self.tls.is_none())?;
+        stream.poll_fill(cx, |cx, pieces| socket::poll_readv(socket, cx, pieces))
     }
 
     /// Whether the peer of an idle connection has kept still: neither closed it nor sent anything.
@@ -227,20 +210,6 @@ impl Transport {
             return session.poll_read(cx, &mut self.stream, scratch);
         }
         self.stream.poll_recv(cx, scratch)
-    }
-
-    /// The same for who brings room of its own. In the clear nothing of it is touched but what is filled.
-    pub(crate) fn poll_read_buf(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Some(session) = &mut self.tls {
-            let count = ready!(session.poll_read(cx, &mut self.stream, buffer.initialize_unfilled()))?;
-            buffer.advance(count);
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 
     /// Reads the beginning of what is there and keeps it in the inbox; 0 is the end.

@@ -158,7 +158,7 @@ impl Connection {
             BackendProtocol::Auto if !opened.speaks_http2() => Ok(opened),
             // Boxed, so that other requests need no room for it.
             BackendProtocol::Http2 | BackendProtocol::Auto => {
-                Box::pin(opened.multiplex(target, &client.worker)).await
+                opened.multiplex(target, &client.worker)
             }
         }
     }
@@ -171,7 +171,7 @@ impl Connection {
             if may_choose && !opened.speaks_http2() {
                 return Ok(opened);
             }
-            let stream = opened.multiplex(target, &client.worker).await?;
+            let stream = opened.multiplex(target, &client.worker)?;
             if let Some(place) = &stream.place {
                 place.settled().await;
             }
@@ -213,14 +213,12 @@ impl Connection {
         self.transport.session().is_some_and(|session| session.alpn_protocol() == Some(b"h2"))
     }
 
-    async fn multiplex(self, target: &Target, worker: &Worker) -> Result<Self, ConnectError> {
-        let backend = || Arc::clone(&target.url);
+    fn multiplex(self, target: &Target, worker: &Worker) -> Result<Self, ConnectError> {
         if self.transport.session().is_some() && !self.speaks_http2() {
             let reason = "it does not speak HTTP/2, which `protocol = \"h2\"` asks for".to_owned();
-            return Err(ConnectError::Tls { backend: backend(), reason });
+            return Err(ConnectError::Tls { backend: Arc::clone(&target.url), reason });
         }
-        let begun = Multiplex::begin(self.transport, target.http2, self.created).await;
-        let mut multiplex = begun.map_err(|source| ConnectError::Io { backend: backend(), source })?;
+        let mut multiplex = Multiplex::begin(self.transport, target.http2, self.created);
         let stream = Self::stream(&mut multiplex, self.created);
         worker.pool.share(target.slot, multiplex);
         Ok(stream)

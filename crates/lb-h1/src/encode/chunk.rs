@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use http::HeaderMap;
 
 use super::write_fields;
+use crate::names::{Kind, KnownName};
 
 /// Behind the data of each chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
@@ -58,6 +59,16 @@ pub fn encode_trailers(out: &mut BytesMut, trailers: &HeaderMap) {
     out.extend_from_slice(b"0\r\n");
     write_fields(out, trailers);
     out.extend_from_slice(CHUNK_END);
+}
+
+/// Writes one line of a trailer section, unless it belongs to one hop or to framing. The name is one in lower case.
+pub fn write_trailer(out: &mut BytesMut, known: Option<KnownName>, name: &[u8], value: &[u8]) {
+    if known.is_some_and(|known| known.is_hop_by_hop() || known.0.kind == Kind::ContentLength) {
+        return;
+    }
+    for part in [name, b": ", value, CHUNK_END] {
+        out.extend_from_slice(part);
+    }
 }
 
 #[cfg(test)]

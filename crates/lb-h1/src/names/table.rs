@@ -9,17 +9,28 @@ use super::{FLEETING, FORWARDING, FRAMING, HOP, Kind, Known, NO_TRAILER, NONE};
 
 macro_rules! rows {
     ($($name:literal $wire:literal $kind:ident $($traits:ident)|+;)*) => {
-        pub(super) static KNOWN: [Known; WIRES.len()] = [$(Known {
+        pub(super) static KNOWN: [Known; WIRES.len()] = numbered([$(Known {
             name: HeaderName::from_static($name),
             lower: $name,
             wire: concat!($wire, ": "),
             kind: Kind::$kind,
             traits: $($traits)|+,
-        }),*];
+            row: 0,
+        }),*]);
 
         /// The spellings alone, since a static with names in it cannot be read while compiling.
         pub(super) const WIRES: &[&str] = &[$(concat!($wire, ": ")),*];
     };
+}
+
+#[expect(clippy::indexing_slicing, reason = "evaluated while compiling, and the index runs over the table")]
+const fn numbered<const COUNT: usize>(mut rows: [Known; COUNT]) -> [Known; COUNT] {
+    let mut row = 0;
+    while row < COUNT {
+        rows[row].row = row;
+        row += 1;
+    }
+    rows
 }
 
 rows! {

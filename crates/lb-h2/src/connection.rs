@@ -1,0 +1,531 @@
+//! One HTTP/2 connection, without its I/O (RFC 9113): bytes that have been read go in, bytes to be written come out, and streams are
+//! read and written in between.
+//!
+//! It lives on one thread. Whoever drives it reads the socket into [`Connection::receive`], takes new streams in, sends what is
+//! [pending](Connection::with_pending), and is woken when a stream has something to say. Streams have tasks of their own; each is woken
+//! for what it waits for.
+//!
+//! Cost: a frame is read where it stands, a body is copied once into its stream, and a head becomes lines at once. What is sent is
+//! written once, into room that the thread's connections hand to each other. A connection that is idle owns its tables of fields and
+//! little else.
+//!
+//! Bounds: bodies that have come and not been read, by the windows; what waits to be sent, by [`FULL`](out::FULL) and what the rules
+//! oblige us to say, beyond which nothing is read; heads, by their limit; and what a peer does to make work of nothing, by
+//! [`Forbearance`].
+
+mod out;
+mod receive;
+mod send;
+mod settings;
+mod stream;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use self::out::{FULL, Out};
+pub(crate) use self::send::{Ask, Tell, open};
+use self::receive::Reading;
+use self::settings::Theirs;
+use self::stream::Stream;
+use crate::fault::{Fault, Reason};
+use crate::frame::{FIRST_WINDOW, LAST_STREAM, kind, setting};
+use crate::head::{Request, Scratch};
+use crate::hpack::{Decoder, Encoder};
+use crate::limits::{BackendLimits, Http2Limits};
+use crate::{ClientStream, PREFACE};
+
+/// What may wait to be sent before nothing is read any more: bodies, and what every frame that is read may oblige us to say.
+const OVERFULL: usize = FULL + (64 << 10);
+/// Streams that were reset from here and are remembered, whose frames are still under way.
+const REMEMBERED: usize = 256;
+/// The opaque data of the PING that a first GOAWAY is followed by.
+const FAREWELL: [u8; 8] = *b"farewell";
+
+/// One connection. Its clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Connection(Rc<Shared>);
+
+/// What a connection and its streams share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    core: RefCell<Core>,
+    /// Whether the driver has been woken since it looked last.
+    is_woken: Cell<bool>,
+    driver: RefCell<Option<Waker>>,
+}
+
+/// Which side is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Server,
+    Client,
+}
+
+/// What we have told the peer of ourselves.
+#[derive(Debug, Clone, Copy)]
+struct Ours {
+    max_streams: u32,
+    window: i64,
+    connection_window: i64,
+    max_frame: u32,
+    /// What a head may count (RFC 9113 §6.5.2).
+    max_head: usize,
+}
+
+/// How the connection ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// The peer has been told that it will be told.
+    Warned,
+    /// The peer has been told which stream was the last.
+    Leaving,
+    Over(Fault),
+}
+
+#[derive(Debug)]
+struct Core {
+    role: Role,
+    ours: Ours,
+    /// Whether the peer has read them.
+    is_known: bool,
+    theirs: Theirs,
+    stage: Stage,
+    reading: Reading,
+    decoder: Decoder,
+    scratch: Scratch,
+    encoder: Encoder,
+    /// A block of fields on its way into frames.
+    block: Vec<u8>,
+    out: Out,
+    streams: Slab<Stream>,
+    keys: HashMap<u32, usize, ahash::RandomState>,
+    /// Streams that are open, of those that count.
+    open: u32,
+    /// The last stream that the peer has opened.
+    last_peer: u32,
+    /// The next that we open.
+    next_own: u32,
+    /// Streams that have come and not been taken in.
+    accepted: VecDeque<(usize, Request)>,
+    /// Streams that were over before they could be taken in.
+    strays: u32,
+    /// Streams that wait for room in the connection.
+    queue: VecDeque<usize>,
+    /// Streams that have been reset from here.
+    reset: VecDeque<u32>,
+    recv_window: i64,
+    unreleased: i64,
+    send_window: i64,
+    forbearance: Forbearance,
+}
+
+/// How much work for nothing is still borne: empty frames, settings, frames of streams that are over, malformed heads.
+#[derive(Debug)]
+struct Forbearance {
+    left: f64,
+    since: Instant,
+}
+
+impl Forbearance {
+    const MOST: f64 = 1000.0;
+    const A_SECOND: f64 = 50.0;
+
+    fn new() -> Self {
+        Self { left: Self::MOST, since: Instant::now() }
+    }
+
+    fn spend(&mut self) -> Result<(), Reason> {
+        self.left -= 1.0;
+        if self.left >= 0.0 {
+            return Ok(());
+        }
+        // The time is asked for only once all is spent.
+        let back = self.since.elapsed().max(Duration::from_millis(1)).as_secs_f64() * Self::A_SECOND;
+        if back < 1.0 {
+            return Err(Reason::ENHANCE_YOUR_CALM);
+        }
+        *self = Self { left: back.min(Self::MOST) - 1.0, since: Instant::now() };
+        Ok(())
+    }
+}
+
+/// A stream that a client has opened, to be made a [`ServerStream`](crate::ServerStream).
+#[derive(Debug)]
+pub struct Accepted {
+    pub(crate) stream: StreamRef,
+    pub(crate) request: Request,
+}
+
+impl Accepted {
+    /// Does not take it in: its client may ask again.
+    pub fn refuse(self) {
+        self.stream.reset(Reason::REFUSED_STREAM);
+    }
+}
+
+/// Why a connection cannot go on. The peer has been told, as far as what is pending is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended;
+
+impl Connection {
+    /// A server's side. Heads may count as much as `max_header_bytes` says (RFC 9113 §6.5.2); longer ones are told from others, so
+    /// that they can be answered.
+    #[must_use]
+    pub fn server(limits: &Http2Limits, max_header_bytes: usize) -> Self {
+        let ours = Ours {
+            max_streams: limits.max_streams,
+            window: i64::from(limits.stream_window),
+            connection_window: i64::from(limits.connection_window),
+            max_frame: limits.max_frame_size,
+            max_head: max_header_bytes,
+        };
+        let mut core = Core::new(Role::Server, ours);
+        core.introduce(&[
+            (setting::MAX_CONCURRENT_STREAMS, ours.max_streams),
+            (setting::INITIAL_WINDOW_SIZE, limits.stream_window),
+            (setting::MAX_FRAME_SIZE, ours.max_frame),
+            (setting::MAX_HEADER_LIST_SIZE, u32::try_from(max_header_bytes).unwrap_or(u32::MAX)),
+            (setting::ENABLE_CONNECT_PROTOCOL, 1),
+        ]);
+        Self::of(core)
+    }
+
+    /// A client's side, but for `max_streams`, which whoever opens streams has to keep.
+    #[must_use]
+    pub fn client(limits: &BackendLimits) -> Self {
+        let ours = Ours {
+            max_streams: 0,
+            window: i64::from(limits.stream_window),
+            connection_window: i64::from(limits.connection_window),
+            max_frame: limits.max_frame_size,
+            max_head: usize::try_from(limits.max_header_bytes).unwrap_or(usize::MAX),
+        };
+        let mut core = Core::new(Role::Client, ours);
+        core.out.put(PREFACE);
+        core.introduce(&[
+            (setting::ENABLE_PUSH, 0),
+            (setting::INITIAL_WINDOW_SIZE, limits.stream_window),
+            (setting::MAX_FRAME_SIZE, ours.max_frame),
+            (setting::MAX_HEADER_LIST_SIZE, limits.max_header_bytes),
+        ]);
+        Self::of(core)
+    }
+
+    fn of(core: Core) -> Self {
+        Self(Rc::new(Shared {
+            core: RefCell::new(core),
+            is_woken: Cell::new(false),
+            driver: RefCell::new(None),
+        }))
+    }
+
+    /// To be called whenever the driver runs, ahead of all else: streams wake this task when they have something to say.
+    pub fn drive(&self, cx: &Context<'_>) {
+        self.0.is_woken.set(false);
+        let mut driver = self.0.driver.borrow_mut();
+        match &mut *driver {
+            Some(known) => known.clone_from(cx.waker()),
+            None => *driver = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Whether it is to be read from: what is pending must not grow without bound.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        let core = self.0.core.borrow();
+        core.out.len() < OVERFULL && !core.is_over()
+    }
+
+    /// Takes bytes that have been read.
+    ///
+    /// # Errors
+    /// [`Ended`] where the peer has broken a rule that is the connection's: it and all its streams are over.
+    pub fn receive(&self, bytes: &[u8]) -> Result<(), Ended> {
+        let mut core = self.0.core.borrow_mut();
+        if core.is_over() {
+            return Err(Ended);
+        }
+        core.receive(bytes).map_err(|reason| {
+            core.go_away(reason);
+            Ended
+        })
+    }
+
+    /// The connection has ended beneath its streams.
+    pub fn close(&self, error: &io::Error) {
+        self.0.core.borrow_mut().end(&Fault::Io(error.kind(), error.to_string()));
+    }
+
+    /// The next stream that the client has opened.
+    #[must_use]
+    pub fn accept(&self) -> Option<Accepted> {
+        let (key, request) = self.0.core.borrow_mut().accepted.pop_front()?;
+        Some(Accepted { stream: StreamRef { shared: Rc::clone(&self.0), key }, request })
+    }
+
+    /// How many streams were over before they could be taken in, since this was asked last: malformed, or reset at once.
+    #[must_use]
+    pub fn take_strays(&self) -> u32 {
+        std::mem::take(&mut self.0.core.borrow_mut().strays)
+    }
+
+    /// Shows what is to be sent next to `send`, which says how much of it has gone. Streams that wait for room have it then.
+    pub fn with_pending<T>(&self, send: impl FnOnce(&[u8]) -> (usize, T)) -> T {
+        let mut core = self.0.core.borrow_mut();
+        let (count, result) = send(core.out.pending());
+        core.out.sent(count);
+        core.wake_queue();
+        result
+    }
+
+    /// How many bytes are to be sent.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.0.core.borrow().out.len()
+    }
+
+    /// How many streams are open, those among them that have not been taken in.
+    #[must_use]
+    pub fn open_streams(&self) -> u32 {
+        self.0.core.borrow().open
+    }
+
+    /// Whether nothing more will come of it: all of its streams are over, and no more will be opened.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let core = self.0.core.borrow();
+        core.is_over() || core.stage == Stage::Leaving && core.open == 0
+    }
+
+    /// Tells the client that it may finish what it has begun, and no more, in two steps (RFC 9113 §6.8): what it sends before it has
+    /// heard of it is served, too.
+    pub fn leave(&self) {
+        let mut core = self.0.core.borrow_mut();
+        if core.stage == Stage::Open {
+            core.stage = Stage::Warned;
+            core.put_go_away(LAST_STREAM, Reason::NO_ERROR);
+            core.out.frame(kind::PING, 0, 0, &FAREWELL);
+        }
+    }
+
+    /// Breaks off, and tells the peer why.
+    pub fn abort(&self, reason: Reason) {
+        self.0.core.borrow_mut().go_away(reason);
+    }
+
+    /// Whether the peer has said what it takes.
+    #[must_use]
+    pub fn is_introduced(&self) -> bool {
+        self.0.core.borrow().theirs.are_here
+    }
+
+    /// Whether the peer takes an extended CONNECT (RFC 8441), as far as it has said.
+    #[must_use]
+    pub fn takes_connect(&self) -> bool {
+        self.0.core.borrow().theirs.takes_connect
+    }
+
+    /// Nobody will open streams any more: once those that are open are over, it is done.
+    pub fn release(&self) {
+        let mut core = self.0.core.borrow_mut();
+        if core.stage == Stage::Open {
+            core.stage = Stage::Leaving;
+            core.put_go_away(0, Reason::NO_ERROR);
+        }
+        drop(core);
+        self.0.wake_driver();
+    }
+
+    /// How many more streams the peer takes now; `None` where it takes no more for good.
+    #[must_use]
+    pub fn free_streams(&self) -> Option<u32> {
+        self.0.core.borrow().free_streams()
+    }
+
+    /// A stream that is opened by the first request head.
+    #[must_use]
+    pub fn stream(&self, is_secure: bool) -> ClientStream {
+        ClientStream::new(self.clone(), is_secure)
+    }
+
+    pub(crate) fn shared(&self) -> &Rc<Shared> {
+        &self.0
+    }
+}
+
+impl Shared {
+    /// A stream has something to say.
+    fn wake_driver(&self) {
+        if !self.is_woken.replace(true)
+            && let Some(driver) = &*self.driver.borrow()
+        {
+            driver.wake_by_ref();
+        }
+    }
+}
+
+impl Core {
+    fn new(role: Role, ours: Ours) -> Self {
+        Self {
+            role,
+            ours,
+            is_known: false,
+            theirs: Theirs::default(),
+            stage: Stage::Open,
+            reading: Reading::new(role == Role::Server),
+            decoder: Decoder::default(),
+            scratch: Scratch::default(),
+            encoder: Encoder::default(),
+            block: Vec::new(),
+            out: Out::default(),
+            streams: Slab::new(),
+            keys: HashMap::default(),
+            open: 0,
+            last_peer: 0,
+            next_own: 1,
+            accepted: VecDeque::new(),
+            strays: 0,
+            queue: VecDeque::new(),
+            reset: VecDeque::new(),
+            recv_window: ours.connection_window.max(FIRST_WINDOW),
+            // A window smaller than the first cannot be asked for: it is one that is not opened as far again.
+            unreleased: (ours.connection_window - FIRST_WINDOW).min(0),
+            send_window: FIRST_WINDOW,
+            forbearance: Forbearance::new(),
+        }
+    }
+
+    /// Says what the peer is to know first.
+    fn introduce(&mut self, settings: &[(u16, u32)]) {
+        let entry = |(name, value): &(u16, u32)| {
+            let ([a, b], [c, d, e, f]) = (name.to_be_bytes(), value.to_be_bytes());
+            [a, b, c, d, e, f]
+        };
+        let payload: Vec<u8> = settings.iter().flat_map(entry).collect();
+        self.out.frame(kind::SETTINGS, 0, 0, &payload);
+        let more = self.ours.connection_window - FIRST_WINDOW;
+        if more > 0 {
+            self.put_window_update(0, more);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over(_))
+    }
+
+    fn free_streams(&self) -> Option<u32> {
+        if self.stage != Stage::Open || self.next_own > LAST_STREAM {
+            return None;
+        }
+        Some(self.theirs.max_streams.saturating_sub(self.open))
+    }
+
+    fn put_go_away(&mut self, last: u32, reason: Reason) {
+        let ([a, b, c, d], [e, f, g, h]) = (last.to_be_bytes(), reason.0.to_be_bytes());
+        self.out.frame(kind::GOAWAY, 0, 0, &[a, b, c, d, e, f, g, h]);
+    }
+
+    fn put_window_update(&mut self, stream: u32, more: i64) {
+        let more = u32::try_from(more).unwrap_or_default();
+        self.out.frame(kind::WINDOW_UPDATE, 0, stream, &more.to_be_bytes());
+    }
+
+    /// Ends the connection, and tells the peer why.
+    fn go_away(&mut self, reason: Reason) {
+        if !self.is_over() {
+            let last = if self.role == Role::Server { self.last_peer } else { 0 };
+            self.put_go_away(last, reason);
+            self.end(&Fault::Connection(reason));
+        }
+    }
+
+    /// Ends all streams.
+    fn end(&mut self, fault: &Fault) {
+        if self.is_over() {
+            return;
+        }
+        self.stage = Stage::Over(fault.clone());
+        self.accepted.clear();
+        self.queue.clear();
+        for (_, stream) in &mut self.streams {
+            if !stream.is_over() {
+                stream.fault = Some(fault.clone());
+            }
+            stream.is_queued = false;
+            stream.wake_for_both();
+        }
+        self.open = 0;
+    }
+
+    /// Streams that are over count no more.
+    fn settle(&mut self, key: usize) {
+        if let Some(stream) = self.streams.get_mut(key)
+            && stream.is_over()
+            && std::mem::take(&mut stream.is_counted)
+        {
+            self.open = self.open.saturating_sub(1);
+        }
+    }
+
+    /// Resets a stream, for a fault of the peer's or because nobody wants it any more.
+    fn reset(&mut self, key: usize, reason: Reason) {
+        let Some(stream) = self.streams.get_mut(key).filter(|stream| !stream.is_over()) else { return };
+        let id = stream.id;
+        stream.fault = Some(Fault::Reset(reason));
+        stream.wake_for_both();
+        self.settle(key);
+        self.put_reset(id, reason);
+    }
+
+    fn put_reset(&mut self, id: u32, reason: Reason) {
+        if self.is_over() {
+            return;
+        }
+        self.out.frame(kind::RST_STREAM, 0, id, &reason.0.to_be_bytes());
+        if self.reset.len() == REMEMBERED {
+            self.reset.pop_front();
+        }
+        self.reset.push_back(id);
+    }
+
+    /// Lets streams that wait for room go on, as far as there is any.
+    fn wake_queue(&mut self) {
+        let mut room = FULL.saturating_sub(self.out.len());
+        while room > 0
+            && self.send_window > 0
+            && let Some(key) = self.queue.pop_front()
+        {
+            if let Some(stream) = self.streams.get_mut(key) {
+                stream.is_queued = false;
+                stream.wake_for_room();
+            }
+            room = room.saturating_sub(send::TURN);
+        }
+    }
+}
+
+/// One stream, held by whoever reads and writes it. Dropped, it is forgotten; whoever drops it has ended it before.
+#[derive(Debug)]
+pub(crate) struct StreamRef {
+    shared: Rc<Shared>,
+    key: usize,
+}
+
+impl Drop for StreamRef {
+    fn drop(&mut self) {
+        let mut core = self.shared.core.borrow_mut();
+        core.forget(self.key);
+        let is_due = !core.out.is_empty() || !core.queue.is_empty() || core.stage == Stage::Leaving;
+        drop(core);
+        if is_due {
+            self.shared.wake_driver();
+        }
+    }
+}

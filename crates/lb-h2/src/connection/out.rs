@@ -1,0 +1,122 @@
+//! Frames on their way out of a connection, gathered until it has no more to say at once.
+//!
+//! Streams that are answered together would else cost a system call each, and by TLS a record each. Room for them is lent by the
+//! thread: one is in use where connections send what they have at once.
+
+use std::cell::Cell;
+
+use crate::frame::{HEAD, Head};
+
+/// How much may wait before streams have to wait with their bodies.
+pub(crate) const FULL: usize = 72 << 10;
+/// Room that is lent, with some for heads and what the connection itself has to say.
+const ROOM: usize = 80 << 10;
+
+thread_local! {
+    /// Room that the last connection has left: one for all of a thread's, which stays in the core's cache.
+    static SPARE: Cell<Vec<u8>> = Cell::default();
+}
+
+/// What waits to be sent.
+#[derive(Debug, Default)]
+pub(crate) struct Out {
+    /// All of it initialised.
+    room: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Out {
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is to be sent next.
+    pub(crate) fn pending(&self) -> &[u8] {
+        self.room.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// So much of it has been sent.
+    pub(crate) fn sent(&mut self, count: usize) {
+        self.start = self.end.min(self.start + count);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            let room = std::mem::take(&mut self.room);
+            // What was needed once for much is not kept.
+            if room.len() <= ROOM {
+                SPARE.set(room);
+            }
+        }
+    }
+
+    /// Adds these bytes.
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
+        let end = self.end + bytes.len();
+        if let Some(room) = self.room.get_mut(self.end..end) {
+            room.copy_from_slice(bytes);
+            self.end = end;
+        }
+    }
+
+    /// Adds a frame.
+    pub(crate) fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        self.put(&Head { length, kind, flags, stream }.bytes());
+        self.put(payload);
+    }
+
+    /// Room for so many more bytes.
+    fn reserve(&mut self, more: usize) {
+        if self.room.is_empty() {
+            self.room = SPARE.take();
+            if self.room.is_empty() {
+                self.room = vec![0; ROOM];
+            }
+        }
+        if self.end + more > self.room.len() {
+            self.room.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.len());
+            let least = self.end + more;
+            if least > self.room.len() {
+                self.room.resize(least.next_power_of_two(), 0);
+            }
+        }
+    }
+}
+
+/// The pieces of a body that is read straight into DATA frames: their heads are written once it is known how much came.
+pub(crate) const MOST_FRAMES: usize = 5;
+
+impl Out {
+    /// Room for a body of at most `limit` bytes in frames of at most `largest`, each behind room for its head.
+    pub(crate) fn frames_to_fill(&mut self, limit: usize, largest: usize) -> impl Iterator<Item = &mut [u8]> {
+        let count = limit.div_ceil(largest).min(MOST_FRAMES);
+        self.reserve(limit + count * HEAD);
+        let room = self.room.get_mut(self.end..).unwrap_or_default();
+        let mut left = limit;
+        room.chunks_mut(largest + HEAD).take(count).filter_map(move |chunk| {
+            let length = left.min(largest);
+            left -= length;
+            chunk.get_mut(HEAD..HEAD + length)
+        })
+    }
+
+    /// So much of that room has been filled with a stream's data.
+    pub(crate) fn frames_filled(&mut self, mut count: usize, largest: usize, head: Head, end_flag: u8) {
+        while count > 0 {
+            let length = count.min(largest);
+            count -= length;
+            let flags = head.flags | if count == 0 { end_flag } else { 0 };
+            let head = Head { length: u32::try_from(length).unwrap_or_default(), flags, ..head };
+            if let Some(room) = self.room.get_mut(self.end..self.end + HEAD) {
+                room.copy_from_slice(&head.bytes());
+            }
+            self.end += HEAD + length;
+        }
+    }
+}
