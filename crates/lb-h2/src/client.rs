@@ -10,7 +10,7 @@ use lb_h1::{
     ResponseFraming, ResponseHead, parse_request, request_parts,
 };
 
-use crate::connection::{Ask, Connection, StreamRef, open};
+use crate::connection::{Ask, Promise, StreamRef, open};
 use crate::fault::{Fault, Reason};
 use crate::head::{BodyLine, Response};
 use crate::incoming::Incoming;
@@ -21,7 +21,8 @@ use crate::upgrade::Switch;
 /// One request and its answer. Dropped before both are over, it resets its stream.
 #[derive(Debug)]
 pub struct ClientStream {
-    connection: Connection,
+    /// Until it is opened.
+    promise: Option<Promise>,
     is_secure: bool,
     /// Bytes of the request's head.
     head: BytesMut,
@@ -48,9 +49,9 @@ enum Answer {
 }
 
 impl ClientStream {
-    pub(crate) fn new(connection: Connection, is_secure: bool) -> Self {
+    pub(crate) fn new(promise: Promise, is_secure: bool) -> Self {
         Self {
-            connection,
+            promise: Some(promise),
             is_secure,
             head: BytesMut::new(),
             parse: ParseState::default(),
@@ -66,7 +67,7 @@ impl ClientStream {
     /// Whether the backend takes an extended CONNECT (RFC 8441), as far as it has said. To any other an upgrade is not passed on.
     #[must_use]
     pub fn takes_connect(&self) -> bool {
-        self.connection.takes_connect()
+        self.promise.as_ref().is_some_and(Promise::takes_connect)
     }
 
     /// Takes the request's head in the place of its bytes, where it asks for no upgrade. Where the stream cannot be opened, the answer
@@ -153,7 +154,8 @@ impl ClientStream {
     fn ask(&mut self, ask: &Ask<'_>, framing: ResponseFraming) -> io::Result<()> {
         self.is_head = *ask.method == http::Method::HEAD;
         let is_ended = matches!(framing, ResponseFraming::None | ResponseFraming::Length(0));
-        match open(&self.connection, ask, is_ended) {
+        let Some(promise) = self.promise.take() else { return Err(io::ErrorKind::InvalidData.into()) };
+        match open(&promise, ask, is_ended) {
             Ok(stream) => {
                 self.stream = Some(stream);
                 self.answer = Answer::Awaited;

@@ -108,6 +108,10 @@ struct Core {
     keys: HashMap<u32, usize, ahash::RandomState>,
     /// Streams that are open, of those that count.
     open: u32,
+    /// Streams that have been promised to whoever is about to open them.
+    promised: u32,
+    /// Whether nobody will ask for streams any more.
+    is_released: bool,
     /// The last stream that the peer has opened.
     last_peer: u32,
     /// The next that we open.
@@ -300,8 +304,7 @@ impl Connection {
     /// Whether nothing more will come of it: all of its streams are over, and no more will be opened.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let core = self.0.core.borrow();
-        core.is_over() || core.stage == Stage::Leaving && core.open == 0
+        self.0.core.borrow().is_done()
     }
 
     /// Tells the client that it may finish what it has begun, and no more, in two steps (RFC 9113 §6.8): what it sends before it has
@@ -332,27 +335,24 @@ impl Connection {
         self.0.core.borrow().theirs.takes_connect
     }
 
-    /// Nobody will open streams any more: once those that are open are over, it is done.
+    /// Nobody will ask for streams any more: once those that there are are over, it is done.
     pub fn release(&self) {
-        let mut core = self.0.core.borrow_mut();
-        if core.stage == Stage::Open {
-            core.stage = Stage::Leaving;
-            core.put_go_away(0, Reason::NO_ERROR);
-        }
-        drop(core);
+        self.0.core.borrow_mut().is_released = true;
         self.0.wake_driver();
     }
 
-    /// How many more streams the peer takes now; `None` where it takes no more for good.
+    /// Whether the peer takes another stream now; `None` where it takes no more for good.
     #[must_use]
-    pub fn free_streams(&self) -> Option<u32> {
-        self.0.core.borrow().free_streams()
+    pub fn has_room(&self) -> Option<bool> {
+        let core = self.0.core.borrow();
+        core.may_open().then(|| core.open + core.promised < core.theirs.max_streams)
     }
 
     /// A stream that is opened by the first request head.
     #[must_use]
     pub fn stream(&self, is_secure: bool) -> ClientStream {
-        ClientStream::new(self.clone(), is_secure)
+        self.0.core.borrow_mut().promised += 1;
+        ClientStream::new(Promise(self.clone()), is_secure)
     }
 
     pub(crate) fn shared(&self) -> &Rc<Shared> {
@@ -388,6 +388,8 @@ impl Core {
             streams: Slab::new(),
             keys: HashMap::default(),
             open: 0,
+            promised: 0,
+            is_released: false,
             last_peer: 0,
             next_own: 1,
             accepted: VecDeque::new(),
@@ -420,11 +422,15 @@ impl Core {
         matches!(self.stage, Stage::Over(_))
     }
 
-    fn free_streams(&self) -> Option<u32> {
-        if self.stage != Stage::Open || self.next_own > LAST_STREAM {
-            return None;
-        }
-        Some(self.theirs.max_streams.saturating_sub(self.open))
+    /// Whether streams can be opened at all.
+    fn may_open(&self) -> bool {
+        self.stage == Stage::Open && self.next_own <= LAST_STREAM
+    }
+
+    /// Whether all streams are over, and no more will come.
+    fn is_done(&self) -> bool {
+        let is_last = self.stage == Stage::Leaving || self.is_released;
+        self.is_over() || is_last && self.open == 0 && self.promised == 0
     }
 
     fn put_go_away(&mut self, last: u32, reason: Reason) {
@@ -511,6 +517,30 @@ impl Core {
     }
 }
 
+/// The place of a stream that is to be opened.
+#[derive(Debug)]
+pub(crate) struct Promise(Connection);
+
+impl Promise {
+    /// Whether the peer takes an extended CONNECT, as far as it has said.
+    pub(crate) fn takes_connect(&self) -> bool {
+        self.0.takes_connect()
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let Shared { core, .. } = &*self.0.0;
+        let mut core = core.borrow_mut();
+        core.promised = core.promised.saturating_sub(1);
+        let is_done = core.is_done();
+        drop(core);
+        if is_done {
+            self.0.0.wake_driver();
+        }
+    }
+}
+
 /// One stream, held by whoever reads and writes it. Dropped, it is forgotten; whoever drops it has ended it before.
 #[derive(Debug)]
 pub(crate) struct StreamRef {
@@ -522,7 +552,7 @@ impl Drop for StreamRef {
     fn drop(&mut self) {
         let mut core = self.shared.core.borrow_mut();
         core.forget(self.key);
-        let is_due = !core.out.is_empty() || !core.queue.is_empty() || core.stage == Stage::Leaving;
+        let is_due = !core.out.is_empty() || !core.queue.is_empty() || core.is_done();
         drop(core);
         if is_due {
             self.shared.wake_driver();

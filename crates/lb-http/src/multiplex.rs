@@ -99,11 +99,7 @@ impl Multiplex {
 
     /// Whether another stream can be opened now; `None` where the connection is over.
     pub(crate) fn has_room(&self) -> Option<bool> {
-        // Those that have been given away and have not asked yet count with those that have.
-        let taken = usize::try_from(self.connection.open_streams()).unwrap_or(usize::MAX);
-        let unasked = self.streams.get().saturating_sub(taken);
-        let free = usize::try_from(self.connection.free_streams()?).unwrap_or(usize::MAX);
-        Some(unasked < free && self.streams.get() < self.max_streams)
+        self.connection.has_room().map(|has_room| has_room && self.streams.get() < self.max_streams)
     }
 
     /// A stream on it.

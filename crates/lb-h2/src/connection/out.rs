@@ -1,20 +1,57 @@
 //! Frames on their way out of a connection, gathered until it has no more to say at once.
 //!
 //! Streams that are answered together would else cost a system call each, and by TLS a record each. Room for them is lent by the
-//! thread: one is in use where connections send what they have at once.
+//! thread, little to who has little to say.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use crate::frame::{HEAD, Head};
 
 /// How much may wait before streams have to wait with their bodies.
 pub(crate) const FULL: usize = 72 << 10;
-/// Room that is lent, with some for heads and what the connection itself has to say.
-const ROOM: usize = 80 << 10;
+/// Room that is lent to who has heads and short bodies to say.
+const SMALL: usize = 8 << 10;
+/// Room that is lent to others, with some for heads and what the connection itself has to say.
+const LARGE: usize = 80 << 10;
+/// How many of each a thread keeps.
+const SMALL_KEPT: usize = 64;
+const LARGE_KEPT: usize = 4;
 
 thread_local! {
-    /// Room that the last connection has left: one for all of a thread's, which stays in the core's cache.
-    static SPARE: Cell<Vec<u8>> = Cell::default();
+    static SPARE: RefCell<Spare> = RefCell::default();
+}
+
+/// Room that connections have left. What was left last is in the core's cache, and is lent first.
+#[derive(Default)]
+struct Spare {
+    small: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+}
+
+impl Spare {
+    /// Room for so many bytes, all of it initialised.
+    fn take(&mut self, least: usize) -> Vec<u8> {
+        let (kept, size) = match least {
+            0..=SMALL => (&mut self.small, SMALL),
+            _ => (&mut self.large, LARGE.max(least.next_multiple_of(LARGE))),
+        };
+        match kept.pop() {
+            Some(room) if room.len() >= size => room,
+            _ => vec![0; size],
+        }
+    }
+
+    /// Takes room back. What was needed once for much is not kept.
+    fn give(&mut self, room: Vec<u8>) {
+        let (kept, most) = match room.len() {
+            SMALL => (&mut self.small, SMALL_KEPT),
+            LARGE => (&mut self.large, LARGE_KEPT),
+            _ => return,
+        };
+        if kept.len() < most {
+            kept.push(room);
+        }
+    }
 }
 
 /// What waits to be sent.
@@ -46,10 +83,7 @@ impl Out {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
             let room = std::mem::take(&mut self.room);
-            // What was needed once for much is not kept.
-            if room.len() <= ROOM {
-                SPARE.set(room);
-            }
+            SPARE.with_borrow_mut(|spare| spare.give(room));
         }
     }
 
@@ -72,20 +106,21 @@ impl Out {
 
     /// Room for so many more bytes.
     fn reserve(&mut self, more: usize) {
-        if self.room.is_empty() {
-            self.room = SPARE.take();
-            if self.room.is_empty() {
-                self.room = vec![0; ROOM];
-            }
+        if self.end + more <= self.room.len() {
+            return;
         }
-        if self.end + more > self.room.len() {
+        let pending = self.len();
+        if pending + more <= self.room.len() {
             self.room.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.len());
-            let least = self.end + more;
-            if least > self.room.len() {
-                self.room.resize(least.next_power_of_two(), 0);
+        } else {
+            let mut larger = SPARE.with_borrow_mut(|spare| spare.take(pending + more));
+            if let (Some(to), Some(from)) = (larger.get_mut(..pending), self.room.get(self.start..self.end)) {
+                to.copy_from_slice(from);
             }
+            let room = std::mem::replace(&mut self.room, larger);
+            SPARE.with_borrow_mut(|spare| spare.give(room));
         }
+        (self.start, self.end) = (0, pending);
     }
 }
 

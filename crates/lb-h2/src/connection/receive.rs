@@ -37,6 +37,7 @@ pub(super) struct Reading {
 
 #[derive(Debug, Clone, Copy)]
 struct Data {
+    stream: u32,
     /// None where nobody wants it.
     key: Option<usize>,
     left: usize,
@@ -197,7 +198,6 @@ impl Core {
         if stream == 0 || self.is_idle(stream) {
             return Err(Reason::PROTOCOL_ERROR);
         }
-        self.forbearance.spend()?;
         let was_reset = self.keys.contains_key(&stream) || self.reset.contains(&stream);
         if was_reset { Ok(()) } else { Err(Reason::STREAM_CLOSED) }
     }
@@ -245,7 +245,7 @@ impl Core {
         };
         // What nobody reads is room again at once.
         self.release(if key.is_some() { padding } else { total });
-        let data = Data { key, left: head.length as usize, is_last };
+        let data = Data { stream: head.stream, key, left: head.length as usize, is_last };
         self.reading.data = Some(data);
         if data.left == 0 { self.receive_body(data, &[]) } else { Ok(()) }
     }
@@ -255,7 +255,8 @@ impl Core {
         let left = data.left - piece.len();
         self.reading.data = (left > 0).then_some(Data { left, ..data });
         let Some(key) = data.key else { return Ok(()) };
-        let Some(stream) = self.streams.get_mut(key) else {
+        // The stream may have gone since the frame began, and another one have its place.
+        let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.id == data.stream) else {
             self.release(i64::try_from(piece.len()).unwrap_or_default());
             return Ok(());
         };
@@ -350,6 +351,7 @@ impl Core {
             (None, _) => {
                 // Whatever becomes of it, the table is kept in step.
                 self.decoder.read(block, |_| {}).map_err(uncompressed)?;
+                self.forbearance.spend()?;
                 match key.and_then(|key| self.streams.get(key)) {
                     // It has said all, and goes on (RFC 9113 §5.1).
                     Some(stream) if stream.fault.is_none() => self.refuse(key, Reason::STREAM_CLOSED),

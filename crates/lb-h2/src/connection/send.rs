@@ -8,7 +8,7 @@ use lb_h1::{Fields, KnownName};
 
 use super::out::{FULL, MOST_FRAMES};
 use super::stream::Stream;
-use super::{Connection, Core, Role, StreamRef};
+use super::{Core, Promise, Role, Stage, StreamRef};
 use crate::fault::{Fault, Reason};
 use crate::frame::{Head, flag, kind};
 use crate::head::Response;
@@ -209,13 +209,13 @@ fn gone() -> Fault {
     Fault::Io(std::io::ErrorKind::BrokenPipe, "the stream is gone".to_owned())
 }
 
-/// Opens a stream with a request.
-pub(crate) fn open(connection: &Connection, ask: &Ask<'_>, is_ended: bool) -> Result<StreamRef, Fault> {
-    let shared = connection.shared();
+/// Opens a stream with a request, where the peer takes it.
+pub(crate) fn open(promise: &Promise, ask: &Ask<'_>, is_ended: bool) -> Result<StreamRef, Fault> {
+    let shared = promise.0.shared();
     let mut core = shared.core.borrow_mut();
-    if core.free_streams().is_none_or(|free| free == 0) {
+    if !core.may_open() || core.open >= core.theirs.max_streams {
         let fault = match &core.stage {
-            super::Stage::Over(fault) => fault.clone(),
+            Stage::Over(fault) => fault.clone(),
             _ => Fault::Unprocessed(Reason::NO_ERROR),
         };
         return Err(Fault::Unsent(Box::new(fault)));
