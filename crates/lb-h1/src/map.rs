@@ -30,9 +30,7 @@ pub fn request_parts<'a>(
         return Err(RequestError::HostTwice);
     }
     let length = match framing {
-        BodyFraming::None => {
-            matches!(*line.method, Method::POST | Method::PUT | Method::PATCH).then_some(0)
-        }
+        BodyFraming::None => matches!(*line.method, Method::POST | Method::PUT | Method::PATCH).then_some(0),
         BodyFraming::Length(length) => Some(length),
         BodyFraming::Chunked => None,
     };

@@ -227,8 +227,7 @@ impl ClientStream {
         if status.is_informational() {
             return Poll::Ready(Ok(draft));
         }
-        let is_bodiless =
-            self.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let is_bodiless = self.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let body = match (length.is_some(), is_ended) {
             (false, false) => BodyLine::Chunked,
             (false, true) if !is_bodiless => BodyLine::Empty,

@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use self::out::{FULL, Out};
-pub(crate) use self::send::{Ask, Tell, open};
 use self::receive::Reading;
+pub(crate) use self::send::{Ask, Tell, open};
 use self::settings::Theirs;
 use self::stream::Stream;
 use crate::fault::{Fault, Reason};

@@ -97,7 +97,8 @@ impl Length {
     fn take(&mut self, value: &[u8]) -> bool {
         let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let number = str::from_utf8(value).ok().filter(|_| is_number).and_then(|text| text.parse().ok());
-        number.is_some() && self.0.replace(number.unwrap_or_default()).is_none_or(|before| Some(before) == number)
+        number.is_some()
+            && self.0.replace(number.unwrap_or_default()).is_none_or(|before| Some(before) == number)
     }
 }
 
@@ -198,7 +199,8 @@ impl<'a> RequestReader<'a> {
             // Two of them can be meant for two readers.
             Host::Field => false,
             Host::Authority => {
-                let is_same = self.pseudo(AUTHORITY).is_some_and(|value| value.eq_ignore_ascii_case(line.value));
+                let is_same =
+                    self.pseudo(AUTHORITY).is_some_and(|value| value.eq_ignore_ascii_case(line.value));
                 self.host = Host::Field;
                 is_same
             }

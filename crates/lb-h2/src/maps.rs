@@ -78,7 +78,8 @@ pub fn response_to_connect(head: &ResponseHead) -> Response<()> {
 /// Whether fields are among a request's that belong to one connection of HTTP/1.1, which makes it malformed (RFC 9114 §4.2).
 #[must_use]
 pub fn names_a_connection(headers: &HeaderMap) -> bool {
-    let is_foreign = |name: &HeaderName| *name != header::EXPECT && *name != header::TE && is_of_a_connection(name);
+    let is_foreign =
+        |name: &HeaderName| *name != header::EXPECT && *name != header::TE && is_of_a_connection(name);
     let asks_for_more = |te: &http::HeaderValue| te.as_bytes() != b"trailers";
     headers.keys().any(is_foreign) || headers.get_all(header::TE).iter().any(asks_for_more)
 }
@@ -92,4 +93,3 @@ pub(crate) fn is_grpc(content_type: Option<&[u8]>) -> bool {
     let rest = content_type.and_then(|kind| kind.strip_prefix(b"application/grpc"));
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
-

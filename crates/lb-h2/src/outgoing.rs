@@ -71,7 +71,12 @@ impl Outgoing {
     }
 
     /// Takes all of these, which came with the head. They are few.
-    pub(crate) fn write_all(&mut self, cx: &Context<'_>, stream: &StreamRef, mut bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_all(
+        &mut self,
+        cx: &Context<'_>,
+        stream: &StreamRef,
+        mut bytes: &[u8],
+    ) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.poll_write(cx, stream, bytes) {
                 Poll::Ready(count) => bytes = bytes.get(count?..).unwrap_or_default(),
@@ -108,7 +113,8 @@ impl Outgoing {
 
     /// What a body that has a length still has to send, where nothing of it waits.
     fn plain_left(&self) -> Option<u64> {
-        let is_next = self.taken.is_empty() && self.piece.is_empty() && self.after.is_none() && !self.is_ended;
+        let is_next =
+            self.taken.is_empty() && self.piece.is_empty() && self.after.is_none() && !self.is_ended;
         self.body.remaining().filter(|left| is_next && *left > 0)
     }
 

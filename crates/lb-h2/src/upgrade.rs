@@ -27,10 +27,7 @@ impl Switch {
         if *upgrade == Upgrade::H2c || !is_one {
             return None;
         }
-        Some(Self {
-            upgrade: upgrade.clone(),
-            accept: headers.get(&header::SEC_WEBSOCKET_KEY).map(accept),
-        })
+        Some(Self { upgrade: upgrade.clone(), accept: headers.get(&header::SEC_WEBSOCKET_KEY).map(accept) })
     }
 
     pub(crate) fn protocol(&self) -> &[u8] {

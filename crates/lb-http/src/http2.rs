@@ -256,11 +256,7 @@ fn is_lost(ended: &Poll<io::Error>) -> bool {
 }
 
 /// Serves one stream's one request.
-async fn serve_stream(
-    mut conversation: Conversation,
-    opening: Opening,
-    tenant: Tenant,
-) {
+async fn serve_stream(mut conversation: Conversation, opening: Opening, tenant: Tenant) {
     let client = Rc::clone(&conversation.client);
     let answered = async {
         match opening {

@@ -80,8 +80,7 @@ impl Multiplex {
         let is_secure = !transport.is_plain();
         let connection = Connection::client(&limits);
         let settings = Rc::<Settings>::default();
-        let mut driver =
-            Driver { connection: connection.clone(), transport, settings: Rc::clone(&settings) };
+        let mut driver = Driver { connection: connection.clone(), transport, settings: Rc::clone(&settings) };
         // It owns itself: what it ends by is known to its streams.
         drop(tokio::task::spawn_local(std::future::poll_fn(move |cx| driver.poll(cx))));
         let max_streams = limits.max_streams.map_or(usize::MAX, |most| most.get() as usize);

@@ -157,9 +157,7 @@ impl Connection {
             BackendProtocol::Http1 | BackendProtocol::Tcp => Ok(opened),
             BackendProtocol::Auto if !opened.speaks_http2() => Ok(opened),
             // Boxed, so that other requests need no room for it.
-            BackendProtocol::Http2 | BackendProtocol::Auto => {
-                opened.multiplex(target, &client.worker)
-            }
+            BackendProtocol::Http2 | BackendProtocol::Auto => opened.multiplex(target, &client.worker),
         }
     }
 

@@ -93,7 +93,11 @@ impl Core {
         let piece = take(bytes, self.reading.preface);
         let start = PREFACE.len() - self.reading.preface;
         self.reading.preface -= piece.len();
-        if PREFACE.get(start..start + piece.len()) == Some(piece) { Ok(()) } else { Err(Reason::PROTOCOL_ERROR) }
+        if PREFACE.get(start..start + piece.len()) == Some(piece) {
+            Ok(())
+        } else {
+            Err(Reason::PROTOCOL_ERROR)
+        }
     }
 
     /// A frame that stands in what has been read, or the beginning of one.
@@ -166,7 +170,10 @@ impl Core {
         match head.kind {
             kind::DATA => {
                 let (payload, padding) = unpad(head, payload)?;
-                self.receive_data(Head { length: payload.len().try_into().unwrap_or_default(), ..head }, padding)?;
+                self.receive_data(
+                    Head { length: payload.len().try_into().unwrap_or_default(), ..head },
+                    padding,
+                )?;
                 match self.reading.data {
                     Some(data) => self.receive_body(data, payload),
                     None => Ok(()),

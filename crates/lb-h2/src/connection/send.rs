@@ -287,7 +287,12 @@ impl StreamRef {
     }
 
     /// Sends as much of a body as there is room for, and says how much that was; `is_last` where nothing follows all of it.
-    pub(crate) fn poll_send(&self, cx: &Context<'_>, body: &[u8], is_last: bool) -> Poll<Result<usize, Fault>> {
+    pub(crate) fn poll_send(
+        &self,
+        cx: &Context<'_>,
+        body: &[u8],
+        is_last: bool,
+    ) -> Poll<Result<usize, Fault>> {
         let sent = self.with(|core, key| {
             let room = if body.is_empty() { 0 } else { std::task::ready!(core.room(key, body.len(), cx))? };
             let Some(stream) = core.streams.get(key) else { return Poll::Ready(Err(gone())) };
@@ -406,9 +411,9 @@ impl StreamRef {
     /// Whether nothing of a body is here or will come.
     pub(crate) fn has_all(&self) -> bool {
         self.with(|core, key| {
-            core.streams
-                .get(key)
-                .is_some_and(|stream| stream.is_recv_ended && stream.body.is_empty() && stream.trailers.is_none())
+            core.streams.get(key).is_some_and(|stream| {
+                stream.is_recv_ended && stream.body.is_empty() && stream.trailers.is_none()
+            })
         })
     }
 

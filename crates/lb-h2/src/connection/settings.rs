@@ -45,7 +45,9 @@ impl Theirs {
             match u16::from_be_bytes([a, b]) {
                 setting::HEADER_TABLE_SIZE => self.table_size = usize::try_from(value).unwrap_or(TABLE_SIZE),
                 // Only a client may say that it takes what we never send.
-                setting::ENABLE_PUSH if value > u32::from(is_from_client) => return Err(Reason::PROTOCOL_ERROR),
+                setting::ENABLE_PUSH if value > u32::from(is_from_client) => {
+                    return Err(Reason::PROTOCOL_ERROR);
+                }
                 setting::MAX_CONCURRENT_STREAMS => self.max_streams = value,
                 setting::INITIAL_WINDOW_SIZE if i64::from(value) > MAX_WINDOW => {
                     return Err(Reason::FLOW_CONTROL_ERROR);

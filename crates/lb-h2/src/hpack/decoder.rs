@@ -77,11 +77,7 @@ impl Default for Decoder {
 
 impl Decoder {
     /// Reads a whole block, and shows each field.
-    pub(crate) fn read(
-        &mut self,
-        mut block: &[u8],
-        mut show: impl FnMut(Line<'_>),
-    ) -> Result<(), Malformed> {
+    pub(crate) fn read(&mut self, mut block: &[u8], mut show: impl FnMut(Line<'_>)) -> Result<(), Malformed> {
         let mut is_first = true;
         while let Some(&first) = block.first() {
             match first {
@@ -92,7 +88,8 @@ impl Decoder {
                 0x40.. => self.literal(&mut block, 6, true, &mut show)?,
                 // The table's size may change ahead of the fields alone (RFC 7541 §4.2).
                 0x20.. if is_first => {
-                    self.max_size = Some(integer(&mut block, 5)?).filter(|size| *size <= TABLE_SIZE).ok_or(Malformed)?;
+                    self.max_size =
+                        Some(integer(&mut block, 5)?).filter(|size| *size <= TABLE_SIZE).ok_or(Malformed)?;
                     self.evict(self.max_size);
                     continue;
                 }

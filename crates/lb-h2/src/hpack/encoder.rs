@@ -166,13 +166,7 @@ impl Encoder {
         }
     }
 
-    fn write(
-        &mut self,
-        out: &mut Vec<u8>,
-        (number, name): (u8, &[u8]),
-        value: &[u8],
-        memory: Memory,
-    ) {
+    fn write(&mut self, out: &mut Vec<u8>, (number, name): (u8, &[u8]), value: &[u8], memory: Memory) {
         if memory != Memory::Yes {
             let bits = if memory == Memory::Never { 0x10 } else { 0 };
             return literal(out, (bits, 4), self.number(number, name), (name, value), false);

@@ -47,7 +47,10 @@ struct Tables {
 static TABLES: Tables = tables();
 
 #[expect(clippy::indexing_slicing, reason = "evaluated while compiling")]
-#[expect(clippy::cast_possible_truncation, reason = "no number here exceeds 257 but codes, which have 32 bits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "no number here exceeds 257 but codes, which have 32 bits"
+)]
 const fn tables() -> Tables {
     let mut tables = Tables {
         codes: [0; SYMBOLS],

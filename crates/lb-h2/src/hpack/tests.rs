@@ -9,10 +9,7 @@ type Fields = Vec<(String, String)>;
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Fields, Malformed> {
@@ -48,10 +45,7 @@ fn requests_of_one_connection_are_read_as_in_rfc_7541() {
         let mut decoder = Decoder::default();
         let [first, second, third] = blocks.map(|block| read(&mut decoder, &unhex(block)).unwrap());
         let authority = (":authority", "www.example.com");
-        assert_eq!(
-            first,
-            fields(&[(":method", "GET"), (":scheme", "http"), (":path", "/"), authority])
-        );
+        assert_eq!(first, fields(&[(":method", "GET"), (":scheme", "http"), (":path", "/"), authority]));
         assert_eq!(
             second,
             fields(&[
@@ -202,7 +196,12 @@ fn what_is_packed_is_unpacked_the_same_while_the_tables_size_changes() {
                 (":path", path),
             ]);
             for (name, value) in &list {
-                encoder.field(KnownName::find(name.as_bytes()), name.as_bytes(), value.as_bytes(), &mut block);
+                encoder.field(
+                    KnownName::find(name.as_bytes()),
+                    name.as_bytes(),
+                    value.as_bytes(),
+                    &mut block,
+                );
             }
             wanted.extend(list);
             assert_eq!(read(&mut decoder, &block).unwrap(), wanted);
@@ -213,16 +212,25 @@ fn what_is_packed_is_unpacked_the_same_while_the_tables_size_changes() {
 #[test]
 fn what_comes_again_is_a_number_and_secrets_never_are() {
     let mut encoder = Encoder::default();
-    let mut lengths = [("user-agent", "curl/8.5.0"), ("authorization", "Basic dXNlcjpwYXNz")].map(|(name, value)| {
-        (0..4)
-            .map(|_| {
-                let mut block = Vec::new();
-                encoder.field(KnownName::find(name.as_bytes()), name.as_bytes(), value.as_bytes(), &mut block);
-                assert!(name != "authorization" || block[0] & 0xf0 == 0x10, "it says that it is a secret");
-                block.len()
-            })
-            .collect::<Vec<_>>()
-    });
+    let mut lengths =
+        [("user-agent", "curl/8.5.0"), ("authorization", "Basic dXNlcjpwYXNz")].map(|(name, value)| {
+            (0..4)
+                .map(|_| {
+                    let mut block = Vec::new();
+                    encoder.field(
+                        KnownName::find(name.as_bytes()),
+                        name.as_bytes(),
+                        value.as_bytes(),
+                        &mut block,
+                    );
+                    assert!(
+                        name != "authorization" || block[0] & 0xf0 == 0x10,
+                        "it says that it is a secret"
+                    );
+                    block.len()
+                })
+                .collect::<Vec<_>>()
+        });
     let [agent, secret] = &mut lengths;
     assert_eq!(agent[2..], [1, 1], "{agent:?}");
     assert_eq!(secret[0], secret[3]);
