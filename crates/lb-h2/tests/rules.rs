@@ -1,5 +1,13 @@
 //! What RFC 9113 says a server has to make of frames, rule by rule, in the order of its sections.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod frames;
 
 use frames::{
@@ -9,7 +17,7 @@ use frames::{
 use lb_h2::Reason;
 
 /// What becomes of the last frames that were sent.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// The connection is over, for this reason.
     Connection(Reason),
