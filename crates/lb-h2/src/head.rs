@@ -3,6 +3,7 @@
 //! What two readers could take differently is refused here; what remains is judged by the rules of HTTP/1.1.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use http::{Method, StatusCode, header};
 use lb_h1::{Draft, KnownName, Upgrade, write_trailer};
@@ -26,13 +27,40 @@ pub enum BodyLine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused;
 
-/// Whether a field of a request belongs to one connection of HTTP/1.1, which makes it malformed (RFC 9113 §8.2.2, RFC 9114 §4.2).
-fn is_of_a_connection(known: KnownName, value: &[u8]) -> bool {
-    match known.as_str() {
-        "expect" => false,
-        "te" => value != b"trailers",
-        _ => known.is_hop_by_hop(),
+/// What a well-known field is to a request's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Plain,
+    Host,
+    Cookie,
+    Length,
+    /// One that only HTTP/1.1 knows.
+    Key,
+    Te,
+    /// It belongs to one connection of HTTP/1.1, which makes the request malformed (RFC 9113 §8.2.2, RFC 9114 §4.2).
+    Connection,
+}
+
+/// By the rows of the names.
+static ROLES: LazyLock<[Role; KnownName::COUNT]> = LazyLock::new(|| {
+    let mut roles = [Role::Plain; KnownName::COUNT];
+    for (known, role) in KnownName::all().zip(&mut roles) {
+        *role = match known.as_str() {
+            "host" => Role::Host,
+            "cookie" => Role::Cookie,
+            "content-length" => Role::Length,
+            "sec-websocket-key" => Role::Key,
+            "te" => Role::Te,
+            "expect" => Role::Plain,
+            _ if known.is_hop_by_hop() => Role::Connection,
+            _ => Role::Plain,
+        };
     }
+    roles
+});
+
+fn role_of(known: KnownName) -> Role {
+    ROLES.get(known.row()).copied().unwrap_or(Role::Plain)
 }
 
 /// The pseudo-header fields of a request (RFC 9113 §8.3.1, RFC 8441 §4).
@@ -164,27 +192,23 @@ impl<'a> RequestReader<'a> {
             return false;
         }
         let Some(draft) = &mut self.draft else { return false };
-        let Some(known) = line.known else {
-            draft.named(None, line.name, line.value);
-            return true;
-        };
-        match known.as_str() {
-            "cookie" => {
+        let is_good = match line.known.map_or(Role::Plain, role_of) {
+            Role::Plain => true,
+            Role::Te => line.value == b"trailers",
+            Role::Length => self.length.take(line.value),
+            Role::Connection => false,
+            Role::Host => return self.take_host(line),
+            Role::Key => return true,
+            Role::Cookie => {
                 if !self.scratch.cookie.is_empty() {
                     self.scratch.cookie.extend_from_slice(b"; ");
                 }
                 self.scratch.cookie.extend_from_slice(line.value);
                 return true;
             }
-            "host" => return self.take_host(line),
-            // One that only HTTP/1.1 knows.
-            "sec-websocket-key" => return true,
-            "content-length" if !self.length.take(line.value) => return false,
-            _ if is_of_a_connection(known, line.value) => return false,
-            _ => {}
-        }
-        draft.named(Some(known), line.name, line.value);
-        true
+        };
+        draft.named(line.known, line.name, line.value);
+        is_good
     }
 
     fn take_host(&mut self, line: Line<'_>) -> bool {

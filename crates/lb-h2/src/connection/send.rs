@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 use lb_h1::{Fields, KnownName};
 
 use super::out::{FULL, MOST_FRAMES};
@@ -55,10 +55,8 @@ impl Ask<'_> {
             encoder.protocol(protocol, block);
         }
         for (known, name, value) in self.headers.passed() {
-            let is_told = known.is_some_and(|known| match known.as_str() {
-                "host" => true,
-                "sec-websocket-key" => self.protocol.is_some(),
-                _ => false,
+            let is_told = known.is_some_and(|known| {
+                known == header::HOST || self.protocol.is_some() && known == header::SEC_WEBSOCKET_KEY
             });
             if !is_told {
                 encoder.field(known, name, value, block);
@@ -77,8 +75,8 @@ impl Tell<'_> {
         let mut has_date = false;
         for (known, name, value) in self.headers.passed() {
             if let Some(known) = known {
-                has_date |= known == http::header::DATE;
-                if self.is_to_connect && known == http::header::SEC_WEBSOCKET_ACCEPT {
+                has_date |= known == header::DATE;
+                if self.is_to_connect && known == header::SEC_WEBSOCKET_ACCEPT {
                     continue;
                 }
             }
