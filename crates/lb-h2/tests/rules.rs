@@ -407,3 +407,43 @@ fn frames_for_a_stream_that_went_reach_no_other() {
     peer.send(&frame(DATA, END_STREAM, 3, b"mine"));
     assert_eq!(peer.body(), b"mine");
 }
+
+#[test]
+fn a_connection_that_leaves_serves_what_was_sent_before_it_was_heard_and_ignores_the_rest() {
+    let mut peer = Peer::of_server();
+    open(&mut peer, 1, true);
+    let first = peer.accept();
+    peer.said();
+    peer.connection.leave();
+    let said = peer.said();
+    assert_eq!((said[0].kind, &said[0].payload[..4]), (GOAWAY, &0x7fff_ffff_u32.to_be_bytes()[..]));
+    assert_eq!((said[1].kind, said[1].flags), (PING, 0));
+    open(&mut peer, 3, true);
+    let second = peer.accept();
+    assert!(second.is_some(), "it was on its way");
+    peer.send(&frame(PING, ACK, 0, &said[1].payload));
+    let said = peer.said();
+    assert_eq!((said[0].kind, &said[0].payload[..4]), (GOAWAY, &3_u32.to_be_bytes()[..]));
+    open(&mut peer, 5, false);
+    peer.send(&frame(DATA, END_STREAM, 5, b"too late"));
+    assert!(peer.accept().is_none() && peer.said().is_empty() && !peer.connection.is_done());
+    drop((first, second));
+    assert!(peer.connection.is_done());
+}
+
+#[test]
+fn a_stream_that_is_dropped_is_reset_and_what_was_on_its_way_is_borne() {
+    let mut peer = Peer::of_server();
+    open(&mut peer, 1, false);
+    drop(peer.accept());
+    assert_eq!(end(&mut peer), End::Stream(1, Reason::CANCEL));
+    // Its window and the connection's are open again for others, whatever still comes of it.
+    for stream in (3..400).step_by(2) {
+        (0..4).for_each(|_| peer.send(&frame(DATA, 0, stream - 2, &[0; 16 << 10])));
+        open(&mut peer, stream, false);
+        drop(peer.accept());
+        assert_eq!(end(&mut peer), End::Stream(stream, Reason::CANCEL));
+    }
+    open(&mut peer, 401, true);
+    assert!(peer.accepts());
+}

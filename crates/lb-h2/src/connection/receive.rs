@@ -205,6 +205,10 @@ impl Core {
         if stream == 0 || self.is_idle(stream) {
             return Err(Reason::PROTOCOL_ERROR);
         }
+        if self.stage == Stage::Leaving && self.role == Role::Server {
+            // It may belong to a stream that came too late (RFC 9113 §6.8).
+            return Ok(());
+        }
         let was_reset = self.keys.contains_key(&stream) || self.reset.contains(&stream);
         if was_reset { Ok(()) } else { Err(Reason::STREAM_CLOSED) }
     }

@@ -1,6 +1,7 @@
 //! Blocks of fields as they are read.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use lb_h1::KnownName;
 
@@ -38,20 +39,34 @@ pub(crate) struct Decoder {
 #[derive(Debug)]
 struct Entry {
     known: Option<KnownName>,
-    /// The name, and the value behind it.
-    text: Box<[u8]>,
-    name_len: usize,
+    name: EntryName,
+    value: Box<[u8]>,
     is_valid: bool,
+}
+
+/// A name that a table holds. Fields that refer to it have it with them: to be told again and again costs no copy.
+#[derive(Debug, Clone)]
+enum EntryName {
+    Fixed(&'static [u8]),
+    Shared(Rc<[u8]>),
+}
+
+impl EntryName {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Fixed(name) => name,
+            Self::Shared(name) => name,
+        }
+    }
 }
 
 impl Entry {
     fn line(&self) -> Line<'_> {
-        let (name, value) = self.text.split_at_checked(self.name_len).unwrap_or_default();
-        Line { known: self.known, name, value, is_valid: self.is_valid }
+        Line { known: self.known, name: self.name.bytes(), value: &self.value, is_valid: self.is_valid }
     }
 
     fn size(&self) -> usize {
-        self.text.len() + ENTRY_OVERHEAD
+        self.name.bytes().len() + self.value.len() + ENTRY_OVERHEAD
     }
 }
 
@@ -127,9 +142,14 @@ impl Decoder {
         let line = self.put_together(name, value).ok_or(Malformed)?;
         show(line);
         if is_kept {
-            let Line { known, name, value, is_valid } = line;
-            let entry = Entry { known, text: [name, value].concat().into(), name_len: name.len(), is_valid };
-            self.keep(entry);
+            let Line { known, value, is_valid, .. } = line;
+            let value = value.into();
+            let name = match (known, name) {
+                (Some(known), _) => EntryName::Fixed(known.as_str().as_bytes()),
+                (None, Name::Index(index)) => self.name(index).ok_or(Malformed)?,
+                (None, Name::Text(_)) => EntryName::Shared(line.name.into()),
+            };
+            self.keep(Entry { known, name, value, is_valid });
         }
         Ok(())
     }
@@ -179,6 +199,15 @@ impl Decoder {
                 Some(Line { known, name: name.as_bytes(), value: value.as_bytes(), is_valid: true })
             }
             _ => self.table.get(place.checked_sub(fixed::COUNT)?).map(Entry::line),
+        }
+    }
+
+    /// The name of the field of this number.
+    fn name(&self, index: usize) -> Option<EntryName> {
+        let place = index.checked_sub(1)?;
+        match fixed::FIELDS.get(place) {
+            Some((name, _)) => Some(EntryName::Fixed(name.as_bytes())),
+            None => self.table.get(place.checked_sub(fixed::COUNT)?).map(|entry| entry.name.clone()),
         }
     }
 
