@@ -84,11 +84,6 @@ impl Passage {
         self.bytes
     }
 
-    /// How many bytes are still to come, where they pass as they are: nobody decodes, frames or filters them.
-    pub(crate) fn unchanged(&self) -> Option<u64> {
-        if self.is_chunked || self.filter.is_some() { None } else { self.decoder.remaining() }
-    }
-
     /// How many bytes may pass without being looked at: none where they must be decoded, framed or shown to anyone.
     pub(crate) fn unseen(&self) -> u64 {
         if self.is_chunked || self.filter.is_some() || self.tee.is_some() || self.digest.is_some() {

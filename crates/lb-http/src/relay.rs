@@ -151,15 +151,18 @@ impl Relay<'_> {
                 return Poll::Ready(self.taken(count));
             }
         }
-        if self.passage.unchanged().is_some()
-            && self.conversation.outbox.is_empty()
+        let fills = unseen > 0
             && self.backend.inbox.is_empty()
-            && let Some(filled) = self.backend.poll_fill_frames(cx, &mut self.conversation.transport)
-        {
-            let count = ready!(filled)
-                .map_err(|_: io::Error| Relayed::ClientGone)?
-                .map_err(|error| Relayed::Broken(error.to_string()))?;
-            return Poll::Ready(self.taken(count));
+            && self.backend.fills_frames_of(&self.conversation.transport);
+        if fills {
+            // What was read with the head goes ahead of it.
+            ready!(self.conversation.poll_flush(cx)).map_err(|Gone| Relayed::ClientGone)?;
+            if let Some(filled) = self.backend.poll_fill_frames(cx, &mut self.conversation.transport) {
+                let count = ready!(filled)
+                    .map_err(|_: io::Error| Relayed::ClientGone)?
+                    .map_err(|error| Relayed::Broken(error.to_string()))?;
+                return Poll::Ready(self.taken(count));
+            }
         }
         self.poll_read(cx)
     }

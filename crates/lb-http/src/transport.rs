@@ -172,6 +172,11 @@ impl Transport {
         self.tls.as_ref().map_or_else(|| self.stream.backlog(), |session| session.backlog())
     }
 
+    /// Whether [`poll_fill_frames`](Self::poll_fill_frames) may spare a copy.
+    pub(crate) fn fills_frames_of(&self, client: &Self) -> bool {
+        self.is_plain() && matches!(client.stream, Stream::Served(_))
+    }
+
     /// Reads what is there into the frames of a client's stream, where the body that comes has a length and nothing of it waits; `None`
     /// where it has to be read and written. 0 is the end.
     ///
