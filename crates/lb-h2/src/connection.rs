@@ -13,6 +13,7 @@
 //! oblige us to say, beyond which nothing is read; heads, by their limit; and what a peer does to make work of nothing, by
 //! [`Forbearance`].
 
+mod heads;
 mod out;
 mod receive;
 mod send;

@@ -42,7 +42,8 @@ pub fn write_request<B>(
         let name = name.as_str().as_bytes();
         reader.take(Line { known: KnownName::find(name), name, value: value.as_bytes(), is_valid: true });
     }
-    let request = reader.finish(body != BodyLine::Chunked)?;
+    let is_ended = body != BodyLine::Chunked && !headers.contains_key(header::CONTENT_LENGTH);
+    let request = reader.finish(is_ended)?;
     out.unsplit(request.draft.ok_or(Refused)?.into_bytes());
     Ok(())
 }
