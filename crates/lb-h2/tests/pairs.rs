@@ -103,7 +103,7 @@ impl Incoming {
             }
             match read(&mut room) {
                 Poll::Ready(count) => {
-                    self.text.extend_from_slice(&room[..count.expect("the stream is there")])
+                    self.text.extend_from_slice(&room[..count.expect("the stream is there")]);
                 }
                 Poll::Pending => return Poll::Pending,
             }
