@@ -24,7 +24,7 @@ impl List {
         match self {
             Self::Backends => "Backends",
             Self::Rules => "Rules",
-            Self::Errors => "Refused and failed",
+            Self::Errors => "Problems",
             Self::Changes => "Changes",
         }
     }

@@ -59,7 +59,7 @@ fn a_small_terminal_shows_what_matters() {
     assert_has(&lines, &["app", "round_robin", "1/2", "12.3k", "2.1%", "42ms"]);
     assert_has(&lines, &["10.0.0.1:8080", "app", "● healthy", "12.3k", "0%", "42ms", "7"]);
     assert_has(&lines, &["10.0.0.2:8080", "✖ ejected", "0.50ms"]);
-    assert_has(&lines, &[" Backends  Rules  Refused and failed  Changes", "/ find", "q quit"]);
+    assert_has(&lines, &[" Backends  Rules  Problems  Changes", "/ find", "q quit"]);
 }
 
 #[test]
