@@ -1,9 +1,8 @@
 //! Requests that are due at even intervals, whatever the answers do, and how long after that each was answered.
 //!
 //! What is late counts: latency is from when a request was due, though every connection still waited for an answer then. h2load
-//! keeps a rate for each of its connections and measures from when it sends; and once it has been held up for longer than a
-//! connection's interval, the timers of all of them stand together, and it sends in bursts from there on. Its median is then
-//! that of a burst, and tells of the one wait that was, not of the gateway.
+//! keeps a rate for each of its connections and measures from when it sends. Its medians were ten times these, and stayed up
+//! for the rest of a row after a single wait; probably its connections' timers stand together from there on, and it sends in bursts.
 //!
 //! One thread, so that it can be put on a core, and ahead of what else runs there.
 
