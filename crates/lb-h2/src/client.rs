@@ -169,6 +169,12 @@ impl ClientStream {
         }
     }
 
+    /// How many bytes of the request have been taken that the backend's window has had no room for.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.asked.as_ref().map_or(0, Outgoing::backlog)
+    }
+
     /// Hands over what has been taken.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.asked.as_mut().zip(self.stream.as_ref()) {

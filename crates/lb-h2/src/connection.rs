@@ -21,7 +21,7 @@ mod settings;
 mod stream;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Waker};
@@ -43,7 +43,7 @@ use crate::{ClientStream, PREFACE};
 
 /// What may wait to be sent before nothing is read any more: bodies, and what every frame that is read may oblige us to say.
 const OVERFULL: usize = FULL + (64 << 10);
-/// Streams that were reset from here and are remembered, whose frames are still under way.
+/// Streams that were reset from here and are remembered, whose frames are still under way, beside those that may be open.
 const REMEMBERED: usize = 256;
 /// The opaque data of the PING that a first GOAWAY is followed by.
 const FAREWELL: [u8; 8] = *b"farewell";
@@ -123,8 +123,11 @@ struct Core {
     strays: u32,
     /// Streams that wait for room in the connection.
     queue: VecDeque<usize>,
-    /// Streams that have been reset from here.
-    reset: VecDeque<u32>,
+    /// Streams of the client's that have been reset from here.
+    reset: HashSet<u32, ahash::RandomState>,
+    reset_in_order: VecDeque<u32>,
+    /// The last stream that the peer has been told of.
+    announced: Option<u32>,
     recv_window: i64,
     unreleased: i64,
     send_window: i64,
@@ -308,6 +311,12 @@ impl Connection {
         self.0.core.borrow().is_done()
     }
 
+    /// Whether it ends in peace: what is pending are answers.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.0.core.borrow().stage == Stage::Leaving
+    }
+
     /// Tells the client that it may finish what it has begun, and no more, in two steps (RFC 9113 §6.8): what it sends before it has
     /// heard of it is served, too.
     pub fn leave(&self) {
@@ -346,7 +355,9 @@ impl Connection {
     #[must_use]
     pub fn has_room(&self) -> Option<bool> {
         let core = self.0.core.borrow();
-        core.may_open().then(|| core.open + core.promised < core.theirs.max_streams)
+        // One that takes nothing of what it is sent is not given more.
+        let is_free = core.out.len() < FULL && core.open + core.promised < core.theirs.max_streams;
+        core.may_open().then_some(is_free)
     }
 
     /// A stream that is opened by the first request head.
@@ -396,7 +407,9 @@ impl Core {
             accepted: VecDeque::new(),
             strays: 0,
             queue: VecDeque::new(),
-            reset: VecDeque::new(),
+            reset: HashSet::default(),
+            reset_in_order: VecDeque::new(),
+            announced: None,
             recv_window: ours.connection_window.max(FIRST_WINDOW),
             // A window smaller than the first cannot be asked for: it is one that is not opened as far again.
             unreleased: (ours.connection_window - FIRST_WINDOW).min(0),
@@ -448,7 +461,7 @@ impl Core {
     fn go_away(&mut self, reason: Reason) {
         if !self.is_over() {
             let last = if self.role == Role::Server { self.last_peer } else { 0 };
-            self.put_go_away(last, reason);
+            self.put_go_away(self.announced.unwrap_or(last), reason);
             self.end(&Fault::Connection(reason));
         }
     }
@@ -496,10 +509,17 @@ impl Core {
             return;
         }
         self.out.frame(kind::RST_STREAM, 0, id, &reason.0.to_be_bytes());
-        if self.reset.len() == REMEMBERED {
-            self.reset.pop_front();
+        if self.role == Role::Client {
+            return;
         }
-        self.reset.push_back(id);
+        let most = usize::try_from(self.ours.max_streams).unwrap_or(usize::MAX).saturating_add(REMEMBERED);
+        if self.reset_in_order.len() >= most
+            && let Some(oldest) = self.reset_in_order.pop_front()
+        {
+            self.reset.remove(&oldest);
+        }
+        self.reset_in_order.push_back(id);
+        self.reset.insert(id);
     }
 
     /// Lets streams that wait for room go on, as far as there is any.
@@ -511,9 +531,11 @@ impl Core {
         {
             if let Some(stream) = self.streams.get_mut(key) {
                 stream.is_queued = false;
-                stream.wake_for_room();
+                // One that waits no more leaves its turn to the next.
+                if stream.wake_for_room() {
+                    room = room.saturating_sub(send::TURN);
+                }
             }
-            room = room.saturating_sub(send::TURN);
         }
     }
 }
@@ -553,6 +575,7 @@ impl Drop for StreamRef {
     fn drop(&mut self) {
         let mut core = self.shared.core.borrow_mut();
         core.forget(self.key);
+        core.wake_queue();
         let is_due = !core.out.is_empty() || !core.queue.is_empty() || core.is_done();
         drop(core);
         if is_due {

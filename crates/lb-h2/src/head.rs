@@ -248,7 +248,10 @@ impl<'a> RequestReader<'a> {
             (None, None) => is_tunnel && self.pseudo(AUTHORITY).is_some(),
             (Some(scheme), Some(path)) => {
                 let is_ours = scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
-                !is_tunnel && is_ours && !path.is_empty() && path.iter().all(|byte| *byte > b' ')
+                !is_tunnel
+                    && is_ours
+                    && (path.starts_with(b"/") || path == b"*")
+                    && path.iter().all(|byte| *byte > b' ')
             }
             _ => false,
         };

@@ -112,7 +112,11 @@ impl ServerStream {
 
     fn poll_over(&mut self, cx: &Context<'_>) -> Poll<io::Result<usize>> {
         if self.is_switched {
-            return Poll::Ready(Ok(0));
+            // Whoever is told of the end is told of a reset behind it, too.
+            return match self.stream.poll_fault(cx) {
+                Poll::Ready(fault) => Poll::Ready(Err(fault.into_io())),
+                Poll::Pending => Poll::Ready(Ok(0)),
+            };
         }
         if self.answer.as_ref().is_some_and(Outgoing::is_ended) {
             return Poll::Pending;
@@ -156,7 +160,9 @@ impl ServerStream {
     /// Takes bytes of the answer: its head, whole or in parts, and its body.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(answer) = &mut self.answer {
-            return answer.poll_write(cx, &self.stream, bytes);
+            let written = answer.poll_write(cx, &self.stream, bytes);
+            self.is_reset |= matches!(written, Poll::Ready(Err(_)));
+            return written;
         }
         let count = bytes.len().min(PIECE);
         self.head.extend_from_slice(bytes.get(..count).unwrap_or_default());
@@ -179,7 +185,9 @@ impl ServerStream {
         cx: &mut Context<'_>,
         read: impl FnOnce(&mut Context<'_>, &mut [IoSliceMut<'_>]) -> Poll<Result<usize, E>>,
     ) -> Option<Poll<io::Result<Result<usize, E>>>> {
-        self.answer.as_mut()?.poll_fill(cx, &self.stream, read)
+        let filled = self.answer.as_mut()?.poll_fill(cx, &self.stream, read)?;
+        self.is_reset |= matches!(filled, Poll::Ready(Err(_)));
+        Some(filled)
     }
 
     /// How many bytes of the answer have been taken that the client's window has had no room for.
@@ -190,11 +198,13 @@ impl ServerStream {
 
     /// Hands over what has been taken.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.answer {
+        let flushed = match &mut self.answer {
             _ if self.is_gone => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             Some(answer) => answer.poll_flush(cx, &self.stream),
             None => Poll::Ready(Ok(())),
-        }
+        };
+        self.is_reset |= matches!(flushed, Poll::Ready(Err(_)));
+        flushed
     }
 
     /// Ends the client's way, where it has been switched; any other ends with its message.

@@ -126,6 +126,10 @@ struct Server {
     incoming: Incoming,
     out: Option<Outgoing>,
     is_over: bool,
+    /// Whether what it answers comes only once all others have answered.
+    is_late: bool,
+    /// Whether its answer is read straight into frames.
+    is_filled: bool,
 }
 
 fn body(most: usize) -> Vec<u8> {
@@ -182,7 +186,35 @@ impl Server {
         stream.take_head(StatusCode::OK, &head.headers, framing, None);
         let decoder = BodyDecoder::for_request(head.framing, BodyLimits::default());
         let out = (length == Some(0)).then(|| Outgoing::new(b"", false));
-        Some(Self { stream, flag: Flag::new(), incoming: Incoming::new(decoder), out, is_over: false })
+        let is_late = length.is_some_and(|length| length > 0) && fastrand::bool();
+        let is_filled = is_late || length.is_some_and(|length| length > 0) && fastrand::bool();
+        let incoming = Incoming::new(decoder);
+        Some(Self { stream, flag: Flag::new(), incoming, out, is_over: false, is_late, is_filled })
+    }
+
+    /// Fills frames with what there is of an answer that has a length.
+    fn fill(stream: &mut ServerStream, cx: &mut Context<'_>, out: &mut Outgoing, is_late: bool) -> Poll<()> {
+        while out.sent < out.text.len() {
+            let left = &out.text[out.sent..];
+            let filled = stream.poll_fill(cx, |_, pieces| {
+                if is_late {
+                    return Poll::Pending;
+                }
+                let mut count = 0;
+                let most = fastrand::usize(1..=left.len());
+                for piece in pieces {
+                    let length = piece.len().min(most - count);
+                    piece[..length].copy_from_slice(&left[count..count + length]);
+                    count += length;
+                }
+                Poll::Ready(Ok::<usize, ()>(count))
+            });
+            match filled.expect("nothing of it waits") {
+                Poll::Ready(count) => out.sent += count.expect("the stream is there").expect("no error"),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(())
     }
 
     fn poll(&mut self) {
@@ -194,7 +226,11 @@ impl Server {
         }
         let is_chunked = incoming.decoder.remaining().is_none();
         let out = out.get_or_insert_with(|| Outgoing::new(&incoming.body, is_chunked));
-        if out.poll(|bytes| stream.poll_write(&mut cx, bytes)).is_ready() {
+        let sent = match self.is_filled {
+            true => Self::fill(stream, &mut cx, out, self.is_late),
+            false => out.poll(|bytes| stream.poll_write(&mut cx, bytes)),
+        };
+        if sent.is_ready() {
             self.is_over = stream.poll_flush(&mut cx).map(|flushed| flushed.expect("it is there")).is_ready();
         }
     }
@@ -260,6 +296,13 @@ fn bodies_pass_both_ways_whatever_the_windows_and_nobody_is_forgotten() {
             if left == 0 && clients.is_empty() {
                 break;
             }
+            if !moved && servers.iter().all(|server| server.is_late) {
+                for server in &mut servers {
+                    server.is_late = false;
+                    server.flag.0.store(true, Relaxed);
+                }
+                moved = !servers.is_empty();
+            }
             assert!(
                 moved,
                 "{} stand still, {} of the server's: {limits:?} {asked:?}",
@@ -272,4 +315,118 @@ fn bodies_pass_both_ways_whatever_the_windows_and_nobody_is_forgotten() {
         client.release();
         assert!(client.is_done());
     }
+}
+
+/// Heads alone, to be answered or not.
+fn get(connection: &Connection) -> ClientStream {
+    let mut stream = connection.stream(false);
+    let mut fields = Fields::from(&http::HeaderMap::new());
+    fields.append(&http::header::HOST, &"a.example".parse().unwrap());
+    let line = RequestLine { method: &Method::GET, target: b"/", version: Version::HTTP_2 };
+    stream.take_head(line, &fields, BodyFraming::None).expect("the head is good");
+    stream
+}
+
+#[test]
+fn a_backend_that_answers_what_was_given_up_is_not_to_blame() {
+    let limits = Http2Limits { max_streams: 5000, ..Http2Limits::default() };
+    let (client, server) =
+        (Connection::client(&BackendLimits::default()), Connection::server(&limits, 32 << 10));
+    while shuttle(&client, &server) | shuttle(&server, &client) {}
+    // It hears of no reset before it has answered everything.
+    let given_up: Vec<ClientStream> = (0..3000).map(|_| get(&client)).collect();
+    while shuttle(&client, &server) {}
+    drop(given_up);
+    let mut answered: Vec<ServerStream> = std::iter::from_fn(|| server.accept())
+        .map(|accepted| ServerStream::open(accepted, &HeadLimits::default()).expect("it is live").0)
+        .collect();
+    assert_eq!(answered.len(), 3000);
+    let mut cx = Context::from_waker(Waker::noop());
+    for stream in &mut answered {
+        let fields = Fields::from(&http::HeaderMap::new());
+        stream.take_head(StatusCode::OK, &fields, ResponseFraming::Length(2), None);
+        let _ = stream.poll_write(&mut cx, b"ok");
+    }
+    while shuttle(&server, &client) | shuttle(&client, &server) {}
+    assert_eq!((client.has_room(), client.open_streams()), (Some(true), 0));
+}
+
+#[test]
+fn what_waits_for_a_backends_window_is_told_and_a_backend_that_takes_nothing_is_given_no_more() {
+    let limits = Http2Limits { stream_window: 1, ..Http2Limits::default() };
+    let (client, server) =
+        (Connection::client(&BackendLimits::default()), Connection::server(&limits, 32 << 10));
+    while shuttle(&client, &server) | shuttle(&server, &client) {}
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut stream = connection_to_websocket(&client, &mut cx);
+    assert_eq!(stream.backlog(), 0);
+    assert!(matches!(stream.poll_write(&mut cx, b"hello"), Poll::Ready(Ok(5))));
+    assert_eq!(stream.backlog(), 4, "the window is one byte");
+    let opened =
+        (0..10_000).map_while(|_| (client.has_room() == Some(true)).then(|| drop(get(&client)))).count();
+    assert!((500..10_000).contains(&opened), "{opened} were opened while nothing was sent");
+}
+
+#[test]
+fn those_with_nothing_to_send_leave_their_turn_to_those_behind_them() {
+    let asked =
+        BackendLimits { stream_window: 1 << 20, connection_window: 65_535, ..BackendLimits::default() };
+    let (client, server) =
+        (Connection::client(&asked), Connection::server(&Http2Limits::default(), 32 << 10));
+    while shuttle(&client, &server) | shuttle(&server, &client) {}
+    let mut clients: Vec<ClientStream> = (0..8).map(|_| get(&client)).collect();
+    while shuttle(&client, &server) {}
+    let mut servers: Vec<ServerStream> = std::iter::from_fn(|| server.accept())
+        .map(|accepted| ServerStream::open(accepted, &HeadLimits::default()).expect("it is live").0)
+        .collect();
+    let fields = Fields::from(&http::HeaderMap::new());
+    for stream in &mut servers {
+        stream.take_head(StatusCode::OK, &fields, ResponseFraming::Length(1 << 20), None);
+    }
+    let flags: Vec<_> = (0..8).map(|_| Flag::new()).collect();
+    let wakers: Vec<_> = flags.iter().map(|flag| Waker::from(Arc::clone(flag))).collect();
+    let cx = |number: usize| Context::from_waker(&wakers[number]);
+    // The first uses the connection's window up; all others wait for it with nothing to send yet, and then the first as well.
+    let body = [0; 1 << 17];
+    let mut sent = 0;
+    while let Poll::Ready(Ok(count)) =
+        servers[0].poll_write(&mut cx(0), &body[..(65_535 - sent).min(1 << 14)])
+    {
+        sent += count;
+        while shuttle(&server, &client) {}
+        if sent == 65_535 {
+            break;
+        }
+    }
+    for (number, stream) in servers.iter_mut().enumerate().skip(1) {
+        let filled = stream.poll_fill(&mut cx(number), |_, _| Poll::Ready(Ok::<usize, ()>(0)));
+        assert!(matches!(filled, Some(Poll::Pending)), "{number} has no room");
+    }
+    let _ = servers[0].poll_write(&mut cx(0), &body[..1 << 14]);
+    flags.iter().for_each(|flag| drop(flag.take()));
+    let mut room = vec![0; 1 << 17];
+    let mut read = 0;
+    while read < 65_535 {
+        let Poll::Ready(Ok(count)) = clients[0].poll_read(&mut cx(0), &mut room) else {
+            panic!("{read} were read")
+        };
+        read += count;
+    }
+    while shuttle(&client, &server) {}
+    for (number, stream) in servers.iter_mut().enumerate().skip(1) {
+        if flags[number].take() {
+            let filled = stream.poll_fill(&mut cx(number), |_, _| Poll::<Result<usize, ()>>::Pending);
+            assert!(matches!(filled, Some(Poll::Pending)));
+        }
+    }
+    assert!(flags[0].take(), "its turn has come");
+}
+
+/// A stream that is asked to become WebSocket, as an upgrade of HTTP/1.1 asks for it.
+fn connection_to_websocket(client: &Connection, cx: &mut Context<'_>) -> ClientStream {
+    let mut stream = client.stream(false);
+    assert!(stream.takes_connect());
+    let head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n";
+    assert!(matches!(stream.poll_write(cx, head), Poll::Ready(Ok(_))));
+    stream
 }

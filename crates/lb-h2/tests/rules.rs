@@ -298,7 +298,7 @@ fn requests_are_well_formed() {
         }
         fields
     };
-    let rows: [&[(&str, &str)]; 14] = [
+    let rows: [&[(&str, &str)]; 15] = [
         &[("X-Upper", "1")],
         &[(":unknown", "1")],
         &[(":status", "200")],
@@ -310,6 +310,7 @@ fn requests_are_well_formed() {
         &[("content-length", "x")],
         &[("host", "b.example")],
         &[(":path", "")],
+        &[(":path", "http://a.example/")],
         &[(":scheme", "ftp")],
         &[(":method", "A B")],
         &[("x", "a\r\nb")],
@@ -427,6 +428,13 @@ fn a_connection_that_leaves_serves_what_was_sent_before_it_was_heard_and_ignores
     open(&mut peer, 5, false);
     peer.send(&frame(DATA, END_STREAM, 5, b"too late"));
     assert!(peer.accept().is_none() && peer.said().is_empty() && !peer.connection.is_done());
+    peer.send(&frame(PING, 0, 0, &[0; 7]));
+    let said = peer.said();
+    assert_eq!(
+        (said[0].kind, &said[0].payload[..4]),
+        (GOAWAY, &3_u32.to_be_bytes()[..]),
+        "no later one was taken in"
+    );
     drop((first, second));
     assert!(peer.connection.is_done());
 }

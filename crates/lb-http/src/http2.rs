@@ -197,7 +197,7 @@ impl Server {
 
     /// To be looked at once all that can be has been sent; `is_behind` where something is left.
     fn keep_stage(&mut self, is_behind: bool) {
-        let stage = if self.connection.is_done() {
+        let stage = if self.connection.is_done() && !(is_behind && self.connection.is_leaving()) {
             Stage::Over
         } else if !self.connection.is_introduced() {
             Stage::Beginning

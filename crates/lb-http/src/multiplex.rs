@@ -160,8 +160,8 @@ impl Driver {
         let is_over = match sent {
             Poll::Ready(Err(_)) => true,
             Poll::Ready(Ok(())) => self.connection.is_done() || ended.is_ready(),
-            // What was said last to a backend that has broken the rules need not arrive.
-            Poll::Pending => ended.is_ready(),
+            // What was said last of streams that are over need not arrive.
+            Poll::Pending => self.connection.is_done() || ended.is_ready(),
         };
         if is_over {
             return Poll::Ready(());

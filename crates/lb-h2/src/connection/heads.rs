@@ -78,7 +78,9 @@ impl Core {
             (None, _) => {
                 // Whatever becomes of it, the table is kept in step.
                 self.decoder.read(block, |_| {}).map_err(uncompressed)?;
-                self.forbearance.spend()?;
+                if self.role == Role::Server {
+                    self.forbearance.spend()?;
+                }
                 match key.and_then(|key| self.streams.get(key)) {
                     // It has said all, and goes on (RFC 9113 §5.1).
                     Some(stream) if stream.fault.is_none() => self.refuse(key, Reason::STREAM_CLOSED),

@@ -185,8 +185,9 @@ impl Core {
         if stream == 0 || self.is_idle(stream) {
             return Err(Reason::PROTOCOL_ERROR);
         }
-        if self.stage == Stage::Leaving && self.role == Role::Server {
-            // It may belong to a stream that came too late (RFC 9113 §6.8).
+        // Of a server that leaves it may belong to a stream that came too late (RFC 9113 §6.8). And a backend answers what was asked and
+        // given up since: there may be much of it, and it is no fault.
+        if self.stage == Stage::Leaving || self.role == Role::Client {
             return Ok(());
         }
         let was_reset = self.keys.contains_key(&stream) || self.reset.contains(&stream);
@@ -346,9 +347,12 @@ impl Core {
         self.forbearance.spend()?;
         let before = self.theirs;
         self.theirs.read(payload, self.role == Role::Server)?;
-        if self.theirs.table_size != before.table_size {
-            self.encoder.resize(self.theirs.table_size);
+        if self.theirs.smallest_table < before.table_size {
+            // What the peer has thrown away meanwhile is not to be named again (RFC 7541 §4.2).
+            self.encoder.resize(self.theirs.smallest_table);
         }
+        self.encoder.resize(self.theirs.table_size);
+        self.theirs.smallest_table = self.theirs.table_size;
         let more = self.theirs.window - before.window;
         if more != 0 {
             for (_, stream) in &mut self.streams {
@@ -377,6 +381,7 @@ impl Core {
         } else if self.stage == Stage::Warned && payload == FAREWELL {
             // All that was under way when it was warned has come.
             self.stage = Stage::Leaving;
+            self.announced = Some(self.last_peer);
             self.put_go_away(self.last_peer, Reason::NO_ERROR);
         }
         Ok(())

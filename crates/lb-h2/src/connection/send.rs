@@ -338,9 +338,12 @@ impl StreamRef {
                 *slot = std::io::IoSliceMut::new(piece);
                 count += 1;
             }
-            let came = match std::task::ready!(read(cx, pieces.get_mut(..count).unwrap_or_default())) {
-                Ok(came) => came,
-                Err(error) => return Poll::Ready(Ok(Err(error))),
+            let read = read(cx, pieces.get_mut(..count).unwrap_or_default());
+            let Poll::Ready(Ok(came @ 1..)) = read else {
+                // Nothing of the room was used: it is for others.
+                core.out.sent(0);
+                core.wake_queue();
+                return read.map(Ok);
             };
             let is_ended = ends && came == limit;
             let head = Head { length: 0, kind: kind::DATA, flags: 0, stream: id };

@@ -13,7 +13,9 @@ pub(super) struct Theirs {
     pub(super) window: i64,
     pub(super) max_frame: usize,
     pub(super) max_streams: u32,
+    /// The last size of its table, and the smallest since this was looked at.
     pub(super) table_size: usize,
+    pub(super) smallest_table: usize,
     pub(super) takes_connect: bool,
     /// Whether it has said anything yet.
     pub(super) are_here: bool,
@@ -26,6 +28,7 @@ impl Default for Theirs {
             max_frame: MIN_MAX_FRAME as usize,
             max_streams: FIRST_STREAMS,
             table_size: TABLE_SIZE,
+            smallest_table: TABLE_SIZE,
             takes_connect: false,
             are_here: false,
         }
@@ -43,7 +46,10 @@ impl Theirs {
             let [a, b, c, d, e, f] = *entry;
             let value = u32::from_be_bytes([c, d, e, f]);
             match u16::from_be_bytes([a, b]) {
-                setting::HEADER_TABLE_SIZE => self.table_size = usize::try_from(value).unwrap_or(TABLE_SIZE),
+                setting::HEADER_TABLE_SIZE => {
+                    self.table_size = usize::try_from(value).unwrap_or(usize::MAX);
+                    self.smallest_table = self.smallest_table.min(self.table_size);
+                }
                 // Only a client may say that it takes what we never send.
                 setting::ENABLE_PUSH if value > u32::from(is_from_client) => {
                     return Err(Reason::PROTOCOL_ERROR);

@@ -105,11 +105,13 @@ impl Stream {
         }
     }
 
-    /// There is room.
-    pub(super) fn wake_for_room(&mut self) {
-        if std::mem::take(&mut self.awaits_room) {
+    /// There is room. Whether that was waited for.
+    pub(super) fn wake_for_room(&mut self) -> bool {
+        let did_wait = std::mem::take(&mut self.awaits_room);
+        if did_wait {
             self.wake();
         }
+        did_wait
     }
 
     /// It is over.

@@ -56,7 +56,8 @@ impl Stream {
     pub(super) fn backlog(&self) -> usize {
         match self {
             Self::Served(stream) => stream.backlog(),
-            Self::Tcp(_) | Self::Asked(_) | Self::Piped { .. } => 0,
+            Self::Asked(stream) => stream.backlog(),
+            Self::Tcp(_) | Self::Piped { .. } => 0,
         }
     }
 
