@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 /// thirtieth of a core that is wanted by both, and all that they leave; later a quarter, and in the end a half. A worker that wakes
 /// up has the core at once. No thread can take back what it gave without privileges, so each step of a longer task is a thread.
 const NICE: [(Duration, i32); 3] =
-    [(Duration::from_millis(500), 15), (Duration::from_secs(2), 5), (Duration::MAX, 0)];
+    [(Duration::from_millis(150), 15), (Duration::from_millis(500), 5), (Duration::MAX, 0)];
 
 /// Does the work on a thread of its own, which gives way to those that serve requests.
 ///
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_longer_it_takes_the_less_it_gives_way() {
-        let waited = [0, 499, 500, 1999, 2000, 100_000].map(Duration::from_millis);
+        let waited = [0, 149, 150, 499, 500, 100_000].map(Duration::from_millis);
         assert_eq!(waited.map(nice_after), [15, 15, 5, 5, 0, 0]);
     }
 

@@ -3,17 +3,19 @@
 //!
 //! The pool is large enough for a connection to each backend: with the usual 4096 most requests open one, and what that costs hides
 //! what a reload does. Load and backends run by real-time priority, as with `open-loop`; the gateway does not, so that what it does
-//! beside requests competes with them as it would anywhere.
+//! beside requests competes with them: on whatever core has time, and in a row of its own on the worker's alone.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Serialize;
 
 use super::due::{Answers, Load};
@@ -48,10 +50,17 @@ enum Variant {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Beside {
     Nothing,
+    /// On the worker's core.
     Reloads,
+    /// On whatever core has time, as where nobody pins anything.
+    FreeReloads,
 }
 
-const ROWS: [(&str, Beside); 2] = [("nothing else", Beside::Nothing), ("a reload a second", Beside::Reloads)];
+const ROWS: [(&str, Beside); 3] = [
+    ("nothing else", Beside::Nothing),
+    ("a reload a second", Beside::FreeReloads),
+    ("the same, on the worker's core", Beside::Reloads),
+];
 
 /// One row in one round.
 #[derive(Serialize)]
@@ -90,7 +99,6 @@ struct Holds {
 
 /// The gateway and how to change it.
 struct Gateway {
-    program: PathBuf,
     config: PathBuf,
     variants: [String; 2],
     reloads: AtomicUsize,
@@ -115,6 +123,7 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
     let mut looked = Vec::new();
     for round in 0..bench.rounds as usize {
         for (row, beside) in ROWS.iter().cycle().skip(round % ROWS.len()).take(ROWS.len()) {
+            gateway.let_control_run(*beside == Beside::FreeReloads)?;
             let one = look(bench, &gateway, (*row, *beside), load)?;
             eprintln!(
                 "  changing round {}: {row} p50 {:.0} p99 {:.0} p99.9 {:.0} µs, {} lost, {:.0} % of a core, waited {:.1} %, changes {:.0?}",
@@ -147,7 +156,7 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
             LOAD * 100.0
         ),
         format!(
-            "Each reload replaces {REPLACED} backends and changes 100 weights. A change takes from `gatewayd reload` to its saying that it is in force (goal: a reload < 1000 ms, 0 lost)."
+            "Each reload replaces {REPLACED} backends and changes 100 weights. A change takes from the request for it (`POST /api/reload`) to the answer that it is in force (goal: a reload < 1000 ms, 0 lost)."
         ),
         format!(
             "{IN_A_ROW} reloads in a row, {:.0} ms each ({:.0}–{:.0}): resident memory {:.1} to {:.1} MiB, descriptors {} to {}, threads {} to {}.",
@@ -297,7 +306,6 @@ impl Gateway {
         running.wait_for_port(port, bench.interrupt)?;
         running.wait_for_port(admin, bench.interrupt)?;
         Ok(Self {
-            program: program.to_owned(),
             config: file,
             variants,
             reloads: AtomicUsize::new(0),
@@ -324,22 +332,35 @@ impl Gateway {
         }
     }
 
-    /// Puts the other configuration in force.
+    /// Whether threads that the gateway starts beside its worker may have the other core, too: they are where its first one is.
+    fn let_control_run(&self, anywhere: bool) -> Result<()> {
+        let mut cores = CpuSet::new();
+        cores.set(usize::from(Core::Proxy.number()));
+        if anywhere {
+            cores.set(usize::from(Core::Load.number()));
+        }
+        for pid in self.running.members() {
+            let first = i32::try_from(pid).ok().and_then(Pid::from_raw).context("it has a process")?;
+            sched_setaffinity(Some(first), &cores)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the other configuration in force. Asked for as `gatewayd reload` does, without a process that has to have its turn first.
     fn reload(&self) -> Result<f64> {
         let number = self.reloads.fetch_add(1, Ordering::Relaxed) + 1;
         let other = self.variants.get(number % 2).context("there are two")?;
         fs::write(&self.config, other)?;
         let started = Instant::now();
-        let output = Command::new("taskset")
-            .args(["-c", &Core::Load.number().to_string()])
-            .arg(&self.program)
-            .args(["reload", "--admin", &format!("127.0.0.1:{}", self.admin)])
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "gatewayd reload failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.admin))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.write_all(
+            b"POST /api/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        )?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let answer = String::from_utf8_lossy(&answer);
+        ensure!(answer.starts_with("HTTP/1.1 200"), "the reload failed: {}", answer.trim());
         Ok(started.elapsed().as_secs_f64() * 1000.0)
     }
 
