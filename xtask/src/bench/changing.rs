@@ -305,14 +305,7 @@ impl Gateway {
         let mut running = Running::start("gatewayd", Core::Proxy, program, &arguments, &[], &directory)?;
         running.wait_for_port(port, bench.interrupt)?;
         running.wait_for_port(admin, bench.interrupt)?;
-        Ok(Self {
-            config: file,
-            variants,
-            reloads: AtomicUsize::new(0),
-            port,
-            admin,
-            running,
-        })
+        Ok(Self { config: file, variants, reloads: AtomicUsize::new(0), port, admin, running })
     }
 
     /// Makes a change a second until it is over, if this is to be.

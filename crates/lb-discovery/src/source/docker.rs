@@ -5,7 +5,7 @@
 //! `gatewayd.network` where it is in several networks; `gatewayd.scheme`, `gatewayd.weight` and `gatewayd.backup` as wanted.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,13 +13,13 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::config::{DockerConfig, Scheme};
 use crate::feed::Feed;
-use crate::http::ask;
+use crate::http::{Peer, ask};
 use crate::member::Member;
 use crate::source::{Source, SourceError};
 
@@ -36,12 +36,17 @@ pub(crate) struct Docker {
 #[serde(rename_all = "PascalCase")]
 struct Container {
     id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     labels: BTreeMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     ports: Vec<Port>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     network_settings: Networks,
+}
+
+/// What is not there may be null, as Podman has it.
+fn or_none<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 #[derive(Deserialize)]
@@ -55,7 +60,7 @@ struct Port {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase")]
 struct Networks {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     networks: BTreeMap<String, Network>,
 }
 
@@ -78,10 +83,11 @@ impl Docker {
         let answer = ask(&self.config.peer, request).await?.whole().await?;
         let containers: Vec<Container> =
             serde_json::from_slice(&answer).map_err(|error| format!("not an answer of Docker: {error}"))?;
+        let is_here = matches!(self.config.peer, Peer::Unix(_));
         let mut members = Vec::new();
         let mut odd = Vec::new();
         for container in &containers {
-            match member(container) {
+            match member(container, is_here) {
                 Ok(member) => members.push(member),
                 Err(reason) => {
                     odd.push(format!("{}: {reason}", container.id.get(..12).unwrap_or(&container.id)));
@@ -134,7 +140,8 @@ fn request(path: &str, filters: &Value) -> Request<Full<Bytes>> {
     request
 }
 
-fn member(container: &Container) -> Result<Member, String> {
+/// `is_here` where the containers run on this machine.
+fn member(container: &Container, is_here: bool) -> Result<Member, String> {
     let label = |name: &str| container.labels.get(&format!("gatewayd.{name}")).map(|value| value.trim());
     let port = match label("port") {
         Some(port) => {
@@ -149,7 +156,13 @@ fn member(container: &Container) -> Result<Member, String> {
             let network = networks.get(name).ok_or(format!("it is not in the network `{name}`"))?;
             address(network).ok_or(format!("it has no address in the network `{name}`"))?
         }
-        None => networks.values().find_map(address).ok_or("it has no address in any network")?,
+        None => {
+            // One that has the host's network has no address of its own. Docker calls it so; Podman says nothing.
+            let is_hosts = is_here && (networks.is_empty() || networks.contains_key("host"));
+            let own = networks.values().find_map(address);
+            own.or(is_hosts.then_some(Ipv4Addr::LOCALHOST.into()))
+                .ok_or("it has no address in any network")?
+        }
     };
     let scheme = match label("scheme") {
         None | Some("http") => Scheme::Http,
@@ -193,7 +206,20 @@ mod tests {
             "Id": "0123456789abcdef", "Labels": labels, "Ports": ports,
             "NetworkSettings": { "Networks": networks },
         });
-        member(&serde_json::from_value(container).unwrap())
+        member(&serde_json::from_value(container).unwrap(), true)
+    }
+
+    #[test]
+    fn a_container_of_the_hosts_network_is_at_the_hosts_address() {
+        let labels = json!({ "gatewayd.port": "81" });
+        for networks in [json!({ "host": { "IPAddress": "" } }), json!(null)] {
+            let at_home = read(&labels, &json!(null), &networks);
+            assert_eq!(at_home, Ok(Member::at("http://127.0.0.1:81")), "{networks}");
+            let container =
+                json!({ "Id": "0", "Labels": labels, "NetworkSettings": { "Networks": networks } });
+            let elsewhere = member(&serde_json::from_value(container).unwrap(), false);
+            assert!(elsewhere.unwrap_err().contains("no address in any network"));
+        }
     }
 
     #[test]
@@ -215,7 +241,7 @@ mod tests {
             (json!({ "gatewayd.port": "x" }), one_port.clone(), bridge.clone(), "`gatewayd.port` is `x`"),
             (json!({ "gatewayd.network": "c" }), one_port.clone(), bridge.clone(), "not in the network `c`"),
             (json!({ "gatewayd.weight": "-1" }), one_port.clone(), bridge, "`gatewayd.weight` is `-1`"),
-            (json!({}), one_port, json!({ "host": { "IPAddress": "" } }), "no address in any network"),
+            (json!({}), one_port, json!({ "none": { "IPAddress": "" } }), "no address in any network"),
         ] {
             let reason = read(&labels, &ports, &networks).unwrap_err();
             assert!(reason.contains(said), "{reason}");
