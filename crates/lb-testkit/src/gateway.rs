@@ -89,7 +89,7 @@ impl Launch {
         self.ports[name].address()
     }
 
-    /// Start it and wait until `{listen}` accepts.
+    /// Start it and wait until it listens at every address that it was told, and `{listen}` accepts.
     ///
     /// # Panics
     /// Where it ends before that, with what it said.
@@ -97,8 +97,9 @@ impl Launch {
     pub fn start(self) -> Gateway {
         let mut gateway = self.spawn();
         let address = gateway.address();
+        let named = gateway.launch.named();
         let end = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
+        while !named.iter().copied().all(is_listened_at) || TcpStream::connect(address).is_err() {
             if let Some(status) = gateway.wait(Duration::ZERO) {
                 panic!("the gateway ended with {status}:\n{}{}", gateway.output(), gateway.errors());
             }
@@ -156,6 +157,16 @@ impl Launch {
         command
     }
 
+    /// The addresses that its configuration, arguments and environment name.
+    fn named(&self) -> Vec<SocketAddr> {
+        let config = self.config.iter().map(|(_, text)| text);
+        let environment = self.environment.iter().map(|(_, value)| value);
+        let texts: Vec<&String> = config.chain(&self.arguments).chain(environment).collect();
+        let is_named = |name: &str| texts.iter().any(|text| text.contains(&format!("{{{name}}}")));
+        let ports = self.ports.iter().filter(|(name, _)| is_named(name));
+        ports.map(|(_, port)| port.address()).collect()
+    }
+
     fn fill(&self, text: &str) -> String {
         let mut text = text.replace("{dir}", &self.directory.path().display().to_string());
         for (name, port) in &self.ports {
@@ -163,6 +174,17 @@ impl Launch {
         }
         text
     }
+}
+
+/// Whether somebody listens there: as the kernel has it, since a connection is one that backends of a TCP listener would count.
+fn is_listened_at(address: SocketAddr) -> bool {
+    const LISTEN: &str = "0A";
+    let port = format!(":{:04X}", address.port());
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    sockets.lines().any(|line| {
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        columns.next().is_some_and(|local| local.ends_with(&port)) && columns.nth(1) == Some(LISTEN)
+    })
 }
 
 /// A listener on `{listen}`, where there is none.
