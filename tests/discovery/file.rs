@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use lb_testkit::{Backend, Load, PATIENCE, eventually};
 
-use super::{config, discovering, eventually_present, eventually_serves, figure, present, source};
+use super::{ask, config, discovering, eventually_present, eventually_serves, figure, present, source};
 use crate::support::{backend_status, cli, launch, urls};
 
 #[test]
@@ -39,6 +39,37 @@ fn backends_of_a_file_come_and_go_and_no_request_notices() {
         figure(&gateway, "gatewayd_discovery_members{upstream=\"app\",source=\"file\"}") == Some(2.0)
             && figure(&gateway, "gatewayd_discovery_up{upstream=\"app\",source=\"file\"}") == Some(1.0)
     });
+}
+
+#[test]
+fn a_member_that_can_be_no_backend_keeps_nobody_else_out() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let launch = launch();
+    let path = launch.directory().join("app.json");
+    fs::write(&path, format!("[\"{}\"]", a.url())).unwrap();
+    let other =
+        "[upstreams.other]\ndiscover = { api = true }\n[[rules]]\npath = \"/other\"\nupstream = \"other\"\n";
+    let gateway = launch.config(&config("file = \"app.json\"", other)).start();
+    for (odd, said) in [
+        ("https://a..b", "neither a host name nor an address"),
+        ("http://a{b:80", "no valid authority"),
+        ("https://a.example:443/x y", "cannot hold this character"),
+    ] {
+        fs::write(&path, format!("[\"{odd}\", \"{}\", \"{}\"]", a.url(), b.url())).unwrap();
+        eventually_present(&gateway, &[a.url(), b.url()]);
+        gateway.log_line("who is left out is said", |line| {
+            line["message"] == "member left out"
+                && line["backend"] == odd
+                && line["reason"].as_str().is_some_and(|reason| reason.contains(said))
+        });
+        let admin = gateway.address_of("admin");
+        let body = format!("{{\"url\": \"{odd}\"}}");
+        let answer = ask(admin, "PUT", "/api/upstreams/other/registrations/x", "", &body);
+        assert_eq!(answer.status, 400, "{odd}");
+        assert!(answer.text().contains(said), "{}", answer.text());
+        fs::write(&path, format!("[\"{}\"]", a.url())).unwrap();
+        eventually_present(&gateway, &[a.url()]);
+    }
 }
 
 #[test]

@@ -176,7 +176,10 @@ impl Effective {
             let reason = "its URL says that it speaks no HTTP, and a rule sends requests to this upstream; write `http://` or `https://`";
             return Err(reason.to_owned());
         }
-        Ok(BackendConfig { weight: member.weight, backup: member.backup, ..backend })
+        let backend = BackendConfig { weight: member.weight, backup: member.backup, ..backend };
+        // One that cannot be made would keep all the others from being put in force.
+        backend.check()?;
+        Ok(backend)
     }
 }
 
@@ -296,9 +299,12 @@ mod tests {
     fn no_member_is_an_address_of_this_gateway() {
         let admin = "[admin]\naddress = \"127.0.0.1:8081\"\n";
         let mut effective = effective(&format!("{admin}{}", FILE.replace("tls =", "# tls =")));
-        discover(&mut effective, &["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"]);
+        discover(
+            &mut effective,
+            &["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082", "[::ffff:127.0.0.1]:8080"],
+        );
         let Composed { config, left_out } = effective.compose();
         assert_eq!(urls(&config, 0), ["http://10.0.0.1:80", "127.0.0.1:8082"]);
-        assert_eq!(left_out.len(), 4, "two, in each of two upstreams");
+        assert_eq!(left_out.len(), 6, "three, in each of two upstreams");
     }
 }

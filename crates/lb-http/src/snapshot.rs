@@ -474,6 +474,21 @@ impl Target {
     }
 }
 
+impl BackendConfig {
+    /// That there can be such a backend, as far as its own words go: no file is read.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn check(&self) -> Result<(), String> {
+        Weight::try_from(self.weight).map_err(|error| error.to_string())?;
+        authority(&self.host, self.port, 0).ok_or("its host and port are no valid authority")?;
+        match &self.tls {
+            Some(options) => options.check_name().map_err(|error| error.to_string()),
+            None => Ok(()),
+        }
+    }
+}
+
 /// `host:port` as a Host field has it: IPv6 in brackets, the scheme's usual port left out.
 fn authority(host: &str, port: u16, usual_port: u16) -> Option<HeaderValue> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };

@@ -35,6 +35,21 @@ pub struct ClientOptions {
     pub alpn: Vec<Vec<u8>>,
 }
 
+impl ClientOptions {
+    /// That a certificate can be for `server_name`.
+    ///
+    /// # Errors
+    /// [`TlsError::ServerName`].
+    pub fn check_name(&self) -> Result<(), TlsError> {
+        self.name().map(drop)
+    }
+
+    fn name(&self) -> Result<ServerName<'static>, TlsError> {
+        ServerName::try_from(self.server_name.clone())
+            .map_err(|_| TlsError::ServerName(self.server_name.clone()))
+    }
+}
+
 /// Who is believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
@@ -66,8 +81,7 @@ impl ClientTls {
     /// # Errors
     /// Which file is wrong, and how to mend it.
     pub fn new(options: ClientOptions) -> Result<(Self, Vec<String>), TlsError> {
-        let name = ServerName::try_from(options.server_name.clone())
-            .map_err(|_| TlsError::ServerName(options.server_name.clone()))?;
+        let name = options.name()?;
         let mut files: Vec<PathBuf> = match &options.trust {
             Trust::Ca(file) => vec![file.clone()],
             Trust::System | Trust::Anyone => Vec::new(),

@@ -61,10 +61,10 @@ pub fn is_own(listener: SocketAddr, host: &str, port: u16) -> bool {
     if listener.port() == 0 || listener.port() != port {
         return false;
     }
-    match host.parse::<IpAddr>() {
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(address) if listener.ip().is_unspecified() => address.is_loopback() || address.is_unspecified(),
         Ok(address) if address.is_unspecified() => listener.ip().is_loopback(),
-        Ok(address) => address == listener.ip(),
+        Ok(address) => address == listener.ip().to_canonical(),
         Err(_) if host.eq_ignore_ascii_case("localhost") => {
             listener.ip().is_loopback() || listener.ip().is_unspecified()
         }
