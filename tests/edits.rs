@@ -8,6 +8,7 @@ use lb_testkit::{Backend, Client, Gateway, PATIENCE, Response, eventually, fetch
 use serde_json::{Value, json};
 
 use crate::support::{assert_tally, cli, launch, urls};
+use crate::takeover::upgraded;
 
 /// `app` and `next` behind rule `web`.
 fn config(root: &str, app: &[&Backend], next: &[&Backend], rule: &str) -> String {
@@ -392,4 +393,51 @@ fn the_api_describes_itself() {
         assert_eq!(answer.status, 405, "{path}: {}", answer.text());
     }
     assert_eq!(ask(&gateway, "GET", "/api/nothing", &json!({})).status, 404);
+}
+
+#[test]
+fn the_process_before_takes_nothing_up_any_more_and_keeps_nothing() {
+    let [a, b, next] = ["a", "b", "next"].map(Backend::echo);
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("gatewayd.state");
+    let root = format!("[server]\nstate_file = \"{}\"\nshutdown_timeout = \"15s\"", state.display());
+    let came = "upstream = \"app\"\n[upstreams.came]\ndiscover = { api = true }";
+    let gateway = started(&config(&root, &[&a, &b], &[&next], came));
+    done(&gateway, &["drain", &b.url(), "--persist", "--expires", "3s"]);
+    let admin = gateway.address_of("admin");
+    let asks = [
+        ("POST", "/api/backends/drain", json!({ "backend": a.url(), "persist": true })),
+        ("PUT", "/api/rules/web/split", json!({ "parts": [{ "upstream": "next", "weight": 1 }] })),
+        ("PUT", "/api/upstreams/came/registrations/x", json!({ "url": next.url() })),
+        ("POST", "/api/log-level", json!({ "level": "debug" })),
+        ("POST", "/api/reload", json!({})),
+    ];
+    let mut before = asks.each_ref().map(|_| Client::connect(admin));
+    before.iter_mut().for_each(|client| assert_eq!(client.get("/health").status, 200));
+    // The process waits for this client, and so it lives.
+    let mut idle = gateway.client();
+    assert_eq!(idle.get("/").status, 200);
+    let _successor = upgraded(&gateway);
+
+    for (client, (method, path, body)) in before.iter_mut().zip(&asks) {
+        let (body, length) = (body.to_string(), body.to_string().len());
+        client.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: {admin}\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+        let late = client.response();
+        assert_eq!((late.status, late.header("connection")), (409, Some("close")), "{path}: {}", late.text());
+        assert_eq!(late.json()["code"], "succeeded", "{path}");
+    }
+    // Two have an edit whose time ends. One of them keeps what is left.
+    done(&gateway, &["weight", &a.url(), "7", "--persist"]);
+    let edits = || ask(&gateway, "GET", "/api/edits", &json!({})).json()["edits"].clone();
+    eventually("the drain ends", PATIENCE, || edits().as_array().is_some_and(|edits| edits.len() == 1));
+    std::thread::sleep(Duration::from_millis(600));
+    let kept = std::fs::read_to_string(folder.path().join("gatewayd.state.edits")).unwrap();
+    assert!(kept.contains("\"weight\": 7") && !kept.contains("drain"), "{kept}");
+    assert_eq!(
+        idle.get("/").header("connection"),
+        Some("close"),
+        "the process before was there all the time"
+    );
 }

@@ -61,18 +61,12 @@ impl Bound {
         let task = tokio::spawn(control::serve(self.listener, move |request| {
             let (pages, api, board) = (Arc::clone(&pages), Arc::clone(&api), Arc::clone(&board));
             async move {
-                if let Some(stray) = api.stray(&request) {
-                    return stray.map(ControlBody::from);
+                let mut response = answered(&pages, &api, &board, &request).await;
+                if api.is_succeeded() {
+                    // The next question is the other process'.
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                match request.head.uri.path() {
-                    "/api/reload" => api.reload(&request).await.map(ControlBody::from),
-                    path if edits::has(path) => api.edit(&request).await.map(ControlBody::from),
-                    "/api/upgrade" => api.upgrade(&request).await.map(ControlBody::from),
-                    path if registrations::has(path) => {
-                        api.registrations(&request).await.map(ControlBody::from)
-                    }
-                    _ => answer(&pages, &api, &board, &request),
-                }
+                response
             }
         }));
         Admin { address: self.address, task }
@@ -88,6 +82,24 @@ impl Admin {
 impl Drop for Admin {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+async fn answered(
+    pages: &Pages,
+    api: &Api,
+    board: &Arc<Board>,
+    request: &ControlRequest,
+) -> Response<ControlBody> {
+    if let Some(refused) = api.stray(request).or_else(|| api.late(request)) {
+        return refused.map(ControlBody::from);
+    }
+    match request.head.uri.path() {
+        "/api/reload" => api.reload(request).await.map(ControlBody::from),
+        path if edits::has(path) => api.edit(request).await.map(ControlBody::from),
+        "/api/upgrade" => api.upgrade(request).await.map(ControlBody::from),
+        path if registrations::has(path) => api.registrations(request).await.map(ControlBody::from),
+        _ => answer(pages, api, board, request),
     }
 }
 

@@ -26,7 +26,7 @@ use serde_json::json;
 use self::routes::{Found, OPENAPI};
 use crate::exit::Failure;
 use crate::explain::{self, Asked};
-use crate::reload::{Cause, NO_FILE, Reloading};
+use crate::reload::{Cause, NO_FILE, Reloading, SUCCEEDED};
 use crate::status::LiveStatus;
 use crate::upgrade::Upgrader;
 
@@ -148,6 +148,18 @@ impl Api {
             },
         };
         Some(refused.response(action, request.peer))
+    }
+
+    /// What is said to whoever would change something once another process serves in place of this one.
+    pub(crate) fn late(&self, request: &ControlRequest) -> Option<Response<Bytes>> {
+        let action = request.head.uri.path().strip_prefix(PREFIX)?;
+        let is_question = matches!(request.head.method, Method::GET | Method::HEAD) || action == "explain";
+        (!is_question && self.is_succeeded()).then(|| succeeded().response(action, request.peer))
+    }
+
+    /// Whether another process serves in place of this one.
+    pub(crate) fn is_succeeded(&self) -> bool {
+        self.reloading.is_succeeded()
     }
 
     /// The answer, where the path is one of these.
@@ -293,6 +305,10 @@ fn rejected(failure: &Failure, dry_run: bool) -> Response<Bytes> {
 
 fn refused(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Refused {
     Refused { status, code, detail: detail.into(), version: None, allow: None }
+}
+
+fn succeeded() -> Refused {
+    refused(StatusCode::CONFLICT, "succeeded", SUCCEEDED)
 }
 
 fn answer(status: StatusCode, kind: &'static str, content: &serde_json::Value) -> Response<Bytes> {

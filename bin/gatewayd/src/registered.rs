@@ -14,6 +14,7 @@ use lb_discovery::{Discovery, Member, Registered};
 use serde::{Deserialize, Serialize};
 
 use crate::kept::{self, Kind};
+use crate::reload::Reloading;
 
 const KIND: Kind = Kind { ending: ".registrations", version: 1, max_size: 64 << 20 };
 /// How often it is looked whether something has changed.
@@ -71,12 +72,16 @@ pub(crate) fn read(state_file: &Path) -> ByUpstream<Registered> {
     known
 }
 
-/// Keeps registrations for the next start, for as long as it is polled.
-pub(crate) async fn keep(discovery: Arc<Discovery>, state_file: PathBuf) {
+/// Keeps registrations for the next start, until another process does.
+pub(crate) async fn keep(reloading: Arc<Reloading>, state_file: PathBuf) {
+    let discovery = Arc::clone(reloading.discovery());
     let mut kept = discovery.counts();
     let mut kept_at = Instant::now();
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
+        if reloading.is_succeeded() {
+            return;
+        }
         let now = discovery.counts();
         let is_renewed = now.renewals != kept.renewals && kept_at.elapsed() >= RENEWALS_INTERVAL;
         if now.changes == kept.changes && !is_renewed {

@@ -15,7 +15,7 @@ use std::time::{Instant, SystemTime};
 
 use lb_admin::{ConfigurationView, EditView, ReloadView};
 use lb_config::{AccessLogConfig, AdminConfig, AlertsConfig, Diagnostic, Loaded, TracingConfig};
-use lb_discovery::{Discovery, Member};
+use lb_discovery::Discovery;
 use lb_http::{Plan, Reloader, in_background_since};
 use lb_observe::control::{self, Reload};
 use serde_json::{Value, json};
@@ -53,6 +53,10 @@ impl Source {
 /// What is said where there is no file to be read again.
 pub(crate) const NO_FILE: &str = "this gateway runs without a configuration file";
 
+/// What is said once another process has what this one had.
+pub(crate) const SUCCEEDED: &str =
+    "another process serves in place of this one, which changes nothing any more: connect anew and ask again";
+
 /// Who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
@@ -75,6 +79,8 @@ pub(crate) struct Reloading {
     effective: tokio::sync::Mutex<Effective>,
     shutdown: Arc<Mutex<Shutdown>>,
     has_reloaded: AtomicBool,
+    /// Set while `effective` is held.
+    is_succeeded: AtomicBool,
 }
 
 /// What the process was started with beside the engine.
@@ -116,6 +122,7 @@ impl Reloading {
             effective: tokio::sync::Mutex::new(effective),
             shutdown,
             has_reloaded: AtomicBool::new(false),
+            is_succeeded: AtomicBool::new(false),
         })
     }
 
@@ -134,6 +141,7 @@ impl Reloading {
         let this = Arc::clone(self);
         let reloading = tokio::spawn(async move {
             let mut effective = this.effective.lock().await;
+            this.must_serve()?;
             let result = this.put_file_in_force(&mut effective).await;
             this.tell_of_file(cause, &result);
             result
@@ -151,6 +159,7 @@ impl Reloading {
         let this = Arc::clone(self);
         let changing = tokio::spawn(async move {
             let mut effective = this.effective.lock().await;
+            this.must_serve()?;
             let mut next = effective.clone();
             edit(&mut next)?;
             let result = this.put_layer_in_force(&mut effective, next).await;
@@ -174,6 +183,22 @@ impl Reloading {
         self.effective.lock().await
     }
 
+    /// From now on nothing is changed here, nor kept for the next start: another process has been given all that there was. Takes what
+    /// [`pause`](Self::pause) gave, as nothing may come between.
+    pub(crate) fn succeeded(&self, paused: tokio::sync::MutexGuard<'_, Effective>) {
+        self.is_succeeded.store(true, Relaxed);
+        drop(paused);
+    }
+
+    /// Whether another process has what this one had. Certain only where `effective` is held.
+    pub(crate) fn is_succeeded(&self) -> bool {
+        self.is_succeeded.load(Relaxed)
+    }
+
+    fn must_serve(&self) -> Result<(), Failure> {
+        if self.is_succeeded() { Err(Failure::Refused(SUCCEEDED.to_owned())) } else { Ok(()) }
+    }
+
     /// What the file as it is now would change.
     pub(crate) async fn plan(&self) -> Result<Done, Failure> {
         let loaded = self.load(Instant::now()).await?;
@@ -185,11 +210,6 @@ impl Reloading {
         let plan = self.reloader.plan(next.compose().config).await?;
         let warnings = with_dropped(loaded.warnings.clone(), &dropped);
         Ok(Done { plan: self.with_rest(plan, &loaded), warnings })
-    }
-
-    /// Why this member cannot be a backend of that upstream; `None` where it can.
-    pub(crate) async fn refuses(&self, upstream: &str, member: &Member) -> Option<String> {
-        self.effective.lock().await.refuses(upstream, member)
     }
 
     /// Who is discovered.

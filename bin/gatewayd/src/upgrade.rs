@@ -155,7 +155,7 @@ impl Upgrader {
             let _ = done.send(start(&program, inherited, Known { edits, registered }, admin, patience));
         })?;
         let successor = outcome.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))?;
-        drop(unchanged);
+        self.reloading.succeeded(unchanged);
         systemd::main_process(successor.pid);
         *self.admin.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.succeeded.send_replace(Some(successor.clone()));

@@ -162,7 +162,7 @@ impl Running {
         tokio::spawn(discovery::follow(Arc::clone(&reloading)));
         tokio::spawn(discovery::keep_figures(Arc::clone(reloading.discovery())));
         if let Some(file) = &state_file {
-            tokio::spawn(registered::keep(Arc::clone(reloading.discovery()), file.clone()));
+            tokio::spawn(registered::keep(Arc::clone(&reloading), file.clone()));
         }
         let duplicate = admin.as_ref().map(|(bound, _)| bound.duplicate()).transpose()?;
         let upgrader = Upgrader::new(gateway.reloader(), Arc::clone(&reloading), duplicate);

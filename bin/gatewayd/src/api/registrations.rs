@@ -12,8 +12,10 @@ use lb_discovery::{Member, Registrations};
 use lb_http::control::ControlRequest;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::MutexGuard;
 
-use super::{Api, Lasts, PREFIX, Refused, answer, refused};
+use super::{Api, Lasts, PREFIX, Refused, answer, refused, succeeded};
+use crate::effective::Effective;
 use crate::registered::LONGEST_TTL;
 
 /// What they are called in the log.
@@ -75,20 +77,31 @@ impl Api {
         match (&request.head.method, id) {
             (&Method::GET, None) => Ok((StatusCode::OK, list(&upstream, &registrations))),
             (&Method::PUT, Some(id)) => self.register(request, &upstream, id, &registrations).await,
-            (&Method::DELETE, Some(id)) => match registrations.remove(id) {
-                true => {
-                    let peer = request.peer;
-                    tracing::info!(component = "admin", action = "deregister", %upstream, id, %peer, "backend deregistered");
-                    Ok((StatusCode::OK, json!({ "upstream": upstream, "id": id })))
+            (&Method::DELETE, Some(id)) => {
+                match self.serving().await.map(|_held| registrations.remove(id))? {
+                    true => {
+                        let peer = request.peer;
+                        tracing::info!(component = "admin", action = "deregister", %upstream, id, %peer, "backend deregistered");
+                        Ok((StatusCode::OK, json!({ "upstream": upstream, "id": id })))
+                    }
+                    false => Err(not_found("not_registered", format!("`{id}` is not registered"))),
                 }
-                false => Err(not_found("not_registered", format!("`{id}` is not registered"))),
-            },
+            }
             _ => {
                 let detail =
                     "registrations are listed by GET; with an id one is made by PUT and ended by DELETE";
                 Err(refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail))
             }
         }
+    }
+
+    /// Holds what is in force, where it is this process that serves.
+    async fn serving(&self) -> Result<MutexGuard<'_, Effective>, Refused> {
+        let held = self.reloading.pause().await;
+        if self.reloading.is_succeeded() {
+            return Err(succeeded());
+        }
+        Ok(held)
     }
 
     async fn register(
@@ -119,13 +132,16 @@ impl Api {
             return Err(bad(format!("`url` is longer than {LONGEST_URL} bytes")));
         }
         let member = Member { weight, backup: asked.backup, ..Member::at(asked.url) };
-        if let Some(reason) = self.reloading.refuses(upstream, &member).await {
+        // Held until it is registered: whatever is known is handed over, or refused.
+        let effective = self.serving().await?;
+        if let Some(reason) = effective.refuses(upstream, &member) {
             return Err(bad(format!("`url`: {reason}")));
         }
         let url = member.url.clone();
         let is_new = registrations
             .register(id, member, ttl)
             .map_err(|full| refused(StatusCode::TOO_MANY_REQUESTS, "too_many", full.to_string()))?;
+        drop(effective);
         if is_new {
             let peer = request.peer;
             tracing::info!(component = "admin", action = "register", upstream, id, backend = url, ?ttl, %peer, "backend registered");

@@ -9,7 +9,7 @@ use lb_admin::EditView;
 use lb_core::Weight;
 use lb_http::BackendChange;
 
-use super::{Cause, Reloading};
+use super::{Cause, Reloading, SUCCEEDED};
 use crate::edits::{self, Edit, Refusal, Terms, What};
 use crate::effective::Effective;
 
@@ -127,12 +127,15 @@ impl Reloading {
         .await
     }
 
-    /// Takes edits back whose time is over; for as long as the process lives.
+    /// Takes edits back whose time is over; for as long as this process has them.
     pub(crate) async fn end_edits(self: Arc<Self>) {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             let now = SystemTime::now();
             let mut effective = self.effective.lock().await;
+            if self.is_succeeded() {
+                return;
+            }
             if effective.edits().next_end().is_none_or(|end| end > now) {
                 continue;
             }
@@ -207,6 +210,9 @@ impl Reloading {
     }
 
     fn may(&self, effective: &Effective, terms: &Terms) -> Result<(), Refusal> {
+        if self.is_succeeded() {
+            return Err(Refusal::new(StatusCode::CONFLICT, "succeeded", SUCCEEDED));
+        }
         effective.edits().check(terms.version)?;
         if terms.persist && self.edits_file(effective).is_none() {
             let detail = "`persist` needs a place: write `state_file = \"gatewayd.state\"` under [server]";
