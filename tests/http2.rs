@@ -6,6 +6,7 @@ mod frames;
 pub(crate) mod grpc;
 mod hostile;
 mod negotiated;
+mod silence;
 mod tunnels;
 mod websocket;
 

@@ -21,7 +21,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self::told(&[])
     }
 

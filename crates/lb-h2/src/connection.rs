@@ -13,6 +13,7 @@
 //! oblige us to say, beyond which nothing is read; heads, by their limit; and what a peer does to make work of nothing, by
 //! [`Forbearance`].
 
+mod alive;
 mod heads;
 mod out;
 mod receive;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+pub use self::alive::Heard;
 use self::out::{FULL, Out};
 use self::receive::Reading;
 pub(crate) use self::send::{Ask, Tell, open};
@@ -132,6 +134,7 @@ struct Core {
     unreleased: i64,
     send_window: i64,
     forbearance: Forbearance,
+    heard: Heard,
 }
 
 /// How much work for nothing is still borne: empty frames, settings, frames of streams that are over, malformed heads.
@@ -415,6 +418,7 @@ impl Core {
             unreleased: (ours.connection_window - FIRST_WINDOW).min(0),
             send_window: FIRST_WINDOW,
             forbearance: Forbearance::new(),
+            heard: Heard::Nothing,
         }
     }
 
@@ -476,7 +480,12 @@ impl Core {
         self.queue.clear();
         for (_, stream) in &mut self.streams {
             if !stream.is_over() {
-                stream.fault = Some(fault.clone());
+                let has_left = stream.begins_at < self.out.gone();
+                stream.fault = Some(if has_left || self.role == Role::Server {
+                    fault.clone()
+                } else {
+                    Fault::Unsent(Box::new(fault.clone()))
+                });
             }
             stream.is_queued = false;
             stream.wake_for_both();

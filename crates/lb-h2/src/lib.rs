@@ -29,10 +29,10 @@ mod server;
 mod upgrade;
 
 pub use client::ClientStream;
-pub use connection::{Accepted, Connection, Ended};
+pub use connection::{Accepted, Connection, Ended, Heard};
 pub use fault::{Reason, is_unprocessed};
 pub use head::{BodyLine, Refused};
-pub use limits::{BackendLimits, Http2Limits};
+pub use limits::{BackendLimits, Http2Limits, Pings};
 pub use maps::{names_a_connection, response, response_to_connect, write_request};
 pub use outgoing::PIECE;
 pub use server::{Opening, ServerStream};

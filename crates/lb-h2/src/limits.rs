@@ -1,6 +1,7 @@
 //! What one HTTP/2 connection may ask for.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// Bounds on an HTTP/2 connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,23 @@ pub struct BackendLimits {
     pub max_frame_size: u32,
     /// Bytes of an answer's head, fields counted as RFC 9113 §6.5.2 has it.
     pub max_header_bytes: u32,
+    /// Whether a backend that is silent is asked for a sign of life.
+    pub pings: Option<Pings>,
+}
+
+/// When a silent peer is asked for a sign of life, and for how long it may owe one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pings {
+    /// How long nothing may come while there are streams, before it is asked.
+    pub interval: Duration,
+    /// How long nothing may come then, before the connection is over.
+    pub timeout: Duration,
+}
+
+impl Default for Pings {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(10), timeout: Duration::from_secs(10) }
+    }
 }
 
 impl Default for BackendLimits {
@@ -53,6 +71,7 @@ impl Default for BackendLimits {
             connection_window,
             max_frame_size,
             max_header_bytes: 64 << 10,
+            pings: Some(Pings::default()),
         }
     }
 }

@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use lb_core::{BalancerOptions, KeySource, StrategyConfig};
 use lb_dump::DumpConfig;
-pub use lb_h2::{BackendLimits, Http2Limits};
+pub use lb_h2::{BackendLimits, Http2Limits, Pings};
 use lb_health::{HealthConfig, UpstreamOptions};
 use lb_policy::PolicyConfig;
 use lb_router::{HostPattern, RouteConfig};

@@ -2,7 +2,9 @@
 //!
 //! A stream looks like a connection of one exchange (`lb-h2`), so that attempts, retries and relays know no difference. The
 //! connection's frames are read and written by a task of its own, which ends with the last stream once nobody holds the
-//! connection any more, or when the backend closes it.
+//! connection any more, or when the backend closes it or is silent for too long.
+
+mod keep_alive;
 
 use std::cell::Cell;
 use std::io;
@@ -13,6 +15,7 @@ use std::time::Instant;
 use lb_h2::{BackendLimits, Connection};
 use tokio::sync::Notify;
 
+use self::keep_alive::KeepAlive;
 use crate::http2::wire::{poll_receive, poll_send};
 use crate::transport::{SCRATCH, Transport};
 
@@ -32,6 +35,8 @@ pub(crate) struct Multiplex {
     /// Streams at once that we open, whatever the backend takes.
     max_streams: usize,
     settings: Rc<Settings>,
+    /// Whether the backend owes a sign of life.
+    is_silent: Rc<Cell<bool>>,
     requests: u32,
     created: Instant,
     /// When it was last given to an exchange.
@@ -80,7 +85,13 @@ impl Multiplex {
         let is_secure = !transport.is_plain();
         let connection = Connection::client(&limits);
         let settings = Rc::<Settings>::default();
-        let mut driver = Driver { connection: connection.clone(), transport, settings: Rc::clone(&settings) };
+        let is_silent = Rc::<Cell<bool>>::default();
+        let mut driver = Driver {
+            connection: connection.clone(),
+            transport,
+            settings: Rc::clone(&settings),
+            keep_alive: limits.pings.map(|pings| KeepAlive::new(pings, Rc::clone(&is_silent))),
+        };
         // It owns itself: what it ends by is known to its streams.
         drop(tokio::task::spawn_local(std::future::poll_fn(move |cx| driver.poll(cx))));
         let max_streams = limits.max_streams.map_or(usize::MAX, |most| most.get() as usize);
@@ -90,6 +101,7 @@ impl Multiplex {
             streams: Rc::default(),
             max_streams,
             settings,
+            is_silent,
             requests: 0,
             created: now,
             used: now,
@@ -98,7 +110,8 @@ impl Multiplex {
 
     /// Whether another stream can be opened now; `None` where the connection is over.
     pub(crate) fn has_room(&self) -> Option<bool> {
-        self.connection.has_room().map(|has_room| has_room && self.streams.get() < self.max_streams)
+        let is_free = self.streams.get() < self.max_streams && !self.is_silent.get();
+        self.connection.has_room().map(|has_room| has_room && is_free)
     }
 
     /// A stream on it.
@@ -145,6 +158,7 @@ struct Driver {
     connection: Connection,
     transport: Transport,
     settings: Rc<Settings>,
+    keep_alive: Option<KeepAlive>,
 }
 
 impl Driver {
@@ -155,6 +169,15 @@ impl Driver {
         room.resize(SCRATCH, 0);
         let ended = self.poll_input(cx, &mut room);
         ROOM.set(room);
+        if let Some(keep_alive) = &mut self.keep_alive
+            && keep_alive.poll(cx, &self.connection).is_ready()
+        {
+            self.connection
+                .close(&io::Error::new(io::ErrorKind::TimedOut, "a PING was not answered in time"));
+            // What the system still holds for it must not arrive once it has been asked elsewhere.
+            self.transport.reset_at_close();
+            return Poll::Ready(());
+        }
         let is_blocked = !self.connection.wants_input();
         let sent = poll_send(cx, &self.connection, &mut self.transport);
         let is_over = match sent {

@@ -2,12 +2,12 @@
 
 use std::num::NonZeroU32;
 
-use lb_http::config::{BackendLimits, Http2Limits, ListenerTls};
+use lb_http::config::{BackendLimits, Http2Limits, ListenerTls, Pings};
 
 use super::Context;
 use crate::written::listener::Http2;
-use crate::written::upstream::BackendHttp2;
-use crate::written::values::{At, Size, SwitchOr};
+use crate::written::upstream::{BackendHttp2, Ping};
+use crate::written::values::{At, Size, SwitchOr, Time};
 
 /// The largest window (RFC 9113 §6.9.1), and the smallest that does not stop every body.
 pub(super) const STREAM_WINDOWS: (u64, u64) = (1 << 10, (1 << 31) - 1);
@@ -30,16 +30,13 @@ pub(super) fn limits(
         Some(SwitchOr::Switch(false)) => return None,
         Some(SwitchOr::Table(table)) => table,
     };
+    let windows = [&table.stream_window, &table.connection_window, &table.max_frame_size];
+    let [stream_window, connection_window, max_frame_size] = windows_of(context, windows);
     let limits = Http2Limits {
         max_streams: streams(context, table.max_concurrent_streams.as_ref(), default.max_streams),
-        stream_window: size(context, table.stream_window.as_ref(), default.stream_window, STREAM_WINDOWS),
-        connection_window: size(
-            context,
-            table.connection_window.as_ref(),
-            default.connection_window,
-            CONNECTION_WINDOWS,
-        ),
-        max_frame_size: size(context, table.max_frame_size.as_ref(), default.max_frame_size, FRAMES),
+        stream_window,
+        connection_window,
+        max_frame_size,
         max_resets: table.max_resets_per_minute.as_ref().map_or(default.max_resets, |count| count.value),
     };
     (table.enabled != Some(false)).then_some(limits)
@@ -50,22 +47,44 @@ pub(super) fn to_backends(context: &mut Context<'_>, written: Option<&At<Backend
     let default = BackendLimits::default();
     let Some(At { value: table, .. }) = written else { return default };
     let most = table.max_concurrent_streams.as_ref();
+    let windows = [&table.stream_window, &table.connection_window, &table.max_frame_size];
+    let [stream_window, connection_window, max_frame_size] = windows_of(context, windows);
     BackendLimits {
         max_streams: most.and_then(|most| NonZeroU32::new(streams(context, Some(most), most.value))),
-        stream_window: size(context, table.stream_window.as_ref(), default.stream_window, STREAM_WINDOWS),
-        connection_window: size(
-            context,
-            table.connection_window.as_ref(),
-            default.connection_window,
-            CONNECTION_WINDOWS,
-        ),
-        max_frame_size: size(context, table.max_frame_size.as_ref(), default.max_frame_size, FRAMES),
+        stream_window,
+        connection_window,
+        max_frame_size,
         max_header_bytes: size(
             context,
             table.max_header_size.as_ref(),
             default.max_header_bytes,
             ANSWER_HEADS,
         ),
+        pings: pings(table.ping.as_ref()),
+    }
+}
+
+/// The windows of a stream and of a connection, and the largest frame, by default the same with everybody.
+fn windows_of(context: &mut Context<'_>, written: [&Option<At<Size>>; 3]) -> [u32; 3] {
+    let default = Http2Limits::default();
+    let [stream, connection, frame] = written.map(Option::as_ref);
+    [
+        size(context, stream, default.stream_window, STREAM_WINDOWS),
+        size(context, connection, default.connection_window, CONNECTION_WINDOWS),
+        size(context, frame, default.max_frame_size, FRAMES),
+    ]
+}
+
+/// When a silent connection is asked for a sign of life, if it is.
+fn pings(written: Option<&At<SwitchOr<Ping>>>) -> Option<Pings> {
+    let default = Pings::default();
+    match written.map(|written| &written.value) {
+        None | Some(SwitchOr::Switch(true)) => Some(default),
+        Some(SwitchOr::Switch(false)) => None,
+        Some(SwitchOr::Table(Ping { interval, timeout })) => Some(Pings {
+            interval: interval.map_or(default.interval, |Time(interval)| interval),
+            timeout: timeout.map_or(default.timeout, |Time(timeout)| timeout),
+        }),
     }
 }
 

@@ -110,6 +110,18 @@ pub(crate) struct BackendHttp2 {
     pub(crate) max_frame_size: Option<At<Size>>,
     /// Bytes of an answer's fields, unpacked, each with 32 more (RFC 9113 §6.5.2).
     pub(crate) max_header_size: Option<At<Size>>,
+    /// Whether a connection that is silent is asked for a sign of life, by a PING, and when.
+    pub(crate) ping: Option<At<SwitchOr<Ping>>>,
+}
+
+/// When a silent connection of HTTP/2 is asked for a sign of life.
+#[derive(Debug, Clone, Default, Derive)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ping {
+    /// How long nothing may come while requests are under way, before it is asked.
+    pub(crate) interval: Option<Time>,
+    /// How long nothing may come then, before the connection is over.
+    pub(crate) timeout: Option<Time>,
 }
 
 /// Which of the backends this gateway uses, of a fleet of gateways that together use all.

@@ -61,6 +61,8 @@ pub(crate) struct Out {
     room: Vec<u8>,
     start: usize,
     end: usize,
+    /// Bytes that have been sent since the connection began.
+    gone: u64,
 }
 
 impl Out {
@@ -77,9 +79,21 @@ impl Out {
         self.room.get(self.start..self.end).unwrap_or_default()
     }
 
+    /// How many bytes have been sent since the connection began.
+    pub(crate) fn gone(&self) -> u64 {
+        self.gone
+    }
+
+    /// The place of the byte that is added next among all of the connection's.
+    pub(crate) fn place(&self) -> u64 {
+        self.gone + self.len() as u64
+    }
+
     /// So much of it has been sent.
     pub(crate) fn sent(&mut self, count: usize) {
-        self.start = self.end.min(self.start + count);
+        let count = count.min(self.len());
+        self.start += count;
+        self.gone += count as u64;
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
             let room = std::mem::take(&mut self.room);

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::heads::Block;
-use super::{Core, FAREWELL, Role, Stage};
+use super::{Core, FAREWELL, Heard, Role, Stage};
 use crate::PREFACE;
 use crate::fault::{Fault, Reason};
 use crate::frame::{HEAD, Head, LAST_STREAM, MAX_WINDOW, flag, kind, number};
@@ -54,6 +54,7 @@ fn take<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
 impl Core {
     /// Takes bytes that have been read.
     pub(super) fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Reason> {
+        self.heard = self.heard.max(Heard::Something);
         while !bytes.is_empty() {
             if self.reading.preface > 0 {
                 self.receive_preface(&mut bytes)?;
@@ -129,6 +130,9 @@ impl Core {
 
     /// What can be said of a frame by its head.
     fn judge(&mut self, head: Head) -> Result<(), Reason> {
+        if matches!(head.kind, kind::DATA | kind::HEADERS) {
+            self.heard = Heard::Messages;
+        }
         if head.length > self.ours.max_frame {
             return Err(Reason::FRAME_SIZE_ERROR);
         }

@@ -222,6 +222,7 @@ pub(crate) fn open(promise: &Promise, ask: &Ask<'_>, is_ended: bool) -> Result<S
     core.next_own += 2;
     // Our settings are ahead of it on the way.
     let mut stream = Stream::new(id, core.ours.window, core.theirs.window);
+    stream.begins_at = core.out.place();
     stream.is_send_ended = is_ended;
     stream.is_head = *ask.method == Method::HEAD;
     stream.may_switch = ask.protocol.is_some();

@@ -14,6 +14,8 @@ pub(super) struct Stream {
     pub(super) id: u32,
     /// Whether it counts among those that are open at once.
     pub(super) is_counted: bool,
+    /// Where its request's head begins among all bytes that are sent, where it is one of ours.
+    pub(super) begins_at: u64,
 
     /// Bytes of its body that have come and not been read.
     pub(super) body: BytesMut,
@@ -56,6 +58,7 @@ impl Stream {
         Self {
             id,
             is_counted: true,
+            begins_at: 0,
             body: BytesMut::new(),
             trailers: None,
             heads: VecDeque::new(),
