@@ -201,25 +201,28 @@ fn a_websocket_library_is_content() {
          [[rules]]\nbackends = [\"{}\"]",
         server.address()
     ));
+    // By one thread: OpenSSL must not be asked to write while another thread reads a session ticket, and forgets the request then.
     let client = "
-import ssl, sys
-from websockets.sync.client import connect
+import asyncio, ssl, sys
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 trusting = ssl.create_default_context()
 trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
 options = {'ssl': trusting} if sys.argv[1].startswith('wss') else {}
-with connect(sys.argv[1] + '/chat?x=1', max_size=1 << 24, subprotocols=['chat'], **options) as ws:
-    for message in ['hello', '', b'\\x00\\xff', 'x' * 1_000_000, b'y' * 5_000_000]:
-        ws.send(message)
-        assert ws.recv() == message
-    ws.send(iter(['in ', 'frag', 'ments']))
-    assert ws.recv() == 'in fragments'
-    assert ws.ping().wait(20)
-    ws.send('close')
-    try:
-        ws.recv()
-    except ConnectionClosed as closed:
-        print(closed.rcvd.code, closed.rcvd.reason)
+async def main():
+    async with connect(sys.argv[1] + '/chat?x=1', max_size=1 << 24, subprotocols=['chat'], **options) as ws:
+        for message in ['hello', '', b'\\x00\\xff', 'x' * 1_000_000, b'y' * 5_000_000]:
+            await ws.send(message)
+            assert await ws.recv() == message
+        await ws.send(iter(['in ', 'frag', 'ments']))
+        assert await ws.recv() == 'in fragments'
+        await asyncio.wait_for(await ws.ping(), 20)
+        await ws.send('close')
+        try:
+            await ws.recv()
+        except ConnectionClosed as closed:
+            print(closed.rcvd.code, closed.rcvd.reason)
+asyncio.run(main())
 ";
     let outputs = [
         format!("ws://{}", gateway.address_of("listen")),
