@@ -1,5 +1,5 @@
-//! Containers that are labelled as members, by Docker's API: listed at the start, and again whenever a container has started or
-//! gone.
+//! Containers that are labelled as members, by Docker's API: listed at the start, and again whenever a container has started,
+//! gone, or become well or unwell.
 //!
 //! Labels: `gatewayd.upstream` is the upstream's name; `gatewayd.port` is needed where a container exposes more than one or none;
 //! `gatewayd.network` where it is in several networks; `gatewayd.scheme`, `gatewayd.weight` and `gatewayd.backup` as wanted.
@@ -42,6 +42,15 @@ struct Container {
     ports: Vec<Port>,
     #[serde(default, deserialize_with = "or_none")]
     network_settings: Networks,
+    /// In words, with what its health check comes to at the end, for instance `Up 3 seconds (unhealthy)`.
+    #[serde(default)]
+    status: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "PascalCase")]
+struct Event {
+    action: String,
 }
 
 /// What is not there may be null, as Podman has it.
@@ -84,16 +93,7 @@ impl Docker {
         let containers: Vec<Container> =
             serde_json::from_slice(&answer).map_err(|error| format!("not an answer of Docker: {error}"))?;
         let is_here = matches!(self.config.peer, Peer::Unix(_));
-        let mut members = Vec::new();
-        let mut odd = Vec::new();
-        for container in &containers {
-            match member(container, is_here) {
-                Ok(member) => members.push(member),
-                Err(reason) => {
-                    odd.push(format!("{}: {reason}", container.id.get(..12).unwrap_or(&container.id)));
-                }
-            }
-        }
+        let (members, odd) = members(&containers, is_here);
         let notice = odd.first().map(|first| format!("{} containers are no backends; {first}", odd.len()));
         feed.members(members, notice);
         Ok(())
@@ -110,12 +110,11 @@ impl Docker {
         }
         loop {
             self.list(feed).await?;
-            let line = tokio::time::timeout(RESYNC, events.next_line()).await;
-            if let Ok(line) = line {
-                line?.ok_or("the events ended")?;
-                let together = Instant::now() + TOGETHER;
-                while let Ok(line) = tokio::time::timeout_at(together, events.next_line()).await {
-                    line?.ok_or("the events ended")?;
+            let mut until = Instant::now() + RESYNC;
+            let mut is_heard = false;
+            while let Ok(line) = tokio::time::timeout_at(until, events.next_line()).await {
+                if matters(&line?.ok_or("the events ended")?) && !is_heard {
+                    (until, is_heard) = (Instant::now() + TOGETHER, true);
                 }
             }
         }
@@ -138,6 +137,41 @@ fn request(path: &str, filters: &Value) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::default());
     *request.uri_mut() = target.parse().unwrap_or_default();
     request
+}
+
+/// Whether a container may have come, gone or changed. Each of Docker's health checks is three events of a command that is run.
+fn matters(event: &[u8]) -> bool {
+    let event: Event = serde_json::from_slice(event).unwrap_or_default();
+    !event.action.starts_with("exec_")
+}
+
+/// The members, and why others are none. Who fails a health check of Docker's, or has not passed one yet, is none as long as there is
+/// another.
+fn members(containers: &[Container], is_here: bool) -> (Vec<Member>, Vec<String>) {
+    let (mut well, mut unwell, mut odd) = (Vec::new(), Vec::new(), Vec::new());
+    for container in containers {
+        let said = |reason: &str| format!("{}: {reason}", container.id.get(..12).unwrap_or(&container.id));
+        match (member(container, is_here), health(container)) {
+            (Ok(member), None) => well.push(member),
+            (Ok(member), Some(reason)) => unwell.push((member, said(reason))),
+            (Err(reason), _) => odd.push(said(&reason)),
+        }
+    }
+    if well.is_empty() {
+        well.extend(unwell.into_iter().map(|(member, _)| member));
+    } else {
+        odd.extend(unwell.into_iter().map(|(_, reason)| reason));
+    }
+    (well, odd)
+}
+
+/// What is wrong with a container by its own health check.
+fn health(container: &Container) -> Option<&'static str> {
+    match container.status.rsplit_once('(')?.1 {
+        "unhealthy)" => Some("Docker finds it unhealthy"),
+        "health: starting)" | "starting)" => Some("Docker has not found it healthy yet"),
+        _ => None,
+    }
 }
 
 /// `is_here` where the containers run on this machine.
@@ -219,6 +253,41 @@ mod tests {
                 json!({ "Id": "0", "Labels": labels, "NetworkSettings": { "Networks": networks } });
             let elsewhere = member(&serde_json::from_value(container).unwrap(), false);
             assert!(elsewhere.unwrap_err().contains("no address in any network"));
+        }
+    }
+
+    #[test]
+    fn who_is_unwell_is_a_member_only_where_nobody_is_well() {
+        let container = |port: u16, status: &str| {
+            let container = json!({
+                "Id": port.to_string(), "Labels": { "gatewayd.port": port.to_string() }, "Status": status,
+            });
+            serde_json::from_value::<Container>(container).unwrap()
+        };
+        let well = ["Up 2 hours", "Up 2 hours (healthy)", "Up 2 hours (Paused)", ""];
+        let unwell = ["Up 2 hours (unhealthy)", "Up 1 second (health: starting)"];
+        let both = well.iter().chain(&unwell).zip(1..).map(|(status, port)| container(port, status));
+        let (found, odd) = members(&both.collect::<Vec<_>>(), true);
+        let ports = |range: std::ops::RangeInclusive<u16>| {
+            range.map(|port| Member::at(format!("http://127.0.0.1:{port}"))).collect::<Vec<_>>()
+        };
+        assert_eq!(found, ports(1..=4));
+        assert_eq!(odd, ["5: Docker finds it unhealthy", "6: Docker has not found it healthy yet"]);
+        let none: Vec<_> = unwell.iter().zip(5..).map(|(status, port)| container(port, status)).collect();
+        assert_eq!(members(&none, true), (ports(5..=6), Vec::new()));
+    }
+
+    #[test]
+    fn commands_that_are_run_in_containers_are_no_news() {
+        for (event, is_news) in [
+            ("{\"Type\":\"container\",\"Action\":\"start\"}\n", true),
+            ("{\"Action\":\"health_status: unhealthy\"}\n", true),
+            ("{\"Action\":\"exec_create: /bin/sh -c test\"}\n", false),
+            ("{\"Action\":\"exec_die\"}\n", false),
+            ("{\"status\":\"start\"}\n", true),
+            ("not JSON\n", true),
+        ] {
+            assert_eq!(matters(event.as_bytes()), is_news, "{event}");
         }
     }
 
