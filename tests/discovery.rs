@@ -4,6 +4,7 @@
 mod dns;
 mod dns_server;
 mod docker;
+mod engine;
 mod etcd;
 mod file;
 mod registered;

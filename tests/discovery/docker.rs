@@ -1,5 +1,6 @@
-//! Backends that are labelled containers. Docker itself is stood in for by a server on a unix socket that answers as its API does.
+//! Backends that are labelled containers: of a real Docker, and of a server on a unix socket that answers as its API does.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -8,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use lb_testkit::{Backend, Load, PATIENCE, eventually};
 use serde_json::{Value, json};
 
+use super::engine::Engine;
 use super::{config, eventually_present, eventually_serves, present, source};
-use crate::support::launch;
+use crate::support::{backend_status, launch};
 
 /// The part of Docker's API that is asked for.
 #[derive(Clone, Default)]
@@ -102,4 +104,88 @@ fn labelled_containers_are_followed_and_outlive_docker() {
         targets.contains("/containers/json?filters=") && targets.contains("gatewayd%2Eupstream%3Dapp"),
         "{targets}"
     );
+}
+
+#[test]
+fn containers_of_a_real_docker_come_and_go_and_no_request_notices() {
+    let mut engine = match Engine::start() {
+        Ok(engine) => engine,
+        Err(reason) => {
+            eprintln!("left out: {reason}");
+            return;
+        }
+    };
+    // Neither belongs to `app`.
+    let plain = ["run", "--detach", "--volume", "/usr:/usr:ro"];
+    engine.docker(&[&plain[..], &["web"]].concat());
+    engine.docker(&[&plain[..], &["--label", "gatewayd.upstream=apple", "web"]].concat());
+    let one = engine.serve("one", &[]);
+    let gateway = launch().config(&config(&format!("docker = \"{}\"", engine.socket()), "")).start();
+    eventually_present(&gateway, std::slice::from_ref(&one));
+    let load = Load::on(gateway.address());
+    let serve = |names: &[&str]| {
+        let mut unheard: BTreeSet<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        eventually(&format!("{names:?} serve"), PATIENCE, || {
+            unheard.remove(&gateway.get("/").backend());
+            unheard.is_empty()
+        });
+    };
+
+    // One, five, two; one of them in the host's network, and one at a port that it does not expose.
+    let two = engine.serve("two", &["--label", "gatewayd.weight=3"]);
+    let three = engine.serve("three", &["--expose", "9000", "--label", "gatewayd.port=8080"]);
+    let four = engine.serve("four", &["--network", "host", "--label", "gatewayd.port=8080"]);
+    let five = engine.serve("five", &[]);
+    assert_eq!(four, "http://127.0.0.1:8080");
+    eventually_present(&gateway, &[&one, &two, &three, &four, &five].map(String::clone));
+    assert_eq!(backend_status(&gateway, "app", &two)["weight"], 3.0);
+    serve(&["one", "two", "three", "four", "five"]);
+    engine.docker(&["stop", "one", "four", "five"]);
+    eventually_present(&gateway, &[two.clone(), three.clone()]);
+    serve(&["two", "three"]);
+
+    // One that is started again, one that is held for a while, and one in whose place another label is put.
+    engine.docker(&["start", "one"]);
+    let one = engine.url("one");
+    eventually_present(&gateway, &[one.clone(), two.clone(), three.clone()]);
+    serve(&["one", "two", "three"]);
+    engine.docker(&["pause", "three"]);
+    eventually_present(&gateway, &[one.clone(), two.clone()]);
+    engine.docker(&["unpause", "three"]);
+    eventually_present(&gateway, &[one.clone(), two.clone(), three.clone()]);
+    let next = engine.serve("next", &["--label", "gatewayd.weight=2"]);
+    engine.docker(&["stop", "two"]);
+    eventually_present(&gateway, &[one.clone(), three.clone(), next.clone()]);
+    assert_eq!(backend_status(&gateway, "app", &next)["weight"], 2.0);
+    // One that does not say where it is.
+    engine.serve("lost", &["--expose", "9000"]);
+    let is_said = |words: &str| source(&gateway)["notice"].as_str().is_some_and(|it| it.contains(words));
+    eventually("it is said", PATIENCE, || is_said("exposes 2 ports"));
+    engine.docker(&["stop", "lost"]);
+    eventually("all is well", PATIENCE, || source(&gateway)["notice"].is_null());
+
+    // One that Docker asks how it is.
+    let check = ["--health-cmd", "test -e /tmp/well", "--health-interval", "200ms", "--health-retries", "1"];
+    let asked = engine.serve("asked", &check);
+    eventually("it is left out, and said", PATIENCE, || is_said("finds it unhealthy"));
+    assert_eq!(present(&gateway), [one.clone(), three.clone(), next.clone()].into());
+    engine.docker(&["exec", "asked", "touch", "/tmp/well"]);
+    eventually_present(&gateway, &[one.clone(), three.clone(), next.clone(), asked]);
+    serve(&["asked"]);
+    engine.docker(&["exec", "asked", "rm", "/tmp/well"]);
+    eventually_present(&gateway, &[one.clone(), three.clone(), next.clone()]);
+
+    // Docker goes, and comes back; its containers go on meanwhile.
+    engine.stop();
+    eventually("that nobody answers is said", PATIENCE, || source(&gateway)["error"].is_string());
+    assert_eq!(present(&gateway).len(), 3);
+    serve(&["one", "three", "next"]);
+    engine.run().unwrap();
+    eventually("it answers again", PATIENCE, || source(&gateway)["error"].is_null());
+    assert_eq!(present(&gateway).len(), 3);
+    let last = engine.serve("last", &[]);
+    engine.docker(&["stop", "one"]);
+    eventually_present(&gateway, &[three, next, last]);
+    serve(&["three", "next", "last"]);
+    assert!(load.finish().answers > 100);
 }

@@ -3,6 +3,8 @@
 //! The end-to-end tests drive real servers and tools (nginx, curl, Chromium, …). What is missing is installed where that is
 //! possible, as root on Debian, and otherwise named together with the command that installs it.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -24,9 +26,11 @@ const TOOLS: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("curl", "curl"),
     ("dnsmasq", "dnsmasq-base"),
+    ("dockerd", "docker.io"),
     ("etcd", "etcd-server"),
     ("h2load", "nghttp2-client"),
     ("haproxy", "haproxy"),
+    ("ip", "iproute2"),
     ("jq", "jq"),
     ("nghttpd", "nghttp2-server"),
     ("nginx", "nginx"),
@@ -78,6 +82,7 @@ fn provide_tools() -> anyhow::Result<()> {
         bail!("the tests need programs that are not here; on Debian install them with\n  sudo {install}");
     }
     println!("installing what the tests need: {}", missing.join(" "));
+    let _nothing_starts = NothingStarts::from_now_on()?;
     for command in ["apt-get update -q", &install] {
         let status = Command::new("sh")
             .args(["-c", command])
@@ -93,6 +98,31 @@ fn provide_tools() -> anyhow::Result<()> {
         bail!("still missing after installation: {}", missing.join(" "));
     }
     Ok(())
+}
+
+/// Debian's packages start the servers in them unless this program, where there is one, says no. The tests start their own.
+struct NothingStarts(Option<&'static Path>);
+
+impl NothingStarts {
+    fn from_now_on() -> anyhow::Result<Self> {
+        let policy = Path::new("/usr/sbin/policy-rc.d");
+        if policy.exists() {
+            return Ok(Self(None));
+        }
+        // 101: the action is forbidden.
+        std::fs::write(policy, "#!/bin/sh\nexit 101\n").context("cannot keep servers from starting")?;
+        let ours = Self(Some(policy));
+        std::fs::set_permissions(policy, std::fs::Permissions::from_mode(0o755))?;
+        Ok(ours)
+    }
+}
+
+impl Drop for NothingStarts {
+    fn drop(&mut self) {
+        if let Some(policy) = self.0 {
+            let _ = std::fs::remove_file(policy);
+        }
+    }
 }
 
 fn missing_packages() -> Vec<&'static str> {
