@@ -396,6 +396,88 @@ fn the_api_describes_itself() {
 }
 
 #[test]
+fn a_change_of_a_backend_that_is_refused_has_changed_nothing() {
+    let [a, b, next] = ["a", "b", "next"].map(Backend::echo);
+    let gateway = started(&config("", &[&a, &b], &[&next], "upstream = \"app\""));
+    for change in [&["drain", &a.url()][..], &["weight", &a.url(), "0"]] {
+        let (is_done, said) = command(&gateway, &[change, &["--expires", "400d"]].concat());
+        assert!(!is_done && said.contains("no more than 366 days"), "{said}");
+        assert_tally(answers(&gateway, 10), &[("a", 5), ("b", 5)]);
+    }
+    assert_eq!(status(&gateway)["configuration"]["edits"], json!([]));
+}
+
+#[test]
+fn of_drains_and_weights_that_overlap_each_is_taken_back_by_itself() {
+    let [a, next] = ["a", "next"].map(Backend::echo);
+    let gateway = started(&config("", &[&a], &[&a, &next], "upstream = \"app\""));
+    let url = a.url();
+    let stands = |upstream: usize| {
+        let backend = status(&gateway)["upstreams"][upstream]["backends"][0].clone();
+        (backend["state"] == "draining", backend["weight"].as_f64().unwrap())
+    };
+    let both = || (stands(0), stands(1));
+    let texts = || {
+        let edits = status(&gateway)["configuration"]["edits"].clone();
+        let text = |edit: &Value| edit["text"].as_str().unwrap().replace(&url, "a");
+        edits.as_array().unwrap().iter().map(text).collect::<Vec<_>>()
+    };
+    done(&gateway, &["drain", &url]);
+    done(&gateway, &["drain", &url, "--upstream", "app"]);
+    let said = done(&gateway, &["edits", "--revert", "1"]);
+    assert!(said.contains("draining, weight 1 → draining, weight 1"), "{said}");
+    assert_eq!(both(), ((true, 1.0), (false, 1.0)));
+    done(&gateway, &["edits", "--revert", "2"]);
+    assert_eq!(both(), ((false, 1.0), (false, 1.0)));
+
+    // One upstream is spared of what holds for all.
+    done(&gateway, &["drain", &url]);
+    done(&gateway, &["undrain", &url, "--upstream", "app"]);
+    assert_eq!(both(), ((false, 1.0), (true, 1.0)));
+    assert_eq!(texts(), ["backend a of next is drained"]);
+    done(&gateway, &["undrain", &url]);
+    assert_eq!((both(), texts().len()), (((false, 1.0), (false, 1.0)), 0));
+
+    done(&gateway, &["weight", &url, "5"]);
+    done(&gateway, &["weight", &url, "7", "--upstream", "next", "--expires", "1s"]);
+    assert_eq!(both(), ((false, 5.0), (false, 7.0)));
+    eventually("the second ends", PATIENCE, || both() == ((false, 5.0), (false, 5.0)));
+    assert_eq!(texts(), ["backend a has weight 5"]);
+}
+
+#[test]
+fn a_backend_that_was_discovered_and_comes_back_is_still_drained() {
+    let [a, b, next] = ["a", "b", "next"].map(Backend::echo);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("found.json");
+    let list = |backends: &[&Backend]| std::fs::write(&file, format!("[{}]", urls(backends))).unwrap();
+    list(&[&a, &b]);
+    let rule = format!(
+        "path_prefix = \"/found\"\nupstream = \"found\"\n[upstreams.found]\ndiscover = {{ file = \"{}\" }}\n\
+         [[rules]]\nupstream = \"app\"",
+        file.display()
+    );
+    let gateway = started(&config("", &[&next], &[&next], &rule));
+    done(&gateway, &["drain", &a.url()]);
+    done(&gateway, &["weight", &b.url(), "3"]);
+    let found = || {
+        let status = status(&gateway);
+        let upstreams = status["upstreams"].as_array().cloned().unwrap();
+        let found = upstreams.into_iter().find(|it| it["name"] == "found").unwrap();
+        let backends = found["backends"].as_array().cloned().unwrap();
+        backends.iter().map(|it| (it["state"] == "draining", it["weight"].as_f64())).collect::<Vec<_>>()
+    };
+    list(&[&next]);
+    eventually("both are gone", PATIENCE, || found() == [(false, Some(1.0))]);
+    list(&[&a, &b]);
+    let mut wanted = [(a.url(), (true, Some(1.0))), (b.url(), (false, Some(3.0)))];
+    wanted.sort_by(|one, other| one.0.cmp(&other.0));
+    let wanted = wanted.map(|(_, stands)| stands);
+    eventually("both are back as they were", PATIENCE, || found() == wanted);
+    assert_eq!(status(&gateway)["configuration"]["edits"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn the_process_before_takes_nothing_up_any_more_and_keeps_nothing() {
     let [a, b, next] = ["a", "b", "next"].map(Backend::echo);
     let folder = tempfile::tempdir().unwrap();

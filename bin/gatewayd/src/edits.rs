@@ -7,6 +7,7 @@
 mod apply;
 mod saved;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +16,7 @@ use http::StatusCode;
 use lb_http::config::GatewayConfig;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use apply::is_meant;
 pub(crate) use saved::{file_of, read, write};
 
 /// Edits in force at once.
@@ -232,6 +234,41 @@ impl Edits {
     pub(crate) fn expire(&mut self, now: SystemTime) -> Vec<Edit> {
         let now = unix_ms(now);
         self.take_where(|edit| edit.expires_at_ms.is_some_and(|end| end <= now))
+    }
+
+    /// Has a backend that is drained everywhere drained everywhere but in one upstream; `all` have it.
+    pub(crate) fn spare(&mut self, backend: &str, only: &str, all: &[String]) {
+        let is_whole =
+            |edit: &Edit| matches!(&edit.what, What::Drain { upstream: None, backend: of } if of == backend);
+        // What a rule made of an upstream goes as that does.
+        let of = |name: &String| name.split('@').next().unwrap_or_default().to_owned();
+        let others: BTreeSet<String> = all.iter().map(of).filter(|name| name != only).collect();
+        for edit in self.take_where(is_whole) {
+            for other in &others {
+                let what = What::Drain { upstream: Some(other.clone()), backend: backend.to_owned() };
+                self.list.push(Edit { id: self.next_id, what, ..edit.clone() });
+                self.next_id += 1;
+            }
+        }
+    }
+
+    /// Whether a backend of an upstream is drained.
+    pub(crate) fn drains(&self, of: &str, url: &str) -> bool {
+        self.list.iter().any(|edit| {
+            matches!(&edit.what, What::Drain { upstream, backend } if backend == url && is_meant(upstream.as_deref(), of))
+        })
+    }
+
+    /// The weight that a backend of an upstream is given.
+    pub(crate) fn weight(&self, of: &str, url: &str) -> Option<f64> {
+        self.list.iter().rev().find_map(|edit| match &edit.what {
+            What::Weight { upstream, backend, weight }
+                if backend == url && is_meant(upstream.as_deref(), of) =>
+            {
+                Some(*weight)
+            }
+            _ => None,
+        })
     }
 
     /// When the next one ends.

@@ -271,6 +271,7 @@ impl Reloading {
         self.has_reloaded.store(true, Relaxed);
         self.live.describe(described);
         *effective = next;
+        self.tell_backends(effective);
         Ok(plan)
     }
 

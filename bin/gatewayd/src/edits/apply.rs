@@ -258,7 +258,7 @@ fn keys(split: &Split) -> Result<(Option<KeySource>, Option<HeaderName>), Refusa
 }
 
 /// Whether an upstream is the one of this name, or what a rule made of it.
-fn is_meant(meant: Option<&str>, name: &str) -> bool {
+pub(crate) fn is_meant(meant: Option<&str>, name: &str) -> bool {
     meant.is_none_or(|meant| {
         name.strip_prefix(meant).is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
     })

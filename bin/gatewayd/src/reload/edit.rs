@@ -8,6 +8,7 @@ use http::StatusCode;
 use lb_admin::EditView;
 use lb_core::Weight;
 use lb_http::BackendChange;
+use lb_http::config::GatewayConfig;
 
 use super::{Cause, Reloading, SUCCEEDED};
 use crate::edits::{self, Edit, Refusal, Terms, What};
@@ -81,8 +82,8 @@ impl Reloading {
             let mut effective = this.effective.lock().await;
             this.may(&effective, &terms)?;
             let before = this.live.offered(upstream.as_deref(), &backend);
-            let told = this.tell(upstream.as_deref(), &backend, change);
-            if told == 0 {
+            let of = upstreams_of(&effective.compose().config, upstream.as_deref(), &backend);
+            if of.is_empty() {
                 let detail =
                     "no backend has this URL; it is written as in the configuration, and shown by /proxy-status";
                 return Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_backend", detail));
@@ -98,8 +99,14 @@ impl Reloading {
             };
             let mut next = effective.clone();
             let recorded = is_made.then(|| what.clone());
+            if !is_made && let Some(only) = &upstream {
+                let all = upstreams_of(&effective.compose().config, None, &backend);
+                next.edits_mut().spare(&backend, only, &all);
+            }
             next.edits_mut().record(|other| what.ends(other), recorded, &terms, SystemTime::now())?;
             this.put_edits_in_force(&mut effective, next).await?;
+            // Nothing before this touches the backends: what is refused has changed nothing.
+            let told = this.tell(upstream.as_deref(), &backend, change);
             let edit = effective.edits().list().last().filter(|_| is_made).cloned();
             let after = this.live.offered(upstream.as_deref(), &backend);
             Ok(Made { version: effective.edits().version(), before, after, told, edit })
@@ -117,10 +124,10 @@ impl Reloading {
             let unknown =
                 || Refusal::new(StatusCode::NOT_FOUND, "unknown_edit", "no edit in force has this id");
             let edit = next.edits_mut().take(id).ok_or_else(unknown)?;
-            let before = edit.what.state(&effective.compose().config);
+            let before = this.stands(&effective, &edit.what);
             this.put_edits_in_force(&mut effective, next).await?;
             this.undo(&effective, &edit.what);
-            let after = edit.what.state(&effective.compose().config);
+            let after = this.stands(&effective, &edit.what);
             let made = Made { version: effective.edits().version(), before, after, told: 0, edit: None };
             Ok((made, edit.what))
         })
@@ -156,6 +163,15 @@ impl Reloading {
     /// Sets on backends what was kept of an earlier process, and shows what is in force.
     pub(crate) async fn resume_edits(&self) {
         let effective = self.effective.lock().await;
+        self.tell_backends(&effective);
+        for edit in effective.edits().list() {
+            tracing::info!(component = "admin", edit = edit.id, what = %edit.what, "edit of an earlier run is in force");
+        }
+        self.show_edits(&effective);
+    }
+
+    /// Sets on backends what edits say of them: one that has come back, or is new in another upstream, does not know.
+    pub(super) fn tell_backends(&self, effective: &Effective) {
         for edit in effective.edits().list() {
             match &edit.what {
                 What::Weight { upstream, backend, weight } => {
@@ -168,9 +184,17 @@ impl Reloading {
                 }
                 _ => {}
             }
-            tracing::info!(component = "admin", edit = edit.id, what = %edit.what, "edit of an earlier run is in force");
         }
-        self.show_edits(&effective);
+    }
+
+    /// What an edit changes, as it stands, in words.
+    fn stands(&self, effective: &Effective, what: &What) -> String {
+        match what {
+            What::Weight { upstream, backend, .. } | What::Drain { upstream, backend } => {
+                self.live.offered(upstream.as_deref(), backend)
+            }
+            _ => what.state(&effective.compose().config),
+        }
     }
 
     /// Shows what is in force.
@@ -234,23 +258,28 @@ impl Reloading {
         Ok(())
     }
 
-    /// Sets on backends what they are configured with, where an edit that is over had set something else.
+    /// Sets on backends what they are configured with, where an edit that is over had set something else; and what other edits say of
+    /// them.
     fn undo(&self, effective: &Effective, what: &What) {
-        match what {
-            What::Drain { upstream, backend } => {
-                self.tell(upstream.as_deref(), backend, BackendChange::Undrain);
+        let (What::Drain { upstream, backend } | What::Weight { upstream, backend, .. }) = what else {
+            return;
+        };
+        let edits = effective.edits();
+        for it in &effective.compose().config.upstreams {
+            let Some(found) = it.backends.iter().find(|it| it.url == *backend) else { continue };
+            if !edits::is_meant(upstream.as_deref(), &it.name) {
+                continue;
             }
-            What::Weight { upstream, backend, .. } => {
-                for it in &effective.compose().config.upstreams {
-                    let found = it.backends.iter().find(|it| it.url == *backend);
-                    if let Some(weight) = found.and_then(|found| Weight::try_from(found.weight).ok())
-                        && upstream.as_ref().is_none_or(|meant| it.name == *meant)
-                    {
-                        self.tell(Some(&it.name), backend, BackendChange::Weight(weight));
-                    }
+            let change = match what {
+                What::Drain { .. } if edits.drains(&it.name, backend) => continue,
+                What::Drain { .. } => BackendChange::Undrain,
+                _ => {
+                    let weight = edits.weight(&it.name, backend).unwrap_or(found.weight);
+                    let Ok(weight) = Weight::try_from(weight) else { continue };
+                    BackendChange::Weight(weight)
                 }
-            }
-            _ => {}
+            };
+            self.tell(Some(&it.name), backend, change);
         }
     }
 
@@ -267,4 +296,10 @@ impl Reloading {
             Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", error.to_string()))
         })
     }
+}
+
+/// The upstreams that are meant and have a backend at this URL.
+fn upstreams_of(config: &GatewayConfig, meant: Option<&str>, backend: &str) -> Vec<String> {
+    let of = config.upstreams.iter().filter(|it| edits::is_meant(meant, &it.name));
+    of.filter(|it| it.backends.iter().any(|it| it.url == backend)).map(|it| it.name.clone()).collect()
 }
