@@ -68,21 +68,28 @@ impl Peer {
         stream.set_write_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
         let mut peer = Self(stream);
         peer.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        let payload: Vec<u8> = settings
-            .iter()
-            .flat_map(|(key, value)| [&key.to_be_bytes()[..], &value.to_be_bytes()[..]].concat())
-            .collect();
-        peer.send(SETTINGS, 0, 0, &payload);
+        peer.introduce(settings);
         peer
     }
 
     /// The other side: a client that has just been accepted, whose greeting is answered.
     pub(super) fn accepted(stream: TcpStream) -> Option<Self> {
+        Self::accepted_with(stream, &[])
+    }
+
+    /// The same with these settings.
+    pub(super) fn accepted_with(stream: TcpStream, settings: &[(u16, u32)]) -> Option<Self> {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut peer = Self(stream);
         peer.fill(&mut [0; 24])?;
-        peer.send(SETTINGS, 0, 0, &[]);
+        peer.introduce(settings);
         Some(peer)
+    }
+
+    fn introduce(&mut self, settings: &[(u16, u32)]) {
+        let entry = |(key, value): &(u16, u32)| [&key.to_be_bytes()[..], &value.to_be_bytes()[..]].concat();
+        let payload: Vec<u8> = settings.iter().flat_map(entry).collect();
+        self.send(SETTINGS, 0, 0, &payload);
     }
 
     pub(super) fn connect(address: SocketAddr) -> Self {

@@ -1,12 +1,12 @@
 //! WebSocket to backends that speak HTTP/2 (RFC 8441): node's server, from clients of every version.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use lb_testkit::{Authority, Gateway, PATIENCE, Port, Process, eventually};
 use tempfile::TempDir;
 
-use super::frames::{DATA, END_STREAM, HEADERS, Peer};
+use super::frames::{CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, Peer, RST_STREAM, WINDOW_UPDATE};
 use super::websocket::{CONNECT, data};
 use crate::support::{STATUS_LISTENER, backend_status, launch};
 
@@ -135,8 +135,8 @@ fn clients_of_http_2_are_switched_and_refused_as_the_backend_says() {
     peer.headers(5, &CONNECT, false);
     peer.until("an answer", |frame| frame.stream == 5 && frame.kind == HEADERS);
     peer.send(DATA, 0, 5, b"break");
-    let end = peer.until("the end", |frame| frame.stream == 5 && frame.kind == super::frames::RST_STREAM);
-    assert_eq!(end.reason(), super::frames::CANCEL, "a side that breaks ends the other");
+    let end = peer.until("the end", |frame| frame.stream == 5 && frame.kind == RST_STREAM);
+    assert_eq!(end.reason(), CANCEL, "a side that breaks ends the other");
 }
 
 #[test]
@@ -205,4 +205,60 @@ fn where_the_choice_is_left_it_is_http_2_if_that_takes_it_and_http_1_if_not() {
             assert_eq!(client.read_to_close(), b"bye");
         }
     }
+}
+
+/// SETTINGS_INITIAL_WINDOW_SIZE and SETTINGS_ENABLE_CONNECT_PROTOCOL.
+const WINDOW: u16 = 4;
+const CONNECT_PROTOCOL: u16 = 8;
+
+/// A backend by the frame, which takes one byte of a tunnel and agrees to it; and a client that has been switched.
+fn narrow() -> (Peer, lb_testkit::Client, Gateway) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let config = format!(
+        "{STATUS_LISTENER}[[rules]]\nname = \"r\"\nbackends = [{{ url = \"{url}\", protocol = \"h2c\" }}]\n"
+    );
+    let gateway = launch().config(&config).start();
+    let mut client = gateway.client();
+    client.send(ASKED);
+    let (stream, _) = listener.accept().unwrap();
+    let mut backend = Peer::accepted_with(stream, &[(WINDOW, 1), (CONNECT_PROTOCOL, 1)]).unwrap();
+    backend.until("the request", |frame| frame.stream == 1 && frame.kind == HEADERS);
+    backend.send(HEADERS, END_HEADERS, 1, &[0x88]);
+    assert_eq!(client.response_head("GET").unwrap().status, 101);
+    (backend, client, gateway)
+}
+
+#[test]
+fn the_last_bytes_of_a_client_wait_for_a_backends_window() {
+    for is_ended in [false, true] {
+        let (mut backend, mut client, _gateway) = narrow();
+        client.send("hello, world");
+        if is_ended {
+            client.finish();
+        }
+        assert_eq!(data(&mut backend, 1, 1), b"h");
+        // Nobody says anything any more: it is the window alone that moves the rest.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        backend.send(WINDOW_UPDATE, 0, 1, &5_u32.to_be_bytes());
+        assert_eq!(data(&mut backend, 1, 5), b"ello,");
+        backend.send(WINDOW_UPDATE, 0, 1, &100_u32.to_be_bytes());
+        let rest = if is_ended { usize::MAX } else { 6 };
+        assert_eq!(data(&mut backend, 1, rest), b" world", "and the end, where there is one");
+        backend.send(DATA, END_STREAM, 1, b"bye");
+        client.finish();
+        assert_eq!(client.read_to_close(), b"bye");
+    }
+}
+
+#[test]
+fn a_backend_that_has_said_all_and_breaks_off_is_noticed_at_once() {
+    let (mut backend, mut client, gateway) = narrow();
+    backend.send(DATA, END_STREAM, 1, b"bye");
+    assert_eq!(client.read_exact(3).unwrap(), b"bye");
+    let active =
+        || gateway.get("/proxy-status").json()["upstreams"][0]["backends"][0]["active_connections"].clone();
+    assert_eq!(active(), 1, "the client may go on");
+    backend.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes());
+    eventually("it is let go", PATIENCE, || active() == 0);
 }

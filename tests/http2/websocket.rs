@@ -167,6 +167,25 @@ fn a_side_that_breaks_ends_the_other() {
 }
 
 #[test]
+fn a_client_that_has_said_all_and_breaks_off_is_noticed_at_once() {
+    let stubborn = Backend::scripted(|conn| {
+        conn.request();
+        conn.reply(AGREED);
+        while conn.read_some(1024).is_ok_and(|bytes| !bytes.is_empty()) {}
+        std::thread::sleep(PATIENCE * 2);
+    });
+    let gateway =
+        gateway(&format!("{STATUS_LISTENER}{}", rule("name = \"r\"\npath = \"/chat\"", &[&stubborn])));
+    let active = || backend_status(&gateway, "r", &stubborn.url())["active_connections"].clone();
+    let mut peer = switched(&gateway, 1);
+    peer.send(DATA, END_STREAM, 1, b"bye");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(active(), 1, "the backend may go on");
+    peer.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes());
+    eventually("it is let go", PATIENCE, || active() == 0);
+}
+
+#[test]
 fn silence_has_a_bound_of_its_own() {
     let backend = Backend::scripted(echo);
     let timeouts = "timeout = \"200ms\"\nidle_timeout = \"200ms\"\ntunnel_timeout = \"1s\"";

@@ -248,6 +248,11 @@ impl ClientStream {
         Poll::Ready(Ok(draft))
     }
 
+    /// Ready once the backend has reset it or its connection is over.
+    pub fn poll_reset(&self, cx: &Context<'_>) -> Poll<()> {
+        self.stream.as_ref().map_or(Poll::Pending, |stream| stream.poll_fault(cx).map(|_| ()))
+    }
+
     /// Reads the answer; behind its end there is nothing.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {

@@ -110,6 +110,11 @@ impl ServerStream {
         }
     }
 
+    /// Ready once the client has reset it or its connection is over.
+    pub fn poll_reset(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.stream.poll_fault(cx).map(|_| self.is_reset = true)
+    }
+
     fn poll_over(&mut self, cx: &Context<'_>) -> Poll<io::Result<usize>> {
         if self.is_switched {
             // Whoever is told of the end is told of a reset behind it, too.

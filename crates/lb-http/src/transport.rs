@@ -126,6 +126,15 @@ impl Transport {
         }
     }
 
+    /// Ready once the peer has reset its stream, also behind its end. Of other connections it is not told.
+    pub(crate) fn poll_reset(&mut self, cx: &Context<'_>) -> Poll<()> {
+        match &mut self.stream {
+            Stream::Served(stream) => stream.poll_reset(cx),
+            Stream::Asked(stream) => stream.poll_reset(cx),
+            Stream::Tcp(_) | Stream::Piped { .. } => Poll::Pending,
+        }
+    }
+
     /// Whether a client has reset its stream.
     pub(crate) fn is_reset(&self) -> bool {
         matches!(&self.stream, Stream::Served(stream) if stream.is_reset())

@@ -86,6 +86,13 @@ impl Tunnel {
         if up.is_over && down.is_over {
             return Poll::Ready(End::Over);
         }
+        // Nothing is read any more of a side that has said all, and it may break off all the same.
+        if up.is_over && transport.poll_reset(cx).is_ready() {
+            return Poll::Ready(End::Broken(Side::Client));
+        }
+        if down.is_over && backend.poll_reset(cx).is_ready() {
+            return Poll::Ready(End::Broken(Side::Backend));
+        }
         if before != (up.progress, down.progress) {
             let limit = if up.is_over || down.is_over { self.rest.min(self.idle) } else { self.idle };
             client.watch.begin(Phase::Tunnel, Instant::now(), limit);
