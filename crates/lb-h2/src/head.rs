@@ -102,10 +102,33 @@ pub(crate) struct RequestReader<'a> {
     method: Method,
     upgrade: Option<Upgrade>,
     length: Length,
-    /// What it counts so far (RFC 9113 §6.5.2), and may.
+    measure: Measure,
+}
+
+/// Whether fields are still looked at: as long as all are well-formed, and together no larger than they may be.
+#[derive(Debug)]
+struct Measure {
+    /// What they count so far (RFC 9113 §6.5.2), and may.
     size: usize,
     max_size: usize,
     is_malformed: bool,
+}
+
+impl Measure {
+    fn new(max_size: usize) -> Self {
+        Self { size: 0, max_size, is_malformed: false }
+    }
+
+    /// Counts the next field; whether it is to be looked at.
+    fn takes(&mut self, line: &Line<'_>) -> bool {
+        self.size += line.size();
+        self.is_malformed |= !line.is_valid;
+        !self.is_malformed && !self.is_exceeded()
+    }
+
+    fn is_exceeded(&self) -> bool {
+        self.size > self.max_size
+    }
 }
 
 /// Where Host comes from.
@@ -154,24 +177,18 @@ impl<'a> RequestReader<'a> {
             method: Method::GET,
             upgrade: None,
             length: Length::default(),
-            size: 0,
-            max_size,
-            is_malformed: false,
+            measure: Measure::new(max_size),
         }
     }
 
     /// Takes the next field.
     pub(crate) fn take(&mut self, line: Line<'_>) {
-        self.size += line.size();
-        if self.size > self.max_size || self.is_malformed {
-            return;
-        }
-        let is_good = line.is_valid
-            && match line.name {
+        if self.measure.takes(&line) {
+            self.measure.is_malformed = !match line.name {
                 [b':', ..] => self.draft.is_none() && self.take_pseudo(line),
                 _ => self.take_field(line),
             };
-        self.is_malformed = !is_good;
+        }
     }
 
     fn take_pseudo(&mut self, line: Line<'_>) -> bool {
@@ -272,11 +289,11 @@ impl<'a> RequestReader<'a> {
 
     /// The whole of it, behind which a body follows or nothing does.
     pub(crate) fn finish(mut self, is_ended: bool) -> Result<Request, Refused> {
-        if self.size > self.max_size {
+        if self.measure.is_exceeded() {
             let (method, upgrade, length) = (Method::GET, None, None);
             return Ok(Request { draft: None, method, upgrade, length, is_chunked: false });
         }
-        if self.is_malformed || self.draft.is_none() && !self.begin() {
+        if self.measure.is_malformed || self.draft.is_none() && !self.begin() {
             return Err(Refused);
         }
         let mut draft = self.draft.take().ok_or(Refused)?;
@@ -306,9 +323,7 @@ pub(crate) struct ResponseReader {
     length: Length,
     /// Whether it may be the consent to speak another protocol, which two fields of HTTP/1.1 say nothing of.
     is_consent: bool,
-    size: usize,
-    max_size: usize,
-    is_malformed: bool,
+    measure: Measure,
 }
 
 /// An answer whose head is well-formed, or one ahead of it.
@@ -330,25 +345,19 @@ impl ResponseReader {
             status: StatusCode::OK,
             length: Length::default(),
             is_consent: may_switch,
-            size: 0,
-            max_size,
-            is_malformed: false,
+            measure: Measure::new(max_size),
         }
     }
 
     /// Takes the next field.
     pub(crate) fn take(&mut self, line: Line<'_>) {
-        self.size += line.size();
-        if self.size > self.max_size || self.is_malformed {
-            return;
-        }
-        let is_good = line.is_valid
-            && match line.name {
+        if self.measure.takes(&line) {
+            self.measure.is_malformed = !match line.name {
                 b":status" => self.take_status(line.value),
                 [b':', ..] => false,
                 _ => self.take_field(line),
             };
-        self.is_malformed = !is_good;
+        }
     }
 
     fn take_status(&mut self, value: &[u8]) -> bool {
@@ -384,7 +393,7 @@ impl ResponseReader {
 
     /// The whole of it.
     pub(crate) fn finish(self) -> Result<Response, Refused> {
-        let is_bad = self.is_malformed || self.size > self.max_size;
+        let is_bad = self.measure.is_malformed || self.measure.is_exceeded();
         let draft = self.draft.filter(|_| !is_bad).ok_or(Refused)?;
         let length = self.length.0.filter(|_| !self.is_consent);
         Ok(Response { draft, status: self.status, length, is_consent: self.is_consent })
@@ -395,21 +404,18 @@ impl ResponseReader {
 #[derive(Debug)]
 pub(crate) struct TrailerReader {
     text: bytes::BytesMut,
-    size: usize,
-    max_size: usize,
-    is_malformed: bool,
+    measure: Measure,
 }
 
 impl TrailerReader {
     pub(crate) fn new(max_size: usize) -> Self {
-        Self { text: bytes::BytesMut::from(&b"0\r\n"[..]), size: 0, max_size, is_malformed: false }
+        Self { text: bytes::BytesMut::from(&b"0\r\n"[..]), measure: Measure::new(max_size) }
     }
 
     /// Takes the next field.
     pub(crate) fn take(&mut self, line: Line<'_>) {
-        self.size += line.size();
-        self.is_malformed |= !line.is_valid || line.name.starts_with(b":") || self.size > self.max_size;
-        if !self.is_malformed {
+        if self.measure.takes(&line) {
+            self.measure.is_malformed = line.name.starts_with(b":");
             write_trailer(&mut self.text, line.known, line.name, line.value);
         }
     }
@@ -417,6 +423,7 @@ impl TrailerReader {
     /// The last chunk and the whole section.
     pub(crate) fn finish(mut self) -> Result<bytes::BytesMut, Refused> {
         self.text.extend_from_slice(b"\r\n");
-        if self.is_malformed { Err(Refused) } else { Ok(self.text) }
+        let is_bad = self.measure.is_malformed || self.measure.is_exceeded();
+        if is_bad { Err(Refused) } else { Ok(self.text) }
     }
 }
