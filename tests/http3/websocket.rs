@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_testkit::{Backend, PATIENCE, eventually};
+use lb_testkit::{Backend, PATIENCE, WEBSOCKET_DIALOGUE, eventually};
 
 use super::{client, run, said, start};
 use crate::support::websocket::{AGREED, Library, echo};
@@ -265,59 +265,29 @@ fn a_websocket_library_is_content() {
     ));
     let told = run(
         &gateway,
-        "
-from wsproto.connection import Connection, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+        &format!(
+            "{WEBSOCKET_DIALOGUE}
 async def main():
     async with connected() as client:
         stream = client.extended('/chat', fields=[('sec-websocket-protocol', 'chat')])
-        raw, ws, got, read = client.stream(stream), Connection(ConnectionType.CLIENT), [], 0
+        raw, dialogue = client.stream(stream), Dialogue(10_000)
         await client.until('an answer', lambda: raw.heads)
         assert raw.status == 200 and raw.fields()['sec-websocket-protocol'] == 'chat', raw.heads
-        def send(event):
-            client.send(stream, ws.send(event))
-        async def one():
-            nonlocal read
-            while not got or not got[0][1]:
-                await client.until('a frame', lambda: len(raw.body) > read or raw.over)
-                assert not raw.over, raw.reset
-                piece, read = raw.body[read:], len(raw.body)
-                ws.receive_data(piece)
-                for event in ws.events():
-                    if not isinstance(event, (TextMessage, BytesMessage)):
-                        got.append([event, True])
-                    elif not got or got[-1][1]:
-                        got.append([event.data, event.message_finished])
-                    else:
-                        got[-1] = [got[-1][0] + event.data, event.message_finished]
-            return got.pop(0)[0]
-        for number in range(10_000):
-            send(TextMessage(data='number %d' % number))
-            if number % 100 == 99:
-                for back in range(number - 99, number + 1):
-                    assert await one() == 'number %d' % back
-                raw.body, read = b'', 0
-        for message in ['hello', '', 'x' * 1_000_000]:
-            send(TextMessage(data=message))
-            assert await one() == message
-        for message in [b'\\x00\\xff', b'y' * 3_000_000]:
-            send(BytesMessage(data=message))
-            assert await one() == message
-        send(TextMessage(data='in ', message_finished=False))
-        send(TextMessage(data='fragments'))
-        assert await one() == 'in fragments'
-        send(Ping(payload=b'p'))
-        assert await one() == Pong(payload=b'p')
-        send(TextMessage(data='close'))
-        closed = await one()
-        assert isinstance(closed, CloseConnection), closed
-        send(closed.response())
+        for piece in dialogue.steps():
+            if piece is not None:
+                client.send(stream, piece)
+                continue
+            await client.until('a frame', lambda: raw.body or raw.over)
+            assert not raw.over, raw.reset
+            came, raw.body = raw.body, b''
+            dialogue.take(came)
         client.send(stream, b'', True)
         got = await client.answer(stream)
         assert got.ended, got.reset
-        print(closed.code, closed.reason)
+        print(dialogue.closed)
 run(main)
-",
+"
+        ),
     );
     assert_eq!(told, "4001 as asked");
     eventually("its place is given back", PATIENCE, || {

@@ -35,6 +35,7 @@ mod ports;
 mod process;
 mod ready_made;
 mod wait;
+mod websocket;
 mod wire;
 
 pub use backend::{Backend, Conn};
@@ -49,4 +50,5 @@ pub use pki::{Authority, Issued, Validity};
 pub use ports::Port;
 pub use process::Process;
 pub use wait::{PATIENCE, eventually};
+pub use websocket::WEBSOCKET_DIALOGUE;
 pub use wire::Wire;
