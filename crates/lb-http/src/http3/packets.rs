@@ -37,6 +37,8 @@ const MAX_DATAGRAM: usize = 64 << 10;
 const SOCKET_BUFFER: usize = 2 << 20;
 /// How often a socket is asked for that another process has.
 const BIND_INTERVAL: Duration = Duration::from_millis(100);
+/// How often in a row reading may fail before others have their turn.
+const MOST_FAILURES: u32 = 16;
 /// By which the process before tells that it reads no more.
 const YOURS: &[u8] = &[0];
 
@@ -235,8 +237,15 @@ impl AsyncUdpSocket for Reader {
         Arc::clone(&self.socket).create_io_poller()
     }
 
+    /// What the system does not send (no buffers, no route, a firewall, a packet too large for the path) is lost, as any packet may be.
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.socket.try_send(transmit)
+        match self.socket.try_send(transmit) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                tracing::debug!(%error, address = %self.packets.address, to = %transmit.destination, "a packet is not sent");
+                Ok(())
+            }
+            sent => sent,
+        }
     }
 
     fn poll_recv(
@@ -247,6 +256,7 @@ impl AsyncUdpSocket for Reader {
     ) -> Poll<io::Result<usize>> {
         let state = &mut *lock(&self.state);
         state.waits(cx.waker());
+        let mut failures = 0;
         loop {
             let count = match (state.stage, &state.before, &state.after) {
                 (Stage::Waiting, Some(before), _) => {
@@ -263,7 +273,20 @@ impl AsyncUdpSocket for Reader {
                         continue;
                     }
                 },
-                (Stage::Reading, ..) => ready!(self.socket.poll_recv(cx, buffers, meta))?,
+                (Stage::Reading, ..) => match ready!(self.socket.poll_recv(cx, buffers, meta)) {
+                    Ok(count) => count,
+                    // It is that of one packet, or of the moment: an error here would end the endpoint and all of its connections.
+                    Err(error) => {
+                        failures += 1;
+                        if failures < MOST_FAILURES {
+                            continue;
+                        }
+                        tracing::warn!(%error, address = %self.packets.address, "packets of HTTP/3 cannot be read");
+                        // Others have their turn.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                },
                 // Where nobody is there to wait for, it is this process that reads.
                 (Stage::Waiting, ..) => {
                     state.take();
@@ -471,80 +494,4 @@ fn read_lead(lead: &[u8]) -> Option<RecvMeta> {
 }
 
 #[cfg(test)]
-mod tests {
-    use quinn::ConnectionIdGenerator;
-
-    use super::*;
-
-    /// What a reader gives within a moment, each by its last byte.
-    async fn read(reader: &Reader) -> Vec<u8> {
-        let mut room = [[0_u8; 2048]; 4];
-        let mut buffers = room.each_mut().map(|it| IoSliceMut::new(it));
-        let mut meta = [RecvMeta::default(); 4];
-        let received = std::future::poll_fn(|cx| reader.poll_recv(cx, &mut buffers, &mut meta));
-        let received = tokio::time::timeout(Duration::from_millis(200), received).await;
-        let count = received.map_or(0, Result::unwrap);
-        meta[..count].iter().zip(&buffers).map(|(meta, buffer)| buffer[meta.len - 1]).collect()
-    }
-
-    #[tokio::test]
-    async fn each_of_three_processes_gets_its_own_packets_and_the_last_one_what_is_new() {
-        let first = Packets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = first.socket().await.unwrap().local_addr().unwrap();
-        let mut processes = vec![first];
-        for number in 0..2 {
-            let next = processes[number].hand_over("web", address).unwrap().unwrap();
-            processes.push(Packets::inherited(next).unwrap());
-        }
-        let mut readers = Vec::new();
-        for packets in &processes {
-            readers.push(Arc::clone(packets).open().await.unwrap());
-        }
-        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let send = |process: usize, last: u8| {
-            let id = processes[process].identifiers().generate_cid();
-            client.send_to(&[&[0x40], &id[..], &[last]].concat(), address).unwrap();
-        };
-        send(0, 1);
-        assert!(read(&readers[2]).await.is_empty(), "it is not its turn yet");
-        assert_eq!(read(&readers[0]).await, [1]);
-        // The second one is to leave what it does not have yet.
-        readers[1].leave();
-        assert!(read(&readers[2]).await.is_empty());
-        readers[0].leave();
-        for (process, last) in [(0, 2), (1, 3), (2, 4)] {
-            send(process, last);
-        }
-        client.send_to(&[0xc0, 0, 0, 0, 1, 8, 9, 9, 9, 9, 9, 9, 9, 9, 5], address).unwrap();
-        let (first, second, third) = tokio::join!(read(&readers[0]), read(&readers[1]), async {
-            [read(&readers[2]).await, read(&readers[2]).await].concat()
-        });
-        assert_eq!((&first[..], &second[..], &third[..]), (&[2][..], &[3][..], &[4, 5][..]));
-        drop(readers.remove(0));
-        send(0, 6);
-        let (second, third) = tokio::join!(read(&readers[0]), read(&readers[1]));
-        assert_eq!(
-            (&second[..], &third[..]),
-            (&[6][..], &[][..]),
-            "whose process has ended is told by the next"
-        );
-    }
-
-    #[test]
-    fn what_is_known_of_a_packet_goes_with_it() {
-        for (from, to, ecn) in [
-            ("127.0.0.1:4433", Some("10.0.0.1"), 1),
-            ("[::ffff:127.0.0.1]:1", Some("::1"), 2),
-            ("[fe80::1%3]:65535", None, 0),
-        ] {
-            let (addr, dst_ip) = (from.parse().unwrap(), to.map(|ip| ip.parse().unwrap()));
-            let meta = RecvMeta { addr, dst_ip, ecn: EcnCodepoint::from_bits(ecn), ..RecvMeta::default() };
-            let mut lead = Vec::new();
-            write_lead(&mut lead, &meta);
-            assert_eq!(lead.len(), LEAD);
-            let read = read_lead(&lead).unwrap();
-            assert_eq!((read.addr, read.dst_ip, read.ecn), (meta.addr, meta.dst_ip, meta.ecn));
-        }
-        assert!(read_lead(&[0; LEAD - 1]).is_none());
-    }
-}
+mod tests;
