@@ -134,3 +134,42 @@ fn who_was_let_in_without_a_certificate_is_asked_for_one_once_it_is_required() {
         assert!(!said.contains("Reused") && !said.contains("200 OK"), "{said}");
     }
 }
+
+/// The certificate that is shown, and whether a client that trusts this file believes it.
+fn shown(gateway: &Gateway, trusted: &[&str]) -> (String, bool) {
+    let said = s_client(gateway, &[&["-tls1_3", "-servername", "localhost"], trusted].concat(), LAST);
+    let begins = said.find("-----BEGIN CERTIFICATE-----").unwrap_or_else(|| panic!("none is shown: {said}"));
+    let ends = begins + said[begins..].find("-----END CERTIFICATE-----").unwrap();
+    (
+        said[begins..ends].to_owned() + "-----END CERTIFICATE-----\n",
+        said.contains("Verify return code: 0 (ok)"),
+    )
+}
+
+#[test]
+fn a_self_signed_certificate_that_is_trusted_once_is_kept_over_reloads_and_upgrades() {
+    let backend = Backend::echo("a");
+    let config = |more: &str| {
+        let listener = "[[listeners]]\naddress = \"{listen}\"\ntls = \"self-signed\"\n";
+        format!("{listener}{more}\n{ADMIN}[server]\nworkers = 2\n{}", rule("", &[&backend]))
+    };
+    let gateway = launch().config(&config("")).start();
+    let (first, _) = shown(&gateway, &[]);
+    let file = gateway.directory().join("trusted.pem").display().to_string();
+    fs::write(&file, &first).unwrap();
+    let trusted = ["-CAfile", &file, "-alpn", "h2,http/1.1"];
+    assert!(shown(&gateway, &trusted).1);
+    // Another set of protocols is another configuration of TLS.
+    gateway.write_config(&config("http2 = false"));
+    gateway.signal("HUP");
+    eventually("HTTP/2 is offered no more", PATIENCE, || {
+        s_client(&gateway, &trusted, LAST).contains("ALPN protocol: http/1.1")
+    });
+    assert_eq!(shown(&gateway, &trusted), (first.clone(), true), "over a reload");
+    let next = upgraded(&gateway);
+    eventually("the first process ends", PATIENCE, || has_ended(gateway.id()));
+    assert_eq!(shown(&gateway, &trusted), (first.clone(), true), "over an upgrade");
+    let _last = upgraded(&gateway);
+    eventually("the second process ends", PATIENCE, || has_ended(next.0));
+    assert_eq!(shown(&gateway, &trusted), (first, true), "and over the next");
+}

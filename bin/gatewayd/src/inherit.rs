@@ -18,7 +18,7 @@ use crate::edits::Edit;
 use crate::exit::Failure;
 use crate::status;
 use crate::upgrade::channel::{
-    self, Answer, Described, FORM, Hello, MAX_TEXT, PacketKeys, Purpose, State, Tickets,
+    self, Answer, Described, FORM, Hello, ListenerKeys, MAX_TEXT, PacketKeys, Purpose, State,
 };
 
 /// Says to a process that its standard input leads to the one of this id, from which it takes over.
@@ -72,7 +72,7 @@ impl Given {
             let State { health, edits, registered, tickets, packets } = channel::content(state)?;
             keys = packets;
             given.inherited.health = health;
-            given.inherited.tickets = tickets.into_iter().map(Tickets::into_inherited).collect();
+            given.inherited.keys = tickets.into_iter().map(ListenerKeys::into_inherited).collect();
             given.edits = Some(edits);
             given.registered = registered;
         }

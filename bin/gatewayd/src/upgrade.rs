@@ -22,7 +22,9 @@ use lb_http::{Inherited, InheritedPackets, InheritedSocket, Reloader};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::{oneshot, watch};
 
-use self::channel::{Answer, Described, FORM, Hello, PacketKeys, Purpose, SOCKETS_A_MESSAGE, State, Tickets};
+use self::channel::{
+    Answer, Described, FORM, Hello, ListenerKeys, PacketKeys, Purpose, SOCKETS_A_MESSAGE, State,
+};
 use self::program::Program;
 use crate::edits::Edit;
 use crate::reload::Reloading;
@@ -239,7 +241,7 @@ fn hand_over(
         health: inherited.health.take(),
         edits: known.edits,
         registered: known.registered,
-        tickets: std::mem::take(&mut inherited.tickets).into_iter().map(Tickets::of).collect(),
+        tickets: std::mem::take(&mut inherited.keys).into_iter().map(ListenerKeys::of).collect(),
     })?;
     let sockets = described(inherited, admin)?;
     channel::send(channel, &Hello { form: FORM, sockets: sockets.len() }, &[state.as_fd()])?;

@@ -136,7 +136,7 @@ impl Gateway {
         let builder = Builder { registry, workers, dumps, slots: &slots, earlier: &Earlier::default() };
         let snapshot = Snapshot::build(config, builder)?;
         let connections = max_connections(config);
-        let secured = secure(config, &[], &attachments.inherited.tickets).map_err(BuildError::from)?;
+        let secured = secure(config, &[], &attachments.inherited.keys).map_err(BuildError::from)?;
         let (mut sockets, mut quic) = (Vec::new(), Vec::new());
         let mut addresses = Vec::new();
         let mut listeners = Vec::new();

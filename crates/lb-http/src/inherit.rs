@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use lb_health::SavedState;
-use lb_tls::TicketKeys;
+use lb_tls::ServerKeys;
 
 pub use crate::http3::packets::InheritedPackets;
 
@@ -20,24 +20,24 @@ pub struct Inherited {
     pub packets: Vec<InheritedPackets>,
     /// What the process before knew of its backends' health.
     pub health: Option<SavedState>,
-    /// The keys of the session tickets that its listeners gave out.
-    pub tickets: Vec<InheritedTickets>,
+    /// What the TLS of its listeners leaves to those that go on.
+    pub keys: Vec<InheritedKeys>,
 }
 
-/// The ticket keys of a listener.
+/// What the TLS of a listener leaves to the one that goes on.
 #[derive(Debug, Clone)]
-pub struct InheritedTickets {
+pub struct InheritedKeys {
     /// The listener's name.
     pub listener: String,
     /// The address that was asked for.
     pub address: SocketAddr,
     /// They.
-    pub keys: TicketKeys,
+    pub keys: ServerKeys,
 }
 
-impl InheritedTickets {
+impl InheritedKeys {
     /// Those of the listener that goes on as this one: of its name and address, or else of its address.
-    pub(crate) fn of<'a>(all: &'a [Self], name: &str, address: SocketAddr) -> Option<&'a TicketKeys> {
+    pub(crate) fn of<'a>(all: &'a [Self], name: &str, address: SocketAddr) -> Option<&'a ServerKeys> {
         let mut alike = all.iter().filter(|it| it.address == address);
         let same = alike.clone().find(|it| it.listener == name);
         same.or_else(|| alike.next()).map(|it| &it.keys)

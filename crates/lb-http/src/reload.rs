@@ -120,7 +120,7 @@ impl Reloader {
         let engine = &*self.engine;
         let mut force = engine.force.lock().await;
         let (snapshot, plan) = self.build(&force.config, Arc::clone(&config), true, begun).await?;
-        let secured = tls::secure(&config, &force.listeners, &tls::ticket_keys(&force.listeners));
+        let secured = tls::secure(&config, &force.listeners, &tls::keys(&force.listeners));
         let secured = secured.map_err(BuildError::from)?;
         let listeners = self.open(&mut force, &config, secured)?;
         let endpoints: Vec<_> = snapshot.targets().map(|target| Arc::clone(&target.endpoint)).collect();
@@ -186,8 +186,8 @@ impl Reloader {
             sockets.extend(of_listener);
         }
         let health = engine.supervisor.known();
-        let tickets = tls::ticket_keys(&force.listeners);
-        Ok(Inherited { sockets, packets, health: Some(health), tickets })
+        let keys = tls::keys(&force.listeners);
+        Ok(Inherited { sockets, packets, health: Some(health), keys })
     }
 
     /// Lets go of the listening sockets, but for those that workers have.

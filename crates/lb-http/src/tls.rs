@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::config::{GatewayConfig, ListenerConfig};
-use crate::inherit::InheritedTickets;
+use crate::inherit::InheritedKeys;
 use crate::reload::Open;
 use crate::snapshot::Snapshot;
 
@@ -44,11 +44,11 @@ pub enum TlsSetupError {
 }
 
 /// The TLS of each listener: that of an open one where it stays as it is, and else one that resumes the sessions of the listener
-/// before it. What an operator should know of its files was said when the configuration was read.
+/// before it and shows the same certificate, where that was of its own making. What an operator should know of its files was said when the configuration was read.
 pub(crate) fn secure(
     config: &GatewayConfig,
     open: &[Open],
-    tickets: &[InheritedTickets],
+    inherited: &[InheritedKeys],
 ) -> Result<Vec<Option<Arc<ServerTls>>>, TlsSetupError> {
     let secure = |listener: &ListenerConfig| {
         let Some(wanted) = &listener.tls else { return Ok(None) };
@@ -60,18 +60,18 @@ pub(crate) fn secure(
             return Ok(open.tls.clone());
         }
         let failed = |source| TlsSetupError::Listener { listener: listener.name.clone(), source };
-        let keys = InheritedTickets::of(tickets, &listener.name, listener.address);
+        let keys = InheritedKeys::of(inherited, &listener.name, listener.address);
         let (tls, _) = ServerTls::new(wanted.options.clone(), keys).map_err(failed)?;
         Ok(Some(Arc::new(tls)))
     };
     config.listeners.iter().map(secure).collect()
 }
 
-/// The keys of the session tickets that open listeners give out.
-pub(crate) fn ticket_keys(open: &[Open]) -> Vec<InheritedTickets> {
+/// What the TLS of open listeners leaves to those that go on.
+pub(crate) fn keys(open: &[Open]) -> Vec<InheritedKeys> {
     let of_listener = |open: &Open| {
         let (listener, address) = (open.config.name.clone(), open.config.address);
-        Some(InheritedTickets { listener, address, keys: open.tls.as_ref()?.ticket_keys() })
+        Some(InheritedKeys { listener, address, keys: open.tls.as_ref()?.keys() })
     };
     open.iter().filter_map(of_listener).collect()
 }

@@ -8,15 +8,17 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection, WebPkiClientVerifier};
+use serde::{Deserialize, Serialize};
 
 use crate::certificate::{CertificateFiles, FileError, FileProblem};
 use crate::error::TlsError;
 use crate::files::{Reload, Watched};
 use crate::names::Names;
+use crate::self_signed::SelfSigned;
 use crate::session::Session;
 use crate::suites::{MinVersion, provider};
 use crate::tickets::{TicketKeys, Ticketer, Trusted};
-use crate::{certificate, quic, roots, self_signed};
+use crate::{certificate, quic, roots};
 
 /// What a listener's TLS is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +42,8 @@ pub struct ServerOptions {
 pub enum Certificates {
     /// From files, chosen by the name that a client asks for; the first where none fits.
     Files(Vec<CertificateFiles>),
-    /// Made at the start, for trials: for this machine's own names and the listener's address.
+    /// Made at the start, for trials: for this machine's own names and the listener's address. Kept for as long as the listener goes on,
+    /// whichever process has it.
     SelfSigned(Option<IpAddr>),
 }
 
@@ -78,6 +81,23 @@ impl ServerOptions {
     }
 }
 
+/// What a listener's TLS leaves to the one that takes its place, in this process or another: what its clients have been given and shown.
+/// Whoever has it can read what they send.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerKeys {
+    #[serde(flatten)]
+    tickets: TicketKeys,
+    /// The certificate of its own making, where it has one.
+    #[serde(default)]
+    self_signed: Option<SelfSigned>,
+}
+
+impl std::fmt::Debug for ServerKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerKeys").field("tickets", &self.tickets).finish_non_exhaustive()
+    }
+}
+
 /// A listener's TLS, shared by all workers.
 pub struct ServerTls {
     options: ServerOptions,
@@ -91,6 +111,7 @@ struct Current {
     until: Option<SystemTime>,
     /// Sessions outlive a change of certificates.
     tickets: Arc<Ticketer>,
+    self_signed: Option<SelfSigned>,
     /// Responses of OCSP that will be over, and are not yet as far as anyone has been told.
     staples: Mutex<Vec<(SystemTime, PathBuf)>>,
 }
@@ -114,23 +135,26 @@ impl std::fmt::Debug for ServerTls {
 }
 
 impl ServerTls {
-    /// Reads the files and sets everything up; beside it what an operator should know of them. With the ticket keys of another one,
-    /// whose place it takes, that one's sessions are resumed.
+    /// Reads the files and sets everything up; beside it what an operator should know of them. With the keys of another one, whose
+    /// place it takes, that one's sessions are resumed, and its certificate is shown on where it was of its own making.
     ///
     /// # Errors
     /// Which file is wrong, and how to mend it.
     pub fn new(
         options: ServerOptions,
-        earlier: Option<&TicketKeys>,
+        earlier: Option<&ServerKeys>,
     ) -> Result<(Self, Vec<String>), TlsError> {
         let watched = Mutex::new(Watched::new(options.files()));
-        let (current, notices) = build(&options, |trust| Ticketer::new(trust, earlier).map(Arc::new))?;
+        let tickets = |trust| Ticketer::new(trust, earlier.map(|earlier| &earlier.tickets)).map(Arc::new);
+        let self_signed = earlier.and_then(|earlier| earlier.self_signed.as_ref());
+        let (current, notices) = build(&options, tickets, self_signed)?;
         Ok((Self { options, current: ArcSwap::from_pointee(current), watched }, notices))
     }
 
-    /// The keys of session tickets, for whoever takes its place.
-    pub fn ticket_keys(&self) -> TicketKeys {
-        self.current.load().tickets.keys()
+    /// For whoever takes its place.
+    pub fn keys(&self) -> ServerKeys {
+        let current = self.current.load();
+        ServerKeys { tickets: current.tickets.keys(), self_signed: current.self_signed.clone() }
     }
 
     /// A session for a connection that has just been accepted.
@@ -167,7 +191,7 @@ impl ServerTls {
             true => Ok(Arc::clone(&now.tickets)),
             false => Ticketer::new(trust, None).map(Arc::new),
         };
-        match build(&self.options, tickets) {
+        match build(&self.options, tickets, now.self_signed.as_ref()) {
             Ok((current, notices)) => {
                 self.current.store(Arc::new(current));
                 Reload::Done(notices)
@@ -180,14 +204,16 @@ impl ServerTls {
 fn build(
     options: &ServerOptions,
     tickets: impl FnOnce(Trusted) -> Result<Arc<Ticketer>, TlsError>,
+    earlier: Option<&SelfSigned>,
 ) -> Result<(Current, Vec<String>), TlsError> {
     let now = SystemTime::now();
-    let identities = match &options.certificates {
+    let (identities, self_signed) = match &options.certificates {
         Certificates::Files(pairs) => {
-            pairs.iter().map(|pair| pair.load(now)).collect::<Result<Vec<_>, _>>()?
+            (pairs.iter().map(|pair| pair.load(now)).collect::<Result<Vec<_>, _>>()?, None)
         }
         Certificates::SelfSigned(address) => {
-            vec![self_signed::make(*address, now).map_err(TlsError::Setup)?]
+            let own = SelfSigned::new(*address, earlier, now).map_err(TlsError::Setup)?;
+            (vec![own.identity().map_err(TlsError::Setup)?], Some(own))
         }
     };
     let until = identities.iter().map(|identity| identity.until).min().ok_or(TlsError::NoCertificate)?;
@@ -223,5 +249,6 @@ fn build(
     // Clients use one at a time and get a new one with each connection.
     config.send_tls13_tickets = 1;
     let quic = if options.http3 { Some(quic::server(&config)?) } else { None };
-    Ok((Current { config: Arc::new(config), quic, until: Some(until), tickets, staples }, notices))
+    let config = Arc::new(config);
+    Ok((Current { config, quic, until: Some(until), tickets, self_signed, staples }, notices))
 }

@@ -27,7 +27,7 @@ const NAME: usize = 16;
 
 /// Ticket keys on their way to another process, with what they are for. Whoever has them can read what clients send.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TicketKeys {
+pub(crate) struct TicketKeys {
     trust: Trusted,
     keys: Vec<TicketKey>,
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use lb_discovery::Registered;
 use lb_health::SavedState;
-use lb_http::InheritedTickets;
-use lb_tls::{QuicKeys, TicketKeys};
+use lb_http::InheritedKeys;
+use lb_tls::{QuicKeys, ServerKeys};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -58,9 +58,9 @@ pub(crate) struct State {
     /// Who has registered, by upstream.
     #[serde(default)]
     pub(crate) registered: BTreeMap<String, Vec<Registered>>,
-    /// The keys of the session tickets that its clients have.
+    /// The keys of the session tickets that its clients have, and the certificates of its own making that they have been shown.
     #[serde(default)]
-    pub(crate) tickets: Vec<Tickets>,
+    pub(crate) tickets: Vec<ListenerKeys>,
     /// What its sockets for packets sign with.
     #[serde(default)]
     pub(crate) packets: Vec<PacketKeys>,
@@ -74,22 +74,22 @@ pub(crate) struct PacketKeys {
     pub(crate) keys: QuicKeys,
 }
 
-/// The ticket keys of a listener.
+/// What the TLS of a listener leaves to the next process.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Tickets {
+pub(crate) struct ListenerKeys {
     listener: String,
     address: std::net::SocketAddr,
-    keys: TicketKeys,
+    keys: ServerKeys,
 }
 
-impl Tickets {
-    pub(crate) fn of(InheritedTickets { listener, address, keys }: InheritedTickets) -> Self {
+impl ListenerKeys {
+    pub(crate) fn of(InheritedKeys { listener, address, keys }: InheritedKeys) -> Self {
         Self { listener, address, keys }
     }
 
-    pub(crate) fn into_inherited(self) -> InheritedTickets {
+    pub(crate) fn into_inherited(self) -> InheritedKeys {
         let Self { listener, address, keys } = self;
-        InheritedTickets { listener, address, keys }
+        InheritedKeys { listener, address, keys }
     }
 }
 
