@@ -432,3 +432,26 @@ fn connection_to_websocket(client: &Connection, cx: &mut Context<'_>) -> ClientS
     assert!(matches!(stream.poll_write(cx, head), Poll::Ready(Ok(_))));
     stream
 }
+
+#[test]
+fn of_a_connection_that_breaks_only_what_has_left_may_have_been_seen() {
+    let (client, server) = (
+        Connection::client(&BackendLimits::default()),
+        Connection::server(&Http2Limits::default(), 32 << 10),
+    );
+    while shuttle(&client, &server) | shuttle(&server, &client) {}
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut failure = |stream: &mut ClientStream| match stream.poll_read(&mut cx, &mut [0; 64]) {
+        Poll::Ready(Err(error)) => error,
+        other => panic!("it should have failed: {other:?}"),
+    };
+    let mut left = get(&client);
+    let head = client.pending();
+    let (mut begun, mut kept) = (get(&client), get(&client));
+    // All of the first head, and some of the second.
+    client.with_pending(|_| (head + 3, ()));
+    client.close(&std::io::Error::new(std::io::ErrorKind::TimedOut, "nobody answers"));
+    let errors = [&mut left, &mut begun, &mut kept].map(&mut failure);
+    assert_eq!(errors.each_ref().map(lb_h2::is_unprocessed), [false, false, true], "{errors:?}");
+    assert_eq!(errors[0].kind(), std::io::ErrorKind::TimedOut);
+}
