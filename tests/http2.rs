@@ -7,6 +7,7 @@ pub(crate) mod grpc;
 mod hostile;
 mod negotiated;
 mod silence;
+mod trailers;
 mod tunnels;
 mod websocket;
 

@@ -15,7 +15,7 @@ use crate::fault::{Fault, Reason};
 use crate::head::{BodyLine, Response};
 use crate::incoming::Incoming;
 use crate::maps::is_grpc;
-use crate::outgoing::{Outgoing, PIECE};
+use crate::outgoing::{Outgoing, PIECE, Trailers};
 use crate::upgrade::Switch;
 
 /// One request and its answer. Dropped before both are over, it resets its stream.
@@ -246,6 +246,35 @@ impl ClientStream {
         }
         self.answer = Answer::Here(Incoming::new(body == BodyLine::Chunked, is_ended));
         Poll::Ready(Ok(draft))
+    }
+
+    /// Whether trailers may still come behind the answer's body, whose length was told: until its end is here.
+    #[must_use]
+    pub fn may_bring_trailers(&self) -> bool {
+        self.stream.as_ref().is_some_and(StreamRef::is_end_due)
+    }
+
+    /// Waits for the end of the answer's body, all of which has been read: with trailers, where some have come.
+    pub fn poll_trailers(&self, cx: &Context<'_>) -> Poll<Option<Trailers>> {
+        self.stream.as_ref().map_or(Poll::Ready(None), |stream| stream.poll_end(cx).map(Trailers::of))
+    }
+
+    /// Whether the end of the request's body is told by itself, by [`finish`](Self::finish), where its length is.
+    pub fn hold(&mut self, is_held: bool) {
+        if let Some(asked) = &mut self.asked {
+            asked.hold(is_held);
+        }
+    }
+
+    /// Tells the end of the request's body, all of which has been taken and has gone, with these trailers.
+    ///
+    /// # Errors
+    /// The stream is over.
+    pub fn finish(&mut self, cx: &Context<'_>, trailers: Option<Trailers>) -> io::Result<()> {
+        match self.asked.as_mut().zip(self.stream.as_ref()) {
+            Some((asked, stream)) => asked.finish(cx, stream, trailers),
+            None => Ok(()),
+        }
     }
 
     /// Ready once the backend has reset it or its connection is over.

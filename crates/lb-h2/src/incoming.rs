@@ -83,10 +83,12 @@ impl Incoming {
             }
         } else if count == 0 {
             self.is_ended = true;
-            match stream.take_trailers() {
-                _ if !self.is_chunked => {}
-                Some(trailers) => self.lead = trailers,
-                None => self.lead.extend_from_slice(LAST_CHUNK),
+            // Those behind a body that has a length have no place among its bytes.
+            if self.is_chunked {
+                match stream.take_trailers() {
+                    Some(trailers) => self.lead = trailers,
+                    None => self.lead.extend_from_slice(LAST_CHUNK),
+                }
             }
         }
         Poll::Ready(Ok(count))

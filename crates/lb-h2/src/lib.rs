@@ -34,7 +34,7 @@ pub use fault::{Reason, is_unprocessed};
 pub use head::{BodyLine, Refused};
 pub use limits::{BackendLimits, Http2Limits, Pings};
 pub use maps::{names_a_connection, response, response_to_connect, write_request};
-pub use outgoing::PIECE;
+pub use outgoing::{PIECE, Trailers};
 pub use server::{Opening, ServerStream};
 
 /// What every client begins an HTTP/2 connection with (RFC 9113 §3.4).

@@ -5,13 +5,32 @@ use std::io::IoSliceMut;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use lb_h1::{BodyDecoder, BodyLimits, Decoded, ResponseFraming};
+use lb_h1::{BodyDecoder, BodyFraming, BodyLimits, Decoded, ResponseFraming};
 
 use crate::connection::StreamRef;
 use crate::fault::{Fault, Reason};
 
 /// How much of a body is taken before it has been sent, where it has to be copied.
 pub const PIECE: usize = 16 << 10;
+
+/// A trailer section that stands behind a body whose length was told, which HTTP/1.1 has no place for (RFC 9113 §8.1).
+#[derive(Debug, Clone)]
+pub struct Trailers(BytesMut);
+
+impl Trailers {
+    /// That of the last chunk, where there is one.
+    pub(crate) fn of(last_chunk: Option<BytesMut>) -> Option<Self> {
+        last_chunk.map(Self)
+    }
+
+    fn into_fields(mut self) -> Option<http::HeaderMap> {
+        let mut decoder = BodyDecoder::for_request(BodyFraming::Chunked, BodyLimits::default());
+        match decoder.decode(&mut self.0) {
+            Ok(Decoded::Trailers(fields)) => Some(fields),
+            _ => None,
+        }
+    }
+}
 
 /// One body on its way out.
 #[derive(Debug)]
@@ -24,6 +43,8 @@ pub(crate) struct Outgoing {
     /// What follows it.
     after: Option<Decoded>,
     is_ended: bool,
+    /// Whether the end of a body that has a length is told by itself.
+    is_held: bool,
     /// Whether what would be read for it waits for the peer's window.
     is_shut: bool,
 }
@@ -37,6 +58,7 @@ impl Outgoing {
             piece: Bytes::new(),
             after: None,
             is_ended,
+            is_held: false,
             is_shut: false,
         }
     }
@@ -44,6 +66,30 @@ impl Outgoing {
     /// Whether all of it has been handed over, its end included.
     pub(crate) fn is_ended(&self) -> bool {
         self.is_ended
+    }
+
+    /// Whether the end of a body that has a length is told by itself ([`finish`](Self::finish)), since trailers may come first.
+    pub(crate) fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
+    /// Tells the end of a body all of which has gone, where it has not been told with its last piece.
+    pub(crate) fn finish(
+        &mut self,
+        cx: &Context<'_>,
+        stream: &StreamRef,
+        trailers: Option<Trailers>,
+    ) -> io::Result<()> {
+        if std::mem::replace(&mut self.is_ended, true) {
+            return Ok(());
+        }
+        match trailers.and_then(Trailers::into_fields) {
+            Some(fields) => stream.tell_trailers(&fields).map_err(Fault::into_io),
+            None => match stream.poll_send(cx, &[], true) {
+                Poll::Ready(Err(fault)) => Err(fault.into_io()),
+                _ => Ok(()),
+            },
+        }
     }
 
     /// Takes some bytes, once those before have gone.
@@ -101,7 +147,7 @@ impl Outgoing {
         let Some(piece) = bytes.get(..bytes.len().min(most)).filter(|piece| !piece.is_empty()) else {
             return Ok(None);
         };
-        match stream.poll_send(cx, piece, piece.len() as u64 == left) {
+        match stream.poll_send(cx, piece, piece.len() as u64 == left && !self.is_held) {
             Poll::Ready(sent) => {
                 let count = sent.map_err(Fault::into_io)?;
                 self.passed(count);
@@ -121,7 +167,7 @@ impl Outgoing {
     /// So much of such a body has been sent.
     fn passed(&mut self, count: usize) {
         self.body.skip(count as u64);
-        self.is_ended = self.body.is_complete();
+        self.is_ended = self.body.is_complete() && !self.is_held;
     }
 
     /// Has `read` fill the frames of a body that has a length, where nothing of it waits; `None` where it has to be written. 0 where
@@ -135,7 +181,7 @@ impl Outgoing {
         let left = self.plain_left()?;
         // More than there is ever room for is not asked for.
         let (limit, ends) = match usize::try_from(left) {
-            Ok(left) if left <= 1 << 20 => (left, true),
+            Ok(left) if left <= 1 << 20 => (left, !self.is_held),
             _ => (1 << 20, false),
         };
         let mut is_shut = true;
@@ -178,6 +224,10 @@ impl Outgoing {
                 match self.after.take() {
                     None => return Poll::Ready(Ok(())),
                     Some(Decoded::Data(data)) => self.piece = data,
+                    Some(end @ Decoded::End) if self.is_held => {
+                        self.after = Some(end);
+                        return Poll::Ready(Ok(()));
+                    }
                     Some(Decoded::Trailers(trailers)) => {
                         self.is_ended = true;
                         stream.tell_trailers(&trailers).map_err(Fault::into_io)?;
@@ -188,7 +238,7 @@ impl Outgoing {
                     }
                 }
             } else {
-                let is_last = matches!(self.after, Some(Decoded::End));
+                let is_last = matches!(self.after, Some(Decoded::End)) && !self.is_held;
                 let count = ready!(stream.poll_send(cx, &self.piece, is_last)).map_err(Fault::into_io)?;
                 self.piece.advance(count);
                 self.is_ended = is_last && self.piece.is_empty();

@@ -15,7 +15,7 @@ use crate::fault::{Fault, Reason};
 use crate::head::Refused;
 use crate::incoming::Incoming;
 use crate::maps::is_grpc;
-use crate::outgoing::{Outgoing, PIECE};
+use crate::outgoing::{Outgoing, PIECE, Trailers};
 use crate::upgrade;
 
 /// One request and its answer.
@@ -108,6 +108,32 @@ impl ServerStream {
             }
             read => read,
         }
+    }
+
+    /// Whether trailers may still come behind the request's body, whose length was told: until its end is here.
+    #[must_use]
+    pub fn may_bring_trailers(&self) -> bool {
+        !self.is_switched && self.stream.is_end_due()
+    }
+
+    /// Waits for the end of the request's body, all of which has been read: with trailers, where some have come.
+    pub fn poll_trailers(&self, cx: &Context<'_>) -> Poll<Option<Trailers>> {
+        self.stream.poll_end(cx).map(Trailers::of)
+    }
+
+    /// Whether the end of the answer's body is told by itself, by [`finish`](Self::finish), where its length is.
+    pub fn hold(&mut self, is_held: bool) {
+        if let Some(answer) = &mut self.answer {
+            answer.hold(is_held);
+        }
+    }
+
+    /// Tells the end of the answer's body, all of which has been taken and has gone, with these trailers.
+    ///
+    /// # Errors
+    /// The stream is over.
+    pub fn finish(&mut self, cx: &Context<'_>, trailers: Option<Trailers>) -> io::Result<()> {
+        self.answer.as_mut().map_or(Ok(()), |answer| answer.finish(cx, &self.stream, trailers))
     }
 
     /// Ready once the client has reset it or its connection is over.

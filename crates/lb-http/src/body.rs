@@ -79,6 +79,11 @@ impl Passage {
         self.is_ended
     }
 
+    /// Whether there is something of it that goes on with the length that it came with: trailers behind it still vouch for it.
+    pub(crate) fn is_sized(&self) -> bool {
+        !self.is_chunked && self.filter.is_none() && self.decoder.remaining().is_some_and(|left| left > 0)
+    }
+
     /// Bytes of the body that were passed on.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

@@ -46,7 +46,9 @@ pub(crate) async fn relay(
     let idle = timeouts.idle;
     let pace = timeouts.min_rate.map(|rate| Pace::download(rate, idle, Instant::now()));
     let (backend, splice) = (&mut backend.transport, Splice::default());
-    let mut relay = Relay { conversation, backend, passage, upload, splice, idle, pace, began: false };
+    let passes_trailers = passage.is_sized() && backend.passes_trailers_to(&conversation.transport);
+    let mut relay =
+        Relay { conversation, backend, passage, upload, splice, idle, pace, began: false, passes_trailers };
     std::future::poll_fn(|cx| relay.poll(cx)).await
 }
 
@@ -59,6 +61,8 @@ struct Relay<'a> {
     idle: Duration,
     pace: Option<Pace>,
     began: bool,
+    /// Whether trailers may pass behind a body whose length was told.
+    passes_trailers: bool,
 }
 
 impl Relay<'_> {
@@ -78,6 +82,9 @@ impl Relay<'_> {
         if self.conversation.client.watch.is_expired() {
             return Poll::Ready(self.stalled());
         }
+        if self.passes_trailers {
+            self.conversation.transport.hold(self.backend.may_bring_trailers());
+        }
         // What came with the head goes out with it.
         if let Err(error) = self.drain() {
             return Poll::Ready(broken(&error));
@@ -86,7 +93,7 @@ impl Relay<'_> {
             let is_ended = self.passage.is_ended();
             if is_ended || self.conversation.outbox.len() >= BATCH || !self.splice.is_empty() {
                 match self.poll_send(cx) {
-                    Poll::Ready(Ok(())) if is_ended => return Poll::Ready(Relayed::Whole),
+                    Poll::Ready(Ok(())) if is_ended => return self.poll_finish(cx),
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(Gone)) => return Poll::Ready(Relayed::ClientGone),
                     Poll::Pending => return self.poll_client(cx),
@@ -104,6 +111,17 @@ impl Relay<'_> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// All of the body has gone: its end may be to come, with trailers or without.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Relayed> {
+        if self.passes_trailers {
+            let Poll::Ready(trailers) = self.backend.poll_trailers(cx) else { return self.poll_client(cx) };
+            if self.conversation.transport.finish(cx, trailers).is_err() {
+                return Poll::Ready(Relayed::ClientGone);
+            }
+        }
+        Poll::Ready(Relayed::Whole)
     }
 
     /// Whose fault it is that nothing moves.

@@ -7,6 +7,7 @@
 //! Nothing here waits by itself; dropping a future that polls it loses nothing but the socket.
 
 mod stream;
+mod trailers;
 
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use lb_dump::Tee;
 use lb_h1::{BodyFraming, CONTINUE};
+use lb_h2::Trailers;
 
 use crate::body::{Passage, PassageError};
 use crate::mirror::{BodyCopy, Copied};
@@ -21,6 +22,8 @@ pub(crate) struct Upload {
     expects_continue: bool,
     pending: BytesMut,
     kept: Kept,
+    /// What stood behind a body whose length was told.
+    trailers: Option<Trailers>,
     /// What goes out is copied here, for a request that is mirrored.
     copy: Option<Box<BodyCopy>>,
     splice: Splice,
@@ -80,6 +83,7 @@ impl Upload {
             expects_continue,
             pending: BytesMut::new(),
             kept: Kept::Untouched,
+            trailers: None,
             copy: None,
             splice: Splice::default(),
             stage,
@@ -215,6 +219,11 @@ impl Upload {
         backend: &mut Transport,
     ) -> Result<Progress, UploadError> {
         let mut progress = Progress::None;
+        let passes_trailers =
+            matches!(self.framing, BodyFraming::Length(1..)) && client.passes_trailers_to(backend);
+        if passes_trailers {
+            backend.hold(self.trailers.is_some() || client.may_bring_trailers());
+        }
         let mut steps = 0;
         while !self.is_over() {
             steps += 1;
@@ -228,6 +237,11 @@ impl Upload {
                 match self.poll_send(cx, worker, backend) {
                     Poll::Pending => return Ok(progress),
                     Poll::Ready(Err(_)) => self.stage = Stage::Refused,
+                    Poll::Ready(Ok(())) if is_ended && passes_trailers => {
+                        if self.poll_finish(cx, client, backend).is_pending() {
+                            return Ok(progress);
+                        }
+                    }
                     Poll::Ready(Ok(())) if is_ended => self.stage = Stage::Done,
                     Poll::Ready(Ok(())) => {}
                 }
@@ -254,6 +268,17 @@ impl Upload {
             }
         }
         Ok(Progress::Over)
+    }
+
+    /// All of the body has gone: its end may be to come, with trailers or without.
+    fn poll_finish(&mut self, cx: &Context<'_>, client: &Transport, backend: &mut Transport) -> Poll<()> {
+        if self.trailers.is_none() {
+            self.stage = Stage::Client;
+            self.trailers = ready!(client.poll_trailers(cx));
+        }
+        let finished = backend.finish(cx, self.trailers.clone());
+        self.stage = if finished.is_ok() { Stage::Done } else { Stage::Refused };
+        Poll::Ready(())
     }
 
     /// Sends what is pending, and behind it what is on its way through the kernel.

@@ -419,6 +419,25 @@ impl StreamRef {
         })
     }
 
+    /// Whether the peer's end, or trailers ahead of it, are still to be heard.
+    pub(crate) fn is_end_due(&self) -> bool {
+        self.with(|core, key| {
+            core.streams.get(key).is_some_and(|stream| !stream.is_recv_ended || stream.trailers.is_some())
+        })
+    }
+
+    /// Waits for the peer's end, of a body that has been read: with the trailers ahead of it, where some have come.
+    pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<Option<BytesMut>> {
+        self.with(|core, key| {
+            let Some(stream) = core.streams.get_mut(key) else { return Poll::Ready(None) };
+            if stream.is_recv_ended || stream.fault.is_some() {
+                return Poll::Ready(stream.trailers.take());
+            }
+            stream.await_input(cx);
+            Poll::Pending
+        })
+    }
+
     /// The last chunk and the trailers in it, where some have come.
     pub(crate) fn take_trailers(&self) -> Option<BytesMut> {
         self.with(|core, key| core.streams.get_mut(key)?.trailers.take())
