@@ -6,6 +6,7 @@ use lb_testkit::{Backend, Gateway, PATIENCE, eventually, fetch};
 use serde_json::json;
 
 use crate::support::{assert_tally, cli, launch, rule, urls};
+use crate::takeover::upgraded;
 
 const FAILS: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
 
@@ -64,6 +65,11 @@ fn a_part_that_fails_is_taken_back_and_a_new_split_tries_it_again() {
     gateway.signal("HUP");
     gateway.log_line("it is read", |line| line["message"] == "configuration reloaded");
     assert_tally((0..20).map(|_| gateway.get("/").backend()), &[("app", 20)]);
+    // Nor does another process in the place of this one.
+    let _successor = upgraded(&gateway);
+    assert_tally((0..20).map(|_| gateway.get("/").backend()), &[("app", 20)]);
+    let shown = cli(&["status", "--admin", &admin.to_string()]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("next was taken back at"), "{shown:?}");
     // Set anew it begins anew, also with the same shares.
     let again = cli(&["split", "web", "app=3", "next=1", "--admin", &admin.to_string()]);
     assert!(again.status.success(), "{again:?}");

@@ -7,6 +7,7 @@ use lb_testkit::{Backend, Load, PATIENCE, eventually};
 
 use super::{ask, config, discovering, eventually_present, eventually_serves, figure, present, source};
 use crate::support::{backend_status, cli, launch, urls};
+use crate::takeover::upgraded;
 
 #[test]
 fn backends_of_a_file_come_and_go_and_no_request_notices() {
@@ -39,6 +40,45 @@ fn backends_of_a_file_come_and_go_and_no_request_notices() {
         figure(&gateway, "gatewayd_discovery_members{upstream=\"app\",source=\"file\"}") == Some(2.0)
             && figure(&gateway, "gatewayd_discovery_up{upstream=\"app\",source=\"file\"}") == Some(1.0)
     });
+}
+
+#[test]
+fn the_last_good_backends_stay_in_an_upgrade_and_when_their_source_is_told_otherwise() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let launch = launch();
+    let path = launch.directory().join("app.json");
+    let broken = "[\"http://";
+    let came = |more: &str| {
+        format!(
+            "[upstreams.came]\ndiscover = {{ api = true{more} }}\n[[rules]]\npath = \"/came\"\nupstream = \"came\"\n"
+        )
+    };
+    fs::write(&path, format!("[\"{}\"]", a.url())).unwrap();
+    let gateway = launch.config(&config("file = \"app.json\"", &came(""))).start();
+    let body = format!("{{\"url\": \"{}\", \"ttl\": \"1h\"}}", b.url());
+    let registration = "/api/upstreams/came/registrations/b";
+    assert_eq!(ask(gateway.address_of("admin"), "PUT", registration, "", &body).status, 201);
+    eventually("it is there", PATIENCE, || gateway.get("/came").status == 200);
+    fs::write(&path, broken).unwrap();
+    eventually("the file is broken", PATIENCE, || !source(&gateway)["error"].is_null());
+
+    gateway.write_config(&config("file = \"app.json\", keep = \"1h\"", &came(", max_members = 5")));
+    let reloaded = cli(&["reload", "--admin", &gateway.address_of("admin").to_string()]);
+    assert!(reloaded.status.success(), "{}", String::from_utf8_lossy(&reloaded.stderr));
+    assert_eq!(
+        (gateway.get("/").backend(), gateway.get("/came").backend()),
+        ("a".to_owned(), "b".to_owned())
+    );
+    let _first = upgraded(&gateway);
+    let _second = upgraded(&gateway);
+    assert_eq!(
+        (gateway.get("/").backend(), gateway.get("/came").backend()),
+        ("a".to_owned(), "b".to_owned())
+    );
+    assert!(!source(&gateway)["error"].is_null());
+    fs::write(&path, format!("[\"{}\"]", b.url())).unwrap();
+    eventually_present(&gateway, &[b.url()]);
+    assert!(source(&gateway)["error"].is_null());
 }
 
 #[test]

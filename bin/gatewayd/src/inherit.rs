@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use lb_discovery::Registered;
+use lb_discovery::{KnownMembers, Registered};
 use lb_http::{Inherited, InheritedPackets, InheritedSocket};
 use listenfd::ListenFd;
 use rustix::net::SocketType;
@@ -40,6 +40,8 @@ pub(crate) struct Given {
     pub(crate) edits: Option<Vec<Edit>>,
     /// Who had registered there, by upstream.
     pub(crate) registered: BTreeMap<String, Vec<Registered>>,
+    /// What other sources had told.
+    pub(crate) discovered: Vec<KnownMembers>,
     admin: Vec<TcpListener>,
 }
 
@@ -69,12 +71,15 @@ impl Given {
         let mut given = Self::default();
         let mut keys = Vec::new();
         if let Some(state) = state.into_iter().next() {
-            let State { health, edits, registered, tickets, packets } = channel::content(state)?;
+            let State { health, edits, registered, discovered, rollbacks, tickets, packets } =
+                channel::content(state)?;
             keys = packets;
             given.inherited.health = health;
             given.inherited.keys = tickets.into_iter().map(ListenerKeys::into_inherited).collect();
+            given.inherited.rollbacks = rollbacks;
             given.edits = Some(edits);
             given.registered = registered;
+            given.discovered = discovered;
         }
         let mut received = 0;
         let mut packets = None;

@@ -17,7 +17,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use lb_discovery::Registered;
+use lb_discovery::{KnownMembers, Registered};
 use lb_http::{Inherited, InheritedPackets, InheritedSocket, Reloader};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::{oneshot, watch};
@@ -147,14 +147,15 @@ impl Upgrader {
         self.program.check()?;
         let unchanged = self.reloading.pause().await;
         let edits = unchanged.edits().list().to_vec();
-        let registered = self.reloading.discovery().registered();
+        let discovery = self.reloading.discovery();
+        let known = Known { edits, registered: discovery.registered(), discovered: discovery.known() };
         let inherited = self.reloader.hand_over().await?;
         let admin = self.admin()?;
         let program = self.program.clone();
         let (done, outcome) = oneshot::channel();
         // A thread of its own: the end of this process does not wait for it.
         std::thread::Builder::new().name("upgrade".to_owned()).spawn(move || {
-            let _ = done.send(start(&program, inherited, Known { edits, registered }, admin, patience));
+            let _ = done.send(start(&program, inherited, known, admin, patience));
         })?;
         let successor = outcome.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))?;
         self.reloading.succeeded(unchanged);
@@ -176,6 +177,7 @@ impl Upgrader {
 struct Known {
     edits: Vec<Edit>,
     registered: BTreeMap<String, Vec<Registered>>,
+    discovered: Vec<KnownMembers>,
 }
 
 /// Starts the new process, hands over, and waits until it serves. Where it does not, it has ended when this returns.
@@ -241,6 +243,8 @@ fn hand_over(
         health: inherited.health.take(),
         edits: known.edits,
         registered: known.registered,
+        discovered: known.discovered,
+        rollbacks: std::mem::take(&mut inherited.rollbacks),
         tickets: std::mem::take(&mut inherited.keys).into_iter().map(ListenerKeys::of).collect(),
     })?;
     let sockets = described(inherited, admin)?;

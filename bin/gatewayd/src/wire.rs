@@ -75,7 +75,8 @@ impl Running {
             (None, Some(file)) => registered::read(file),
             (None, None) => BTreeMap::new(),
         };
-        let discovery = Arc::new(Discovery::new(lb_config::read_document).with_registered(registered));
+        let discovery = Discovery::new(lb_config::read_document).with_registered(registered);
+        let discovery = Arc::new(discovery.with_known(std::mem::take(&mut given.discovered)));
         discovery.prepare(&loaded.discover, discovery::PATIENCE).await;
         effective.rediscover(&discovery);
         if loaded.admin.is_some() {

@@ -147,6 +147,14 @@ pub struct DockerConfig {
 pub struct RegistrationConfig {}
 
 impl Place {
+    /// What another process knows it by: where it is, and what its members are made with.
+    pub(crate) fn identity(&self) -> String {
+        match self {
+            Self::Dns(dns) => format!("{} {self} {}", self.kind(), dns.scheme),
+            _ => format!("{} {self}", self.kind()),
+        }
+    }
+
     /// What it is called in status and metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lb_observe::SourceState;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
@@ -30,7 +31,20 @@ pub struct Discovery {
     followed: Mutex<Vec<Followed>>,
     /// What the process before knew, until it is asked for.
     handed: Mutex<BTreeMap<String, Vec<Registered>>>,
+    /// The same of sources.
+    known: Mutex<Vec<KnownMembers>>,
     changed: Arc<Notify>,
+}
+
+/// The last good set of a source, for another process that has the same source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KnownMembers {
+    /// The upstream's name.
+    pub upstream: String,
+    /// Which of its sources.
+    pub source: String,
+    /// Who is there.
+    pub members: Vec<Member>,
 }
 
 /// One source and who follows it.
@@ -46,7 +60,28 @@ impl Discovery {
     /// Without a source. `read` reads files.
     #[must_use]
     pub fn new(read: ReadDocument) -> Self {
-        Self { read, followed: Mutex::default(), handed: Mutex::default(), changed: Arc::default() }
+        let (followed, handed, known) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { read, followed, handed, known, changed: Arc::default() }
+    }
+
+    /// The same, with what sources had told the process before: it stays until they tell this one.
+    #[must_use]
+    pub fn with_known(mut self, known: Vec<KnownMembers>) -> Self {
+        self.known = Mutex::new(known);
+        self
+    }
+
+    /// The last good set of each source that has had any; registrations are told by [`registered`](Self::registered).
+    #[must_use]
+    pub fn known(&self) -> Vec<KnownMembers> {
+        let followed = self.followed();
+        let of = |it: &Followed| KnownMembers {
+            upstream: it.upstream.clone(),
+            source: it.config.place.identity(),
+            members: it.feed.present().to_vec(),
+        };
+        let told = followed.iter().filter(|it| it.registrations.is_none()).map(of);
+        told.filter(|it| !it.members.is_empty()).collect()
     }
 
     /// The same, with what was registered at the process before, by upstream. Upstreams where nobody may register let it go.
@@ -84,7 +119,7 @@ impl Discovery {
             if followed.iter().any(|it| it.upstream == upstream && it.config == *source) {
                 continue;
             }
-            let new = self.follow(upstream, source);
+            let new = self.follow(upstream, source, &followed);
             let feed = Arc::clone(&new.feed);
             answers.spawn(async move { feed.answered().await });
             followed.push(new);
@@ -132,7 +167,10 @@ impl Discovery {
         followed.iter().filter(|it| it.upstream == upstream).find_map(|it| it.registrations.clone())
     }
 
-    fn follow(&self, upstream: &str, config: &SourceConfig) -> Followed {
+    /// What was known of the same place goes on, whether it was followed otherwise or by another process.
+    fn follow(&self, upstream: &str, config: &SourceConfig, followed: &[Followed]) -> Followed {
+        let before =
+            followed.iter().rev().find(|it| it.upstream == upstream && it.config.place == config.place);
         let mut registrations = None;
         let max = config.max_members.get();
         let source: Box<dyn Source> = match &config.place {
@@ -141,15 +179,28 @@ impl Discovery {
             Place::Etcd(etcd) => Box::new(Etcd::new(etcd, max)),
             Place::Docker(docker) => Box::new(Docker::new(docker)),
             Place::Registration(_) => {
-                let known = lock(&self.handed).remove(upstream).unwrap_or_default();
+                let before = before.and_then(|it| it.registrations.as_ref()).map(|it| it.list());
+                let known = before.or_else(|| lock(&self.handed).remove(upstream)).unwrap_or_default();
                 let new = Arc::new(Registrations::new(max, known));
                 registrations = Some(Arc::clone(&new));
                 Box::new(Registering(new))
             }
         };
         let feed = Arc::new(Feed::new(upstream, config, Arc::clone(&self.changed)));
+        if let Some(members) =
+            before.map(|it| it.feed.present().to_vec()).or_else(|| self.take_known(upstream, config))
+        {
+            feed.begin_with(members);
+        }
         let task = tokio::spawn(follow(source, Arc::clone(&feed)));
         Followed { upstream: upstream.to_owned(), config: config.clone(), feed, registrations, task }
+    }
+
+    fn take_known(&self, upstream: &str, config: &SourceConfig) -> Option<Vec<Member>> {
+        let mut known = lock(&self.known);
+        let source = config.place.identity();
+        let place = known.iter().position(|it| it.upstream == upstream && it.source == source)?;
+        Some(known.swap_remove(place).members)
     }
 
     fn followed(&self) -> MutexGuard<'_, Vec<Followed>> {

@@ -136,6 +136,12 @@ impl Feed {
         self.answered.send_replace(true);
     }
 
+    /// These were the last good set before this feed was: they stay until there is an answer.
+    pub(crate) fn begin_with(&self, members: Vec<Member>) {
+        let (members, _) = in_order(members, self.max_members.get());
+        self.told().members = Arc::new(members);
+    }
+
     pub(crate) fn present(&self) -> Arc<Vec<Member>> {
         Arc::clone(&self.told().members)
     }
@@ -231,6 +237,21 @@ mod tests {
             feed.state().notice.as_deref(),
             Some("1 members beyond max_members = 2 are left out; one is odd")
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_known_before_stays_as_long_as_any_good_set() {
+        let feed = feed(2);
+        feed.begin_with(["c:1", "a:1", "b:1"].map(Member::at).into());
+        feed.failed(&SourceError::Failed("no way".to_owned()));
+        assert_eq!(urls(&feed), ["a:1", "b:1"]);
+        feed.failed(&SourceError::Nobody("none".to_owned()));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        feed.failed(&SourceError::Nobody("none".to_owned()));
+        assert_eq!(urls(&feed).len(), 0);
+        feed.begin_with(vec![Member::at("a:1")]);
+        feed.members(Vec::new(), None);
+        assert_eq!(urls(&feed).len(), 0, "an answer is an answer");
     }
 
     #[tokio::test]

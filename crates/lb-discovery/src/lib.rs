@@ -19,7 +19,7 @@ pub use config::{
     DnsConfig, DnsQuestion, DockerConfig, EtcdConfig, EtcdUser, FileConfig, Place, RegistrationConfig,
     Scheme, SourceConfig, UpstreamSources,
 };
-pub use discovery::{Discovery, ReadDocument};
+pub use discovery::{Discovery, KnownMembers, ReadDocument};
 pub use feed::Feed;
 pub use http::Peer;
 pub use look::{Mark, mark};

@@ -135,6 +135,7 @@ impl Gateway {
         let dumps = Some(&*attachments.dumps);
         let builder = Builder { registry, workers, dumps, slots: &slots, earlier: &Earlier::default() };
         let snapshot = Snapshot::build(config, builder)?;
+        snapshot.take_back(&attachments.inherited.rollbacks);
         let connections = max_connections(config);
         let secured = secure(config, &[], &attachments.inherited.keys).map_err(BuildError::from)?;
         let (mut sockets, mut quic) = (Vec::new(), Vec::new());

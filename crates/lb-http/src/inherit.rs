@@ -8,8 +8,11 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use lb_health::SavedState;
 use lb_tls::ServerKeys;
+use serde::{Deserialize, Serialize};
 
 pub use crate::http3::packets::InheritedPackets;
+use crate::rollback::Rollback;
+use crate::split::Setting;
 
 /// Sockets and state of the process before, or of whoever listens on behalf of this one.
 #[derive(Debug, Default)]
@@ -22,6 +25,15 @@ pub struct Inherited {
     pub health: Option<SavedState>,
     /// What the TLS of its listeners leaves to those that go on.
     pub keys: Vec<InheritedKeys>,
+    /// Parts of splits that it has taken back.
+    pub rollbacks: Vec<InheritedRollback>,
+}
+
+/// A part that was taken back, and the split that it is of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InheritedRollback {
+    pub(crate) rollback: Rollback,
+    pub(crate) of: Setting,
 }
 
 /// What the TLS of a listener leaves to the one that goes on.

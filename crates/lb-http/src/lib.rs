@@ -73,7 +73,7 @@ pub use gateway::{
     Attachments, BackendChange, BackendView, Gateway, GatewayView, LocalPages, StartError, Tally,
     UpstreamView, validate,
 };
-pub use inherit::{Inherited, InheritedKeys, InheritedPackets, InheritedSocket};
+pub use inherit::{Inherited, InheritedKeys, InheritedPackets, InheritedRollback, InheritedSocket};
 pub use listen::ListenError;
 pub use mirror::MirrorAnswer;
 pub use plan::{Changes, Plan, Restart, UpstreamChange};

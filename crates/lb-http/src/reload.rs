@@ -23,13 +23,14 @@ use crate::background::{in_background, in_background_since};
 use crate::config::{GatewayConfig, ListenerConfig};
 use crate::gateway::{StartError, max_connections};
 use crate::http3::packets::Packets;
-use crate::inherit::{Inherited, InheritedSocket};
+use crate::inherit::{Inherited, InheritedRollback, InheritedSocket};
 use crate::listen::{ListenError, Sockets};
 use crate::listeners::{ListenerId, Opening, Order};
 use crate::plan::Plan;
 use crate::resolve::{self, Endpoint};
 use crate::slots::Slots;
 use crate::snapshot::{BuildError, Builder, Earlier, Snapshot};
+use crate::split::Setting;
 use crate::tls;
 use crate::worker::Shared;
 
@@ -166,7 +167,7 @@ impl Reloader {
     }
 
     /// What another process needs to go on in place of this one: duplicates of the listening sockets, what is known of backends,
-    /// and the keys of session tickets.
+    /// the keys of session tickets, and what was taken back of splits.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -187,7 +188,16 @@ impl Reloader {
         }
         let health = engine.supervisor.known();
         let keys = tls::keys(&force.listeners);
-        Ok(Inherited { sockets, packets, health: Some(health), keys })
+        let snapshot = engine.shared.snapshot.load();
+        let mut rollbacks = Vec::new();
+        for (rule, config) in snapshot.rules.iter().zip(&snapshot.config.rules) {
+            let Some((split, config)) = rule.split.as_ref().zip(config.split.as_ref()) else { continue };
+            let of = || Setting::of(config);
+            rollbacks.extend(
+                split.taken_back().into_iter().map(|rollback| InheritedRollback { rollback, of: of() }),
+            );
+        }
+        Ok(Inherited { sockets, packets, health: Some(health), keys, rollbacks })
     }
 
     /// Lets go of the listening sockets, but for those that workers have.

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lb_observe::SplitStats;
 use lb_observe::histogram::Summary;
+use serde::{Deserialize, Serialize};
 
 use crate::config::RollbackConfig;
 use crate::snapshot::Snapshot;
@@ -32,7 +33,7 @@ const MAX_READINGS: u32 = 60;
 const CRITICAL: f64 = 3.719;
 
 /// A part that was taken back.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rollback {
     /// The rule.
     pub rule: String,

@@ -24,13 +24,14 @@ use crate::config::{
     ProxyVersion, Redirect, RetryConfig, RuleConfig, Timeouts, UpstreamConfig,
 };
 use crate::hedge::Percentile;
+use crate::inherit::InheritedRollback;
 use crate::limiter::Limiter;
 use crate::mirror::Mirror;
 use crate::proxy_protocol;
 use crate::queue::Queue;
 use crate::resolve::Endpoint;
 use crate::slots::{Slot, SlotHolder, Slots};
-use crate::split::Split;
+use crate::split::{Setting, Split};
 use crate::tls::{BackendTls, TlsSetupError};
 
 pub(crate) use self::earlier::Earlier;
@@ -243,6 +244,22 @@ impl Snapshot {
                 .flat_map(|upstream| &upstream.backends)
                 .any(|backend| backend.proxy_protocol.is_some()),
         })
+    }
+
+    /// Takes back what the process before had, of splits that are as they were.
+    pub(crate) fn take_back(&self, earlier: &[InheritedRollback]) {
+        for (rule, config) in self.rules.iter().zip(&self.config.rules) {
+            let Some((split, config)) = rule.split.as_ref().zip(config.split.as_ref()) else { continue };
+            for InheritedRollback { rollback, of } in earlier {
+                let place = split.names().position(|name| name == rollback.upstream);
+                if let Some(place) = place
+                    && rollback.rule == rule.route.name
+                    && *of == Setting::of(config)
+                {
+                    split.take_back(place, rollback.clone());
+                }
+            }
+        }
     }
 
     /// The upstream of a name, and its place.

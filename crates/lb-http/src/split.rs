@@ -13,7 +13,7 @@ use http::HeaderName;
 use lb_core::{Backend, BackendOptions, Balancer, KeySource, PickContext, StrategyConfig, Weight, key};
 use lb_h1::Fields;
 use lb_observe::SplitStats;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::attempt::Outgoing;
 use crate::choice;
@@ -44,6 +44,21 @@ struct Arm {
     stats: Arc<SplitStats>,
 }
 
+/// What makes a split the same as another: where it is, whoever was taken back stays so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Setting {
+    parts: Vec<(String, f64)>,
+    is_keyed: bool,
+    turn: u64,
+}
+
+impl Setting {
+    pub(crate) fn of(split: &SplitConfig) -> Self {
+        let parts = split.arms.iter().map(|arm| (arm.name.clone(), arm.weight)).collect();
+        Self { parts, is_keyed: split.key.is_some(), turn: split.turn }
+    }
+}
+
 /// How a rule's requests are shared out.
 #[derive(Debug, Clone, Serialize)]
 pub struct SplitAnswer {
@@ -70,15 +85,10 @@ pub struct ArmAnswer {
 impl Split {
     pub(crate) fn build(rule: &str, config: &SplitConfig, builder: Builder<'_>) -> Result<Self, BuildError> {
         let failed = |reason: String| BuildError::Split { rule: rule.to_owned(), reason };
-        let members = |split: &SplitConfig| -> Vec<(String, f64)> {
-            split.arms.iter().map(|arm| (arm.name.clone(), arm.weight)).collect()
-        };
         // Where shares are as they were, turns go on.
         let kept = builder.earlier.rule(rule).and_then(|(earlier, rule)| {
             let (earlier, split) = (earlier.split.as_ref()?, rule.split.as_ref()?);
-            let is_alike =
-                members(earlier) == members(config) && earlier.key.is_some() == config.key.is_some();
-            (is_alike && earlier.turn == config.turn).then(|| Arc::clone(&split.shares))
+            (Setting::of(earlier) == Setting::of(config)).then(|| Arc::clone(&split.shares))
         });
         let shares = match kept {
             Some(kept) => kept,

@@ -12,9 +12,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use lb_discovery::Registered;
+use lb_discovery::{KnownMembers, Registered};
 use lb_health::SavedState;
-use lb_http::InheritedKeys;
+use lb_http::{InheritedKeys, InheritedRollback};
 use lb_tls::{QuicKeys, ServerKeys};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -58,6 +58,12 @@ pub(crate) struct State {
     /// Who has registered, by upstream.
     #[serde(default)]
     pub(crate) registered: BTreeMap<String, Vec<Registered>>,
+    /// What other sources have told.
+    #[serde(default)]
+    pub(crate) discovered: Vec<KnownMembers>,
+    /// Parts of splits that it has taken back.
+    #[serde(default)]
+    pub(crate) rollbacks: Vec<InheritedRollback>,
     /// The keys of the session tickets that its clients have, and the certificates of its own making that they have been shown.
     #[serde(default)]
     pub(crate) tickets: Vec<ListenerKeys>,
