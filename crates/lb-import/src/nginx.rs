@@ -7,6 +7,7 @@
 mod condition;
 mod limit;
 mod location;
+mod rewrite;
 mod server;
 mod settings;
 mod stream;

@@ -33,7 +33,8 @@ struct Servers {
     is_weighted: bool,
     is_checked: bool,
     check: toml::Table,
-    tls: toml::Table,
+    /// Of each backend that is reached by TLS.
+    tls: Vec<Option<toml::Table>>,
     proxy_protocol: Option<&'static str>,
 }
 
@@ -129,6 +130,12 @@ impl Translation {
                         backend.upstream.set("retries", table([("attempts", retries.into())]));
                         self.report.approximated(place, "retries.attempts: within a budget, each elsewhere");
                     }
+                }
+                ("http-request", "deny" | "reject" | "tarpit" | "silent-drop" | "auth")
+                    if section.kind() == "backend" =>
+                {
+                    let note = "a backend refuses nothing by itself; WHAT IT REFUSES IS LET THROUGH";
+                    self.report.leave_out(place, note);
                 }
                 ("http-request" | "http-response", _) if section.kind() == "backend" => {
                     match line.words.iter().any(|word| word == "if" || word == "unless") {
@@ -292,7 +299,7 @@ impl Translation {
             false => table([("url", url)].into_iter().chain(keys)),
         };
         servers.backends.push(backend);
-        servers.tls.extend(tls);
+        servers.tls.push(is_secure.then_some(tls));
         match unknown.is_empty() {
             true => self.report.converted(place, "a backend"),
             false => self.report.approximated(place, format!("a backend, without {}", unknown.join(", "))),
@@ -302,6 +309,13 @@ impl Translation {
 
 impl Servers {
     fn write(mut self, upstream: &mut Table) {
+        let mut said = self.tls.iter().flatten();
+        let first = said.next().cloned().unwrap_or_default();
+        // What one of them is believed by is not what the others are.
+        let are_alike = said.all(|tls| *tls == first);
+        if !are_alike {
+            self.backends = self.backends.into_iter().zip(self.tls).map(with_tls).collect();
+        }
         upstream.set("backends", backends(self.backends));
         if self.is_checked {
             if !self.check.contains_key("path") {
@@ -309,11 +323,22 @@ impl Servers {
             }
             upstream.set("health_check", self.check);
         }
-        if !self.tls.is_empty() {
-            upstream.set("tls", self.tls);
+        if are_alike && !first.is_empty() {
+            upstream.set("tls", first);
         }
         if let Some(version) = self.proxy_protocol {
             upstream.set("proxy_protocol", version);
         }
     }
+}
+
+/// A backend with TLS of its own.
+fn with_tls((backend, tls): (Value, Option<toml::Table>)) -> Value {
+    let Some(tls) = tls.filter(|tls| !tls.is_empty()) else { return backend };
+    let mut keys = match backend {
+        Value::Table(keys) => keys,
+        url => toml::Table::from_iter([("url".to_owned(), url)]),
+    };
+    keys.insert("tls".to_owned(), tls.into());
+    keys.into()
 }

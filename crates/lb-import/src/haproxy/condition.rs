@@ -249,6 +249,12 @@ impl Asked {
         }
         let headers = [self.headers.as_slice(), &other.headers].concat();
         let query = [self.query.as_slice(), &other.query].concat();
+        let asks_twice = |pairs: &[(String, String)]| {
+            pairs.iter().any(|(name, value)| pairs.iter().any(|(other, more)| other == name && more != value))
+        };
+        if asks_twice(&headers) || asks_twice(&query) {
+            return Err("no rule asks for two values of one field or parameter".to_owned());
+        }
         Ok(Self { path, hosts, methods, headers, query })
     }
 
@@ -319,6 +325,7 @@ mod tests {
             ("!api", "not so"),
             ("none", "no ACL none"),
             ("api { path /x }", "two paths"),
+            ("{ hdr(x-a) 1 } { hdr(x-a) 2 }", "two values"),
             ("{ src 10.0.0.0/8 }", "src has no counterpart"),
             ("{ path_reg (?=x) }", "no path_regex"),
         ] {

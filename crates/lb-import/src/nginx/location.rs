@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::condition::Conditions;
+use super::rewrite::{redirects, regex_within};
 use super::server::Server;
 use super::settings::{Proxied, Settings};
 use super::syntax::Directive;
@@ -62,8 +63,9 @@ impl Translation {
         let settings = self.settings(block, around);
         let mut drafts = Vec::new();
         let mut otherwise = Vec::new();
-        let mut all = Vec::new();
-        flatten(block, &mut all);
+        let mut nested = Vec::new();
+        flatten(block, None, &mut nested);
+        let all: Vec<&Directive> = nested.iter().map(|(location, _)| *location).collect();
         for (place, directive) in block.iter().enumerate() {
             match directive.name() {
                 "rewrite" => self.rewrite(directive, place, &mut drafts),
@@ -102,8 +104,10 @@ impl Translation {
         let has_regexes = all.iter().any(|it| it.argument().starts_with('~'));
         let named: Vec<&Directive> =
             all.iter().copied().filter(|it| it.argument().starts_with('@')).collect();
-        for (place, location) in all.iter().enumerate() {
-            let Some((path, order)) = self.path(location, place, &firm, has_regexes) else { continue };
+        for (place, (location, around)) in nested.iter().enumerate() {
+            let Some((path, order)) = self.path(location, *around, place, &firm, has_regexes) else {
+                continue;
+            };
             let settings = self.settings(location.children(), &settings);
             self.location(location, &path, &order, &settings, server, &named, &mut drafts);
         }
@@ -122,6 +126,7 @@ impl Translation {
     fn path(
         &mut self,
         location: &Directive,
+        around: Option<&str>,
         place: usize,
         firm: &[String],
         has_regexes: bool,
@@ -145,7 +150,11 @@ impl Translation {
                 Some((Path::Exact(text.to_owned()), Order::Exact))
             }
             "~" | "~*" => {
-                let regex = if sign == "~" { text.to_owned() } else { format!("(?i){text}") };
+                let Some(regex) = regex_within(text, sign == "~*", around) else {
+                    let note = "its regex could match paths outside of the location that it stands in";
+                    report.leave_out(&location.place, note);
+                    return None;
+                };
                 if let Err(error) = regex::Regex::new(&regex) {
                     let reason = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
                     report.leave_out(&location.place, format!("no path_regex can say it: {reason}"));
@@ -252,6 +261,12 @@ impl Translation {
             }
             return push(path.closed(location));
         }
+        let rewrites = || location.children().iter().filter(|it| it.name() == "rewrite");
+        for directive in rewrites().filter(|it| redirects(it.arguments()).is_some()) {
+            if let Some(rule) = self.redirecting(directive, path) {
+                push(rule);
+            }
+        }
         if let Some(directive) = find("return") {
             return self.respond(directive, path, order, server, drafts);
         }
@@ -268,6 +283,11 @@ impl Translation {
             if let Some(directive) = find("try_files") {
                 self.report.leave_out(&directive.place, "the gateway serves no files: closed (503)");
             }
+            for directive in rewrites().filter(|it| redirects(it.arguments()).is_none()) {
+                let note =
+                    "closed (503): a path that is matched again after it was rewritten has no counterpart";
+                self.report.leave_out(&directive.place, note);
+            }
             if find("location").is_none() {
                 push(path.closed(location));
             }
@@ -281,8 +301,8 @@ impl Translation {
         path.write(&mut rule);
         rule.set("upstream", proxied.upstream.as_str());
         self.apply(settings, &mut rule, &proxied);
-        for directive in location.children().iter().filter(|it| it.name() == "rewrite") {
-            if let Some(rewritten) = self.rewritten(directive, &rule) {
+        for directive in rewrites().filter(|it| redirects(it.arguments()).is_none()) {
+            if let Some(rewritten) = self.rewritten(directive, path, &rule) {
                 push(rewritten);
             }
         }
@@ -324,10 +344,21 @@ impl Translation {
     /// `proxy_pass` with a path puts it in the place of the location's.
     fn replace_path(&mut self, directive: &Directive, proxied: &Proxied, path: &Path, rule: &mut Table) {
         let Some(uri) = &proxied.uri else { return };
+        let (uri, query) =
+            uri.split_once('?').map_or((uri.as_str(), None), |(uri, query)| (uri, Some(query)));
+        if query.is_some() {
+            self.report.leave_out(&directive.place, "the query: a rule writes none");
+        }
         match path {
-            Path::Exact(_) => rule.set("rewrite", uri.as_str()),
+            Path::Exact(_) => rule.set("rewrite", uri),
             Path::All if uri == "/" => {}
-            Path::All => rule.set("add_prefix", uri.trim_end_matches('/')),
+            Path::All => {
+                rule.set("add_prefix", uri.trim_end_matches('/'));
+                if !uri.ends_with('/') {
+                    let note = format!("add_prefix: /x becomes {uri}/x, where nginx makes {uri}x of it");
+                    self.report.approximated(&directive.place, note);
+                }
+            }
             Path::Prefix(prefix) => {
                 let (from, to) = (prefix.trim_end_matches('/'), uri.trim_end_matches('/'));
                 rule.set("strip_prefix", from);
@@ -409,68 +440,6 @@ impl Translation {
             false => self.report.converted(&directive.place, "redirect"),
         }
     }
-
-    /// A server's `rewrite`: a redirect.
-    fn rewrite(&mut self, directive: &Directive, place: usize, drafts: &mut Vec<Draft>) {
-        let status = match directive.arguments() {
-            [_, target, flag] if flag == "permanent" || target.starts_with("http") && flag != "redirect" => {
-                301
-            }
-            [_, _, flag] if flag == "redirect" => 302,
-            [_, target] if target.starts_with("http") => 302,
-            _ => {
-                let note = "a path that is matched again after it was rewritten has no counterpart";
-                return self.report.leave_out(&directive.place, note);
-            }
-        };
-        let [pattern, target, ..] = directive.arguments() else { return };
-        let (origin, path) = match target.split_once("://") {
-            Some((scheme, rest)) => {
-                let slash = rest.find('/').unwrap_or(rest.len());
-                let (host, path) = rest.split_at(slash);
-                (Some(format!("{scheme}://{host}")), path.to_owned())
-            }
-            None => (None, target.clone()),
-        };
-        let rewrite = captures(&path);
-        let is_known = origin.as_ref().is_none_or(|origin| !origin.contains('$'));
-        let (Some(rewrite), true, Ok(_)) = (rewrite, is_known, regex::Regex::new(pattern)) else {
-            return self.report.leave_out(&directive.place, "no rule can say it");
-        };
-        let mut rule = Table::rule(at(directive));
-        rule.set("path_regex", pattern.as_str());
-        if !rewrite.is_empty() {
-            rule.set("rewrite", rewrite);
-        }
-        let to = origin.map(|origin| ("to", origin.into()));
-        rule.set("redirect", table(to.into_iter().chain([("status", toml::Value::Integer(status))])));
-        self.report.converted(&directive.place, "redirect");
-        drafts.push(Draft::new(Order::First(place), slug(pattern), rule));
-    }
-
-    /// A location's `rewrite`, as a rule of its own ahead of the location's.
-    fn rewritten(&mut self, directive: &Directive, rule: &Table) -> Option<Table> {
-        let rewrite = match directive.arguments() {
-            [pattern, target, ..] if regex::Regex::new(pattern).is_ok() => captures(target),
-            _ => None,
-        };
-        let (Some(rewrite), Some(pattern)) = (rewrite, directive.arguments().first()) else {
-            self.report.leave_out(&directive.place, "no rule can say it");
-            return None;
-        };
-        let mut own = rule.without_path();
-        own.set("path_regex", pattern.as_str());
-        own.set("rewrite", rewrite);
-        let is_break = directive.arguments().get(2).is_some_and(|flag| flag == "break");
-        match is_break {
-            true => self.report.converted(&directive.place, "a rule with path_regex and rewrite"),
-            false => {
-                let note = "a rule with path_regex and rewrite: what comes of it is not matched again";
-                self.report.approximated(&directive.place, note);
-            }
-        }
-        Some(own)
-    }
 }
 
 impl Draft {
@@ -501,15 +470,6 @@ impl Path {
         self.write(&mut rule);
         rule.set("upstream", CLOSED);
         rule
-    }
-}
-
-impl Table {
-    /// The same rule for another path.
-    fn without_path(&self) -> Self {
-        let mut other = self.clone();
-        other.remove(&["path", "path_prefix", "path_regex"]);
-        other
     }
 }
 
@@ -556,27 +516,20 @@ impl Target {
     }
 }
 
-/// A replacement with `$1` as a rewrite with `{1}`; none where it has other variables or a query.
-fn captures(target: &str) -> Option<String> {
-    let mut out = String::new();
-    let mut letters = target.trim_end_matches('?').chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '$' => {
-                let digit = letters.next().filter(char::is_ascii_digit)?;
-                out.push_str(&format!("{{{digit}}}"));
-            }
-            '?' | '{' | '}' => return None,
-            _ => out.push(letter),
-        }
-    }
-    Some(out)
-}
-
-/// All locations, nested ones too, in the order of the file.
-fn flatten<'a>(block: &'a [Directive], into: &mut Vec<&'a Directive>) {
+/// All locations, nested ones too with the prefix of the one around them, in the order of the file.
+fn flatten<'a>(
+    block: &'a [Directive],
+    around: Option<&'a str>,
+    into: &mut Vec<(&'a Directive, Option<&'a str>)>,
+) {
     for directive in block.iter().filter(|it| it.name() == "location") {
-        into.push(directive);
-        flatten(directive.children(), into);
+        into.push((directive, around));
+        let own = match directive.arguments() {
+            [sign, text] if sign == "^~" || sign == "=" => Some(text.as_str()),
+            [text] if text.starts_with('/') => Some(text.as_str()),
+            // Whatever matches a regex may be anywhere.
+            _ => around,
+        };
+        flatten(directive.children(), own, into);
     }
 }

@@ -72,6 +72,11 @@ impl Servers {
         let is_alone = self.0.len() == 1;
         let mut groups: Vec<(Rank, Vec<String>, String, Draft)> = Vec::new();
         for (place, server) in self.0.iter().enumerate() {
+            if !is_alone && place != default && server.names.is_empty() {
+                let note = "no rule: nothing leads to its server, of whose names no host pattern says any";
+                translation.leave_out_rest(server.block.children(), note);
+                continue;
+            }
             let drafts = translation.server(server, settings);
             let label = server.names.first().map_or_else(|| "default".to_owned(), |name| slug(name));
             let mut hosts: Vec<(Rank, Vec<String>)> = Vec::new();
@@ -263,6 +268,14 @@ impl Server {
 }
 
 impl Translation {
+    /// Says that nothing comes of a server's directives.
+    fn leave_out_rest(&mut self, block: &[Directive], note: &str) {
+        for directive in block.iter().filter(|it| !matches!(it.name(), "listen" | "server_name")) {
+            self.report.leave_out(&directive.place, note);
+            self.leave_out_rest(directive.children(), note);
+        }
+    }
+
     /// What a server says of its listeners: certificates, TLS, deadlines.
     fn listener(
         &mut self,

@@ -122,7 +122,7 @@ impl Group {
         if server.address.starts_with("unix:") {
             return report.leave_out(place, "there are no Unix sockets");
         }
-        let (mut fails, mut ejection, mut unknown) = (None, None, Vec::new());
+        let (mut fails, mut ejection, mut unknown, mut is_down) = (None, None, Vec::new(), false);
         for option in directive.arguments().iter().skip(1) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
             match (name, value.parse::<i64>()) {
@@ -132,12 +132,16 @@ impl Group {
                 }
                 ("max_conns", Ok(most)) if most > 0 => server.keys.push(("max_connections", most.into())),
                 ("backup", _) => server.keys.push(("backup", true.into())),
-                ("down", _) => server.keys.push(("weight", 0.into())),
+                ("down", _) => is_down = true,
                 ("max_fails", Ok(number)) => fails = Some(number),
                 ("fail_timeout", _) => ejection = time(value),
                 ("resolve", _) => {}
                 _ => unknown.push(option.as_str()),
             }
+        }
+        if is_down {
+            server.keys.retain(|(key, _)| *key != "weight");
+            server.keys.push(("weight", 0.into()));
         }
         if fails.is_some() || ejection.is_some() {
             self.passive = Some((fails.unwrap_or(1), ejection.unwrap_or_else(|| "10s".to_owned())));
