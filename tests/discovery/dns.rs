@@ -79,6 +79,36 @@ fn the_servers_of_a_service_have_their_weights_and_priorities() {
 }
 
 #[test]
+fn a_server_whose_address_cannot_be_asked_for_keeps_no_other_out() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let record = |host: &str, backend: &Backend| {
+        format!("srv-host=_http._tcp.app.test,{host}.test,{},1,1\n", backend.address().port())
+    };
+    let hosts = |names: &[&str]| -> String {
+        let line = |name: &&str| format!("host-record={name}.test,127.0.0.1,1\n");
+        "local-ttl=1\n".to_owned() + &names.iter().map(line).collect::<String>()
+    };
+    // Of names that it does not have this server says that it will not tell.
+    let servers = [record("here", &a), record("lost", &b)].concat();
+    let mut server = Dnsmasq::start(&(hosts(&["here"]) + &servers));
+    let discover = format!("dns_srv = \"_http._tcp.app.test\", resolver = \"{}\"", server.address());
+    let gateway = discovering(&discover, "");
+    eventually_present(&gateway, &urls(&[&a]));
+    let notice = || source(&gateway)["notice"].as_str().unwrap_or_default().to_owned();
+    assert!(notice().starts_with("`lost.test.` is left out: "), "{}", notice());
+    server.serve(&(hosts(&["here", "lost"]) + &servers));
+    eventually_present(&gateway, &urls(&[&a, &b]));
+    eventually("nothing is missing", PATIENCE, || notice().is_empty());
+    // Who was there is where it was, and the service is followed all the same.
+    let c = Backend::echo("c");
+    server.serve(&(hosts(&["here"]) + &servers + &record("here", &c)));
+    eventually_present(&gateway, &urls(&[&a, &b, &c]));
+    assert!(notice().starts_with("`lost.test.` is where it was: "), "{}", notice());
+    server.serve(&(hosts(&["here"]) + &record("here", &c)));
+    eventually_present(&gateway, &urls(&[&c]));
+}
+
+#[test]
 fn a_name_that_nobody_knows_holds_up_nothing_and_is_given_up_in_time() {
     let backend = Backend::echo("a");
     let port = backend.address().port();

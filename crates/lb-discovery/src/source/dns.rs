@@ -16,6 +16,7 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::config::{DnsConfig, DnsQuestion, Scheme};
@@ -30,11 +31,25 @@ const ATTEMPTS: usize = 2;
 const LOOK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Servers of a service whose addresses are asked for at once.
 const SIDE_BY_SIDE: usize = 16;
+/// An answer of which a part is missing holds for no longer.
+const IN_TROUBLE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Dns {
     config: DnsConfig,
     /// Names beyond are not asked for.
     max_members: usize,
+    /// What was found last, also while nothing is.
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    /// Of the name itself.
+    families: Families,
+    /// Of the servers of a service.
+    servers: BTreeMap<Name, Families>,
+    /// What is missing in the last answer, if anything.
+    trouble: Option<String>,
 }
 
 /// What a look found, and for how long it holds.
@@ -45,21 +60,22 @@ struct Found<T> {
 
 impl Dns {
     pub(crate) fn new(config: &DnsConfig, max_members: usize) -> Self {
-        Self { config: config.clone(), max_members }
+        Self { config: config.clone(), max_members, last: Mutex::default() }
     }
 
-    async fn look(&self, last: &mut Families) -> Result<Found<Vec<Member>>, SourceError> {
+    async fn look(&self, last: &mut Last) -> Result<Found<Vec<Member>>, SourceError> {
         let resolver = self.resolver().map_err(|error| failed(&error))?;
         match &self.config.question {
             DnsQuestion::Addresses { host, port } => {
-                let Found { what: addresses, ttl } = last.addresses(&resolver, host).await?;
+                let Found { what: addresses, ttl } = last.families.addresses(&resolver, host).await?;
+                last.trouble = last.families.trouble.take();
                 let member = |address| Member {
                     server_name: self.secure_name(host),
                     ..Member::at_address(self.config.scheme, SocketAddr::new(address, *port))
                 };
                 Ok(Found { what: addresses.into_iter().map(member).collect(), ttl })
             }
-            DnsQuestion::Service(name) => self.servers(&resolver, name).await,
+            DnsQuestion::Service(name) => self.servers(&resolver, name, last).await,
         }
     }
 
@@ -82,10 +98,16 @@ impl Dns {
     }
 
     /// The servers of a service. Those of the best priority are members, the others stand in for them.
-    async fn servers(&self, resolver: &TokioResolver, name: &str) -> Result<Found<Vec<Member>>, SourceError> {
+    /// One whose address cannot be asked for is where it was last; where that is not known, the others are members without it.
+    async fn servers(
+        &self,
+        resolver: &TokioResolver,
+        name: &str,
+        last: &mut Last,
+    ) -> Result<Found<Vec<Member>>, SourceError> {
         let answer = resolver.lookup(name, RecordType::SRV).await.map_err(|error| said(&error))?;
         let mut ttl = ttl(&answer);
-        let servers: Vec<&SRV> = answer
+        let mut servers: Vec<&SRV> = answer
             .answers()
             .iter()
             .filter_map(|record| match &record.data {
@@ -93,8 +115,16 @@ impl Dns {
                 RData::SRV(server) if !server.target.is_root() => Some(server),
                 _ => None,
             })
-            .take(self.max_members)
             .collect();
+        // Servers are told in another order each time.
+        servers.sort_by_key(|server| (server.priority, &server.target, server.port));
+        let beyond = servers.len().saturating_sub(self.max_members);
+        servers.truncate(self.max_members);
+        let mut troubles: Vec<String> = Vec::new();
+        troubles.extend(
+            (beyond > 0)
+                .then(|| format!("{beyond} servers beyond max_members = {} are left out", self.max_members)),
+        );
         let Some(best) = servers.iter().map(|server| server.priority).min() else {
             return Err(SourceError::Nobody(format!("`{name}` has no server")));
         };
@@ -104,17 +134,37 @@ impl Dns {
             .filter(|server| !known.contains_key(&server.target))
             .map(|server| server.target.clone())
             .collect();
-        for (target, found) in look_up(resolver, missing).await {
-            match found {
-                Ok(found) => {
-                    ttl = ttl.min(found.ttl);
-                    known.insert(target, found.what);
+        let missing = missing.into_iter().map(|target| {
+            let families = last.servers.get(&target).cloned().unwrap_or_default();
+            (target, families)
+        });
+        let beside =
+            known.iter().filter(|(target, _)| servers.iter().any(|server| server.target == **target));
+        let mut found: BTreeMap<Name, Families> =
+            beside.map(|(target, addresses)| (target.clone(), Families::of(addresses))).collect();
+        let (mut failure, mut is_missing) = (None, false);
+        for (target, families, answer) in look_up(resolver, missing.collect()).await {
+            match answer {
+                Ok(answer) => {
+                    ttl = ttl.min(answer.ttl);
+                    known.insert(target.clone(), answer.what);
                 }
-                // A server without an address is none. If it is not known, the last good answer is better.
+                // A server without an address is none.
                 Err(SourceError::Nobody(_)) => {}
-                Err(error) => return Err(SourceError::Failed(format!("`{target}`: {error}"))),
+                Err(error) => {
+                    let last: Vec<IpAddr> = families.last.iter().flatten().copied().collect();
+                    let what = if last.is_empty() { "is left out" } else { "is where it was" };
+                    let trouble = format!("`{target}` {what}: {error}");
+                    is_missing |= last.is_empty();
+                    failure.get_or_insert_with(|| trouble.clone());
+                    troubles.push(trouble);
+                    known.insert(target.clone(), last);
+                    ttl = ttl.min(IN_TROUBLE);
+                }
             }
+            found.insert(target, families);
         }
+        last.servers = found;
         let mut members = BTreeMap::new();
         for server in servers {
             let Some(addresses) = known.get(&server.target).filter(|addresses| !addresses.is_empty()) else {
@@ -137,8 +187,11 @@ impl Dns {
                 }
             }
         }
-        if members.is_empty() {
-            return Err(SourceError::Nobody(format!("no server of `{name}` has an address")));
+        last.trouble = told(&troubles);
+        match (members.is_empty(), failure) {
+            (true, Some(failure)) if is_missing => return Err(SourceError::Failed(failure)),
+            (true, _) => return Err(SourceError::Nobody(format!("no server of `{name}` has an address"))),
+            (false, _) => {}
         }
         Ok(Found { what: members.into_values().collect(), ttl })
     }
@@ -153,7 +206,7 @@ impl Dns {
 #[async_trait]
 impl Source for Dns {
     async fn follow(&self, feed: &Feed) -> SourceError {
-        let mut last = Families::default();
+        let mut last = self.last.lock().await;
         loop {
             let look = tokio::time::timeout(LOOK_TIMEOUT, self.look(&mut last)).await;
             let late = |_| Err(SourceError::Failed("the resolver is too slow".to_owned()));
@@ -169,13 +222,18 @@ impl Source for Dns {
 }
 
 /// The addresses of a name, each family by itself: one whose answer cannot be had stays as it was.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 struct Families {
     last: [Vec<IpAddr>; 2],
     trouble: Option<String>,
 }
 
 impl Families {
+    fn of(addresses: &[IpAddr]) -> Self {
+        let (four, six) = addresses.iter().partition(|address| address.is_ipv4());
+        Self { last: [four, six], trouble: None }
+    }
+
     async fn addresses(
         &mut self,
         resolver: &TokioResolver,
@@ -206,10 +264,13 @@ impl Families {
             (Some(_), None) if self.last.iter().all(Vec::is_empty) => {
                 Err(SourceError::Nobody("the name has no addresses".to_owned()))
             }
-            (Some(ttl), error) => {
+            (Some(mut ttl), error) => {
                 self.trouble = error
                     .filter(|error| matches!(error, SourceError::Failed(_)))
                     .map(|error| format!("half of the addresses cannot be asked for: {error}"));
+                if self.trouble.is_some() {
+                    ttl = ttl.min(IN_TROUBLE);
+                }
                 Ok(Found { what: self.last.iter().flatten().copied().collect(), ttl })
             }
             (None, Some(error)) => Err(error),
@@ -218,24 +279,33 @@ impl Families {
     }
 }
 
-/// The addresses of these names, a few at once.
+/// The first of what is wrong, and how much more is.
+fn told(troubles: &[String]) -> Option<String> {
+    let first = troubles.first()?;
+    Some(match troubles.len() {
+        1 => first.clone(),
+        all => format!("{first}; and {} more", all - 1),
+    })
+}
+
+/// The addresses of these names, a few at once; with what was found of each last.
 async fn look_up(
     resolver: &TokioResolver,
-    names: BTreeSet<Name>,
-) -> Vec<(Name, Result<Found<Vec<IpAddr>>, SourceError>)> {
+    names: Vec<(Name, Families)>,
+) -> Vec<(Name, Families, Result<Found<Vec<IpAddr>>, SourceError>)> {
     let mut found = Vec::new();
     let mut names = names.into_iter();
     let mut asked = JoinSet::new();
     loop {
         while asked.len() < SIDE_BY_SIDE
-            && let Some(name) = names.next()
+            && let Some((name, mut families)) = names.next()
         {
             let resolver = resolver.clone();
             asked.spawn(async move {
-                let answer = Families::default().addresses(&resolver, &name.to_ascii()).await;
+                let answer = families.addresses(&resolver, &name.to_ascii()).await;
                 let answer =
                     answer.map(|found| Found { what: found.what.into_iter().collect(), ttl: found.ttl });
-                (name, answer)
+                (name, families, answer)
             });
         }
         match asked.join_next().await {
