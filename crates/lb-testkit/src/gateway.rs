@@ -180,7 +180,8 @@ impl Launch {
 fn is_listened_at(address: SocketAddr) -> bool {
     const LISTEN: &str = "0A";
     let port = format!(":{:04X}", address.port());
-    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    // This thread's network may be another than its process's.
+    let sockets = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap_or_default();
     sockets.lines().any(|line| {
         let mut columns = line.split_ascii_whitespace().skip(1);
         columns.next().is_some_and(|local| local.ends_with(&port)) && columns.nth(1) == Some(LISTEN)
