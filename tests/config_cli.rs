@@ -51,6 +51,10 @@ fn good_is_0_usage_is_64_configuration_is_78() {
     assert_eq!(code(&["check", "no-such-file.toml"]), Some(78));
     assert_eq!(code(&["run", "-c", "no-such-file.toml"]), Some(78));
     assert_eq!(check("gatewayd.toml", GOOD, &[]).status.code(), Some(0));
+    // As `run` is told it.
+    assert_eq!(code(&["check", "-c", "no-such-file.toml"]), Some(78));
+    let told = launch().config_file("gatewayd.toml", GOOD).args(&["check", "-c", "{dir}/gatewayd.toml"]);
+    assert_eq!(told.run().status.code(), Some(0));
 }
 
 #[test]

@@ -165,6 +165,10 @@ pub(crate) struct Check {
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 
+    /// The same, as run is told it
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file", hide = true)]
+    pub(crate) config: Option<PathBuf>,
+
     /// The strategy, as for run
     #[arg(long, value_name = "NAME")]
     pub(crate) strategy: Option<String>,

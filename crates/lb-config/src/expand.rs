@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::node::{Node, Value};
 use crate::source::SourceMap;
-use crate::suggest;
+use crate::{suggest, unreadable};
 
 /// Bytes read of a `file:` value at most.
 const LARGEST_VALUE: u64 = 64 << 10;
@@ -112,7 +112,13 @@ fn is_name(name: &str) -> bool {
 }
 
 fn contents(path: &str) -> Result<String, Box<Diagnostic>> {
-    let refused = |reason: String| Box::new(Diagnostic::error(format!("cannot read `{path}`: {reason}")));
+    let refused = |reason: String| {
+        let problem = Diagnostic::error(format!("cannot read `{path}`: {reason}"));
+        Box::new(match unreadable::remedy(Path::new(path)) {
+            Some(help) => problem.help(help),
+            None => problem,
+        })
+    };
     let mut text = String::new();
     open(Path::new(path))
         .and_then(|file| {

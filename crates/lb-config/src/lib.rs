@@ -36,6 +36,7 @@ mod servex;
 mod source;
 mod suggest;
 mod tree;
+mod unreadable;
 #[expect(
     dead_code,
     reason = "keys are read and checked before what they ask for is there, see `availability`"

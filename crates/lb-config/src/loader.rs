@@ -15,7 +15,7 @@ use crate::read;
 use crate::source::{SourceKind, SourceMap, Span};
 use crate::tree::{Kind, NodeId, Tree};
 use crate::written::root::Root;
-use crate::{availability, environment, expand, servex};
+use crate::{availability, environment, expand, servex, unreadable};
 
 /// Bytes of a configuration file at most.
 const LARGEST_FILE: u64 = 64 << 20;
@@ -235,7 +235,11 @@ fn file(input: &Input, map: &mut SourceMap) -> Result<(Node, PathBuf), Diagnosti
 
 fn contents(name: &str, path: &Path) -> Result<Vec<u8>, Box<Diagnostic>> {
     let refused = |reason: String| {
-        Box::new(Diagnostic::error(format!("cannot read the configuration: {reason}")).in_file(name))
+        let problem = Diagnostic::error(format!("cannot read the configuration: {reason}")).in_file(name);
+        Box::new(match unreadable::remedy(path) {
+            Some(help) => problem.help(help),
+            None => problem,
+        })
     };
     let mut bytes = Vec::new();
     expand::open(path)

@@ -83,6 +83,9 @@ fn shape_help(tree: &Tree, id: NodeId, expected: &str) -> Option<String> {
         Kind::String(text) if expected.contains("number") && text.parse::<f64>().is_ok() => {
             Some("remove the quotes".into())
         }
+        Kind::String(_) if expected.contains("number") => {
+            Some("write a number without quotes, such as `2`".into())
+        }
         Kind::String(text) if expected.contains("`true`") => match text.as_str() {
             "true" | "false" => Some("remove the quotes".into()),
             "yes" | "no" | "on" | "off" => Some("write `true` or `false`, without quotes".into()),
@@ -99,6 +102,16 @@ fn shape_help(tree: &Tree, id: NodeId, expected: &str) -> Option<String> {
             Some(format!("there is one of it: in TOML it is headed by `[{name}]`, with one bracket"))
         }
         Kind::String(_) if expected == "a list" => Some("put it in brackets: `[\"…\"]`".into()),
+        Kind::List(_) if expected == "a string" => {
+            let several = format!("{}s", tree.name(id));
+            Some(match written::owner(&several) {
+                Some(_) => format!("write one, without brackets; for several there is `{several}`"),
+                None => "write one, without brackets".into(),
+            })
+        }
+        Kind::String(_) | Kind::Integer(_) if expected == "a table" => {
+            Some("write its keys, as in `{ key = value }` in TOML, or below it in YAML".into())
+        }
         _ => None,
     }
 }
@@ -124,7 +137,10 @@ fn unknown_key(tree: &Tree, sources: &SourceMap, id: NodeId, known: &[&'static s
     };
     let help = suggest::did_you_mean(&key, known.iter().copied())
         .or_else(|| written::owner(&key).map(|owner| format!("`{key}` is a key of {owner}")))
-        .unwrap_or_else(|| format!("keys here are {}", suggest::list(known, "and")));
+        .unwrap_or_else(|| {
+            let version = env!("CARGO_PKG_VERSION");
+            format!("gatewayd {version} knows these keys here: {}", suggest::list(known, "and"))
+        });
     Diagnostic::error(format!("unknown key `{key}` {place}"))
         .at(excerpt, "unknown key")
         .help(help)

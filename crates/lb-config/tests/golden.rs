@@ -56,7 +56,9 @@ fn run(path: &Path) -> String {
     // A new strategy must not change every text.
     let names: Vec<String> = lb_core::strategy::names().map(|name| format!("`{name}`")).collect();
     let (last, others) = names.split_last().unwrap();
-    shown.replace(&format!("{} and {last}", others.join(", ")), "(every strategy)")
+    shown
+        .replace(&format!("{} and {last}", others.join(", ")), "(every strategy)")
+        .replace(env!("CARGO_PKG_VERSION"), "(this version)")
 }
 
 fn shown(sources: &Sources) -> String {
