@@ -67,3 +67,4 @@ mod tls_sessions;
 mod tracing;
 mod upgrades;
 mod why;
+mod wrong_edits;
