@@ -5,8 +5,9 @@
 //! - by `error_rate`, where its share of failed requests (5xx, and answers that broke off) lies above the stable one's by more than
 //!   this: one-sided z-test for a difference of two proportions against this margin, each by Agresti and Caffo with one success and
 //!   one failure more than were seen (The American Statistician 54, 2000), so that nothing is said of a few;
-//! - by `p99`, where more than a hundredth of its answers took longer than so many times the stable one's 99th percentile: one-sided
-//!   z-test of a proportion against 0.01.
+//! - by `p99`, where a greater share of its answers took longer than so many times the stable one's 99th percentile than of the stable
+//!   one's took longer than that percentile, a hundredth: the same test. That percentile is known no better than the stable part's
+//!   answers tell, and of a hundred of those little; taken for certain, equal parts would trip one look in ten.
 //!
 //! Both want a z of [`CRITICAL`], one chance in ten thousand a look, since there are many looks; and `min_requests` of either part.
 //! A part that has tripped has weight 0 from then on, until the split is changed or set anew. Requests that name it still get there.
@@ -174,8 +175,8 @@ fn verdict(canary: &Reading, stable: &Reading, config: &RollbackConfig) -> Optio
     let factor = config.p99?;
     let (usual, slow) = (stable.durations.quantile(0.99)?, canary.durations.quantile(0.99)?);
     let limit = usual.mul_f64(factor);
-    let (over, all) = (canary.durations.count_over(limit), canary.durations.count());
-    (by_slowness(over, all) > CRITICAL)
+    let exceed = |of: &Reading, limit| (of.durations.count_over(limit), of.durations.count());
+    (by_slowness(exceed(canary, limit), exceed(stable, usual)) > CRITICAL)
         .then(|| format!("99 % of its answers came within {slow:?}, of the stable part within {usual:?}"))
 }
 
@@ -186,13 +187,11 @@ fn by_errors(canary: (u64, u64), stable: (u64, u64), margin: f64) -> f64 {
     (p - q - margin) / (p * (1.0 - p) / n + q * (1.0 - q) / m).sqrt()
 }
 
-/// How far a share lies above a hundredth, in standard errors.
-fn by_slowness(over: u64, all: u64) -> f64 {
-    const USUAL: f64 = 0.01;
-    match all {
-        0 => 0.0,
-        all => (share(over, all) - USUAL) / (USUAL * (1.0 - USUAL) / count(all)).sqrt(),
-    }
+/// How far the slow answers of one lie above those of another, in standard errors; of the other, whose 99th percentile is what they are
+/// slow by, a hundredth is slow.
+fn by_slowness(canary: (u64, u64), (over, all): (u64, u64)) -> f64 {
+    // Of answers in one bucket with the percentile none is longer.
+    by_errors(canary, (over.max(all / 100), all), 0.0)
 }
 
 fn share(part: u64, all: u64) -> f64 {
@@ -233,9 +232,34 @@ mod tests {
 
     #[test]
     fn a_hundredth_of_slow_answers_is_usual_and_a_tenth_is_not() {
-        assert!(by_slowness(0, 0) < CRITICAL);
-        assert!(by_slowness(12, 1000) < CRITICAL);
-        assert!(by_slowness(100, 1000) > CRITICAL);
-        assert!(by_slowness(1, 20) < CRITICAL);
+        assert!(by_slowness((0, 0), (0, 0)) < CRITICAL);
+        assert!(by_slowness((12, 1000), (10, 1000)) < CRITICAL);
+        assert!(by_slowness((100, 1000), (0, 1000)) > CRITICAL);
+        assert!(by_slowness((1, 20), (1, 100)) < CRITICAL);
+        assert!(by_slowness((20, 20), (1, 100)) > CRITICAL);
+    }
+
+    #[test]
+    fn equal_parts_are_as_fast_as_each_other_also_where_few_answers_are_known() {
+        let mut random = fastrand::Rng::with_seed(11);
+        // Times with a long tail.
+        let mut reading = |answers: u64| {
+            let times = lb_observe::histogram::Histogram::default();
+            for _ in 0..answers {
+                times.record(Duration::from_millis(2).div_f64(1.0 - random.f64()));
+            }
+            Reading { requests: answers, failed: 0, durations: [&times].into_iter().collect() }
+        };
+        for p99 in [1.0, 1.5] {
+            let config = RollbackConfig {
+                error_rate: None,
+                p99: Some(p99),
+                min_requests: RollbackConfig::MIN_REQUESTS,
+                window: RollbackConfig::WINDOW,
+            };
+            let trips =
+                (0..2000).filter(|_| verdict(&reading(100), &reading(100), &config).is_some()).count();
+            assert!(trips <= 2, "{trips} of 2000 by {p99}");
+        }
     }
 }
