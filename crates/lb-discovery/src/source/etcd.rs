@@ -88,6 +88,10 @@ struct Events {
     events: Vec<Event>,
     #[serde(default)]
     canceled: bool,
+    /// Where what it would begin with is gone: the first that is there.
+    compact_revision: Option<String>,
+    #[serde(default)]
+    cancel_reason: String,
 }
 
 #[derive(Deserialize)]
@@ -190,7 +194,13 @@ impl Etcd {
         if let Some(error) = watched.error {
             return Err(format!("etcd ended the watch: {error}"));
         }
-        let Some(Events { events, canceled }) = watched.result else { return Ok(true) };
+        let Some(Events { events, canceled, compact_revision, cancel_reason }) = watched.result else {
+            return Ok(true);
+        };
+        if canceled && compact_revision.is_none() && !cancel_reason.is_empty() {
+            // Another list would change nothing.
+            return Err(format!("etcd cancelled the watch: {cancel_reason}"));
+        }
         let mut known = self.known();
         for Event { kind, kv } in events {
             let Some(key) = text(&kv.key) else { continue };
@@ -316,6 +326,18 @@ mod tests {
         {
             assert_eq!(after(prefix), end);
         }
+    }
+
+    #[test]
+    fn a_watch_that_is_cancelled_begins_anew_or_says_why_it_cannot() {
+        let config = EtcdConfig { peers: Vec::new(), prefix: "/a/".to_owned(), user: None };
+        let etcd = Etcd::new(&config, 10);
+        let compacted =
+            br#"{"result":{"canceled":true,"compact_revision":"7","cancel_reason":"has been compacted"}}"#;
+        assert_eq!(etcd.take_up(compacted), Ok(false));
+        let denied = br#"{"result":{"canceled":true,"cancel_reason":"permission denied"}}"#;
+        assert_eq!(etcd.take_up(denied), Err("etcd cancelled the watch: permission denied".to_owned()));
+        assert_eq!(etcd.take_up(br#"{"result":{"created":true}}"#), Ok(true));
     }
 
     #[test]
