@@ -2,10 +2,10 @@
 //! beats what.
 
 use std::net::TcpListener;
-use std::process::Output;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use lb_testkit::{Backend, Launch, PATIENCE, Response};
+use lb_testkit::{Backend, Launch, PATIENCE, Response, eventually};
 
 use crate::support::{STATUS_LISTENER, cli, launch, rule, urls};
 
@@ -444,4 +444,69 @@ fn a_trial_backend_tells_what_it_received_and_is_steered_by_its_query() {
     assert_eq!(client.get("/health").status, 503);
     let other = lb_testkit::fetch(backend.address_of("listen2"), "GET", "/health", &[]);
     assert_eq!(other.status, 200, "each backend has its own health");
+}
+
+#[test]
+fn who_reads_only_the_beginning_of_what_is_printed_has_had_it_and_a_full_disk_is_said() {
+    let program = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatewayd"));
+        command.args(arguments);
+        command
+    };
+    for command in ["schema", "man"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program(&[command]).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{command}: {output:?}");
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let output = program(&[command]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: cannot print: "), "{output:?}");
+    }
+    // What is said to nobody is no reason to fail otherwise.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let refused =
+        program(&["check", "/no/such.toml"]).stdout(Stdio::piped()).stderr(writer).output().unwrap();
+    assert_eq!(refused.status.code(), Some(78));
+}
+
+/// A process that is ended when it is dropped.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_gateway_that_nobody_listens_to_refuses_a_file_and_goes_on() {
+    let backend = Backend::echo("a");
+    let launch = launch();
+    let config = launch.directory().join("gatewayd.toml");
+    let (admin, listen) = (launch.address("admin"), launch.address("listen"));
+    let text = format!(
+        "[admin]\naddress = \"{admin}\"\n[[listeners]]\naddress = \"{listen}\"\n{}",
+        rule("", &[&backend])
+    );
+    std::fs::write(&config, &text).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatewayd"));
+    command.args(["--log-format", "text", "run", "-c"]).arg(&config).stderr(writer);
+    let _running = Ended(command.stdout(Stdio::null()).spawn().unwrap());
+    eventually("it serves", PATIENCE, || std::net::TcpStream::connect(admin).is_ok());
+    drop(command);
+    drop(reader);
+    std::fs::write(&config, "[[rules]]\nupstream = 7\n").unwrap();
+    let at = admin.to_string();
+    let reloaded = cli(&["reload", "--admin", &at]);
+    assert_eq!(reloaded.status.code(), Some(78), "{}", said(&reloaded));
+    assert!(said(&reloaded).contains("upstream = 7"), "{}", said(&reloaded));
+    std::fs::write(&config, &text).unwrap();
+    let reloaded = cli(&["reload", "--admin", &at]);
+    assert_eq!(reloaded.status.code(), Some(0), "{}", said(&reloaded));
+    let far = cli(&["upgrade", "--admin", &at, "--timeout", "18446744073709551615s"]);
+    assert_eq!(far.status.code(), Some(1), "{}", said(&far));
 }

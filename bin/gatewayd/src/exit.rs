@@ -1,7 +1,9 @@
 //! How the program ends: exit statuses that scripts can rely on (sysexits.h), and the last words on standard error.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use lb_config::{Diagnostics, Places};
 use lb_http::StartError;
@@ -105,14 +107,26 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
 }
 
-/// Prints a line for people to standard error.
-#[expect(clippy::print_stderr, reason = "the one place that talks to the person at the terminal")]
+/// Prints a line for people to standard error. Where nobody reads it, that is all there is to it: a gateway goes on.
 pub(crate) fn say(line: &str) {
-    eprintln!("{line}");
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Prints what was asked for to standard output.
-#[expect(clippy::print_stdout, reason = "the one place that prints what a command was asked for")]
+/// Whether something that was asked for could not be printed.
+static IS_UNPRINTED: AtomicBool = AtomicBool::new(false);
+
+/// Prints what was asked for to standard output. Who reads only its beginning, as `head` does, has had what was wanted.
 pub(crate) fn print(text: &str) {
-    println!("{text}");
+    let mut out = io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        say(&format!("error: cannot print: {error}"));
+        IS_UNPRINTED.store(true, Relaxed);
+    }
+}
+
+/// The status of a command that has done what it was told to.
+pub(crate) fn good() -> ExitCode {
+    if IS_UNPRINTED.load(Relaxed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         Some(Command::Top(args)) => top::top(&args),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => exit::good(),
         Err(failure) => {
             inherit::failed(&failure);
             failure.report()

@@ -54,7 +54,8 @@ pub(crate) fn reload(args: &cli::Reload) -> Outcome {
 /// `gatewayd upgrade`: where the new process refused its configuration, as `check` would have.
 pub(crate) fn upgrade(args: &cli::Upgrade) -> Outcome {
     let path = format!("/api/upgrade?timeout={}ms", args.timeout.as_millis());
-    let (status, document) = send(&args.admin, Method::POST, &path, None, args.timeout + DEADLINE)?;
+    let (status, document) =
+        send(&args.admin, Method::POST, &path, None, args.timeout.saturating_add(DEADLINE))?;
     if document.get("exit_status") == Some(&json!(78)) {
         if args.json {
             print(&document.to_string());

@@ -11,6 +11,9 @@ use super::{Api, answer, refused};
 use crate::status;
 use crate::upgrade::{PATIENCE, UpgradeError};
 
+/// The longest that a new process is waited for.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 impl Api {
     /// `POST /api/upgrade`, with `?timeout=30s` for the new process; answered once it serves, or why it does not.
     pub(crate) async fn upgrade(&self, request: &ControlRequest) -> Response<Bytes> {
@@ -62,5 +65,11 @@ fn patience(query: &str) -> Result<Duration, String> {
     let Some(timeout) = query.split('&').find_map(|part| part.strip_prefix("timeout=")) else {
         return Ok(PATIENCE);
     };
-    humantime::parse_duration(timeout).map_err(|error| format!("?timeout={timeout}: {error}; such as 30s"))
+    let timeout = humantime::parse_duration(timeout)
+        .map_err(|error| format!("?timeout={timeout}: {error}; such as 30s"))?;
+    // Nothing else is changed meanwhile.
+    match timeout <= LONGEST {
+        true => Ok(timeout),
+        false => Err("?timeout is at most an hour".to_owned()),
+    }
 }
