@@ -54,7 +54,7 @@ impl Relay {
     fn gateway(&self, http2: &str) -> Gateway {
         let config = format!(
             "{STATUS_LISTENER}[server]\nworkers = 1\n[upstreams.a]\nprotocol = \"h2c\"\nhttp2 = {{ {http2} }}\nbackends = [\"{}\"]\n\
-             [[rules]]\nupstream = \"a\"\ntimeout = \"5s\"\n",
+             [[rules]]\nupstream = \"a\"\ntimeout = \"8s\"\n",
             self.url()
         );
         launch().config(&config).start()
@@ -73,7 +73,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, is_silent: &AtomicBool) {
     }
 }
 
-const QUICK: &str = "ping = { interval = \"500ms\", timeout = \"500ms\" }";
+const QUICK: &str = "ping = { interval = \"500ms\", timeout = \"2s\" }";
 
 #[test]
 fn a_connection_that_falls_silent_is_given_up_and_what_may_be_asked_twice_is_asked_anew() {
@@ -150,7 +150,7 @@ fn who_thinks_for_long_is_asked_a_few_times_and_left_in_peace() {
         }
     });
     let config = format!(
-        "[[rules]]\nbackends = [{{ url = \"{url}\", protocol = \"h2c\", http2 = {{ ping = {{ interval = \"100ms\", timeout = \"5s\" }} }} }}]\n"
+        "[[rules]]\nbackends = [{{ url = \"{url}\", protocol = \"h2c\", http2 = {{ ping = {{ interval = \"100ms\", timeout = \"8s\" }} }} }}]\n"
     );
     let gateway = launch().config(&config).start();
     let mut client = gateway.client();
