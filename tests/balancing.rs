@@ -6,7 +6,9 @@ use std::sync::Mutex;
 
 use lb_testkit::{Backend, Client, Gate, Gateway, PATIENCE, eventually};
 
-use crate::support::{STATUS_LISTENER, assert_tally, backend_status, gateway, rule, tally, urls, weighted};
+use crate::support::{
+    STATUS_LISTENER, assert_tally, backend_status, cli, gateway, rule, tally, urls, weighted,
+};
 
 fn three() -> [Backend; 3] {
     ["a", "b", "c"].map(Backend::echo)
@@ -54,6 +56,13 @@ fn a_subset_is_all_that_is_used_and_other_clients_use_the_rest() {
             let gateway = gateway(&rule(&format!("subset = {{ size = 1, client = {client} }}"), &all));
             let mut names = serial(&gateway, 6);
             names.dedup();
+            let file = gateway.config_file();
+            let explained = cli(&["explain", "-c", file.to_str().unwrap(), "http://a/", "--json"]);
+            let explained: serde_json::Value = serde_json::from_slice(&explained.stdout).unwrap();
+            let candidates = explained["upstream"]["candidates"].as_array().unwrap();
+            let eligible: Vec<_> = candidates.iter().filter(|it| it["eligible"] == true).collect();
+            assert_eq!(eligible.len(), 1, "{explained}");
+            assert_eq!(eligible[0]["url"], all["abc".find(&names[0]).unwrap()].url());
             names
         })
         .collect();

@@ -194,6 +194,12 @@ impl Balancer {
         self.selection.current().load().set.len()
     }
 
+    /// Whether the current selection has the backend at this position among all that are configured.
+    pub fn selects(&self, position: usize) -> bool {
+        let selection = self.selection.current().load();
+        (0..selection.set.len()).any(|index| selection.set.position(index) == Some(position))
+    }
+
     /// Looks at every eligible backend once, each request from another place and in far steps, so that what overflows from
     /// one backend does not all fall on its neighbour. Keyed requests begin at a place of their key, and so stay together.
     #[cold]

@@ -57,8 +57,16 @@ pub(super) fn of(upstream: &Upstream, source: &KeySource, key: u64) -> UpstreamA
     let backends = || upstream.targets.iter().map(|target| &*target.backend);
     let is_up = |backend: &Backend| backend.is_eligible();
     let group = backends().filter(|backend| is_up(backend)).map(Backend::priority).min();
-    let candidates: Vec<Candidate> =
+    let mut candidates: Vec<Candidate> =
         backends().zip(views).map(|(backend, health)| candidate(backend, &health, group)).collect();
+    if upstream.balancer.options().subset.is_some() {
+        for (position, candidate) in candidates.iter_mut().enumerate() {
+            if candidate.eligible && !upstream.balancer.selects(position) {
+                candidate.eligible = false;
+                candidate.why = Some("it is not in the `subset` of this gateway".to_owned());
+            }
+        }
+    }
     let info = upstream.balancer.strategy();
     UpstreamAnswer {
         name: upstream.name.clone(),
