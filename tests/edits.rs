@@ -408,6 +408,27 @@ fn a_change_of_a_backend_that_is_refused_has_changed_nothing() {
 }
 
 #[test]
+fn a_change_that_cannot_be_kept_is_in_force_and_says_so() {
+    let [a, b, next] = ["a", "b", "next"].map(Backend::echo);
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    let root = format!("[server]\nstate_file = \"{}\"", inner.join("gatewayd.state").display());
+    let gateway = started(&config(&root, &[&a, &b], &[&next], "upstream = \"app\""));
+    std::fs::remove_dir_all(&inner).unwrap();
+    let words = "warning: it is in force, and the next start will not know of it: ";
+    for change in [&["drain", &a.url()][..], &["switch", "web", "next"]] {
+        let said = done(&gateway, &[change, &["--persist"]].concat());
+        assert!(said.contains(words) && said.contains("cannot be written"), "{said}");
+    }
+    assert_tally(answers(&gateway, 4), &[("next", 4)]);
+    assert!(!done(&gateway, &["drain", &b.url()]).contains(words), "that one is not to be kept");
+    std::fs::create_dir(&inner).unwrap();
+    assert!(!done(&gateway, &["edits", "--revert", "2"]).contains(words));
+    assert!(std::fs::read_to_string(inner.join("gatewayd.state.edits")).unwrap().contains("drain"));
+}
+
+#[test]
 fn of_drains_and_weights_that_overlap_each_is_taken_back_by_itself() {
     let [a, next] = ["a", "next"].map(Backend::echo);
     let gateway = started(&config("", &[&a], &[&a, &next], "upstream = \"app\""));

@@ -63,7 +63,7 @@ impl Failure {
 
     /// Says what is wrong and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
-        say(self.text(std::io::stderr().is_terminal()).trim_end());
+        say(self.text(io::stderr().is_terminal()).trim_end());
         match self {
             Self::Config(_) | Self::Refused(_) | Self::Told(_) => ExitCode::from(CONFIG),
             Self::Other(_) => ExitCode::FAILURE,

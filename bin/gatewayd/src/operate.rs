@@ -113,6 +113,7 @@ fn change(args: &cli::Change, action: &str, weight: Option<f64>) -> Outcome {
         edit::put_terms(&args.terms, body);
     }
     let document = ask(&args.terms.admin, Method::POST, &format!("/api/backends/{action}"), Some(&body))?;
+    edit::warn_of_the_next_start(&document);
     match args.terms.json {
         true => print(&document.to_string()),
         false => print(&format!("{action} {}: done, {} changed", args.backend, field(&document, "changed"))),

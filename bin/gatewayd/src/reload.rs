@@ -243,7 +243,8 @@ impl Reloading {
         let result = self.put_in_force(effective, next, composed, begun).await;
         self.discovery.settle(&effective.base().discover);
         let plan = result?;
-        self.save_edits(&before, effective).await;
+        // What is wrong with that has been said.
+        let _ = self.save_edits(&before, effective).await;
         self.show_edits(effective);
         let plan = self.with_rest(plan, &loaded);
         *self.shutdown.lock().unwrap_or_else(PoisonError::into_inner) = Shutdown::of(&loaded.config);

@@ -115,9 +115,12 @@ impl Api {
                 let id = id.parse().map_err(bad)?;
                 let (made, what) = reloading.revert(id, Terms { by, ..Terms::default() }).await?;
                 self.audit("revert", &what.to_string(), &made, request);
-                Ok(
-                    json!({ "version": made.version, "reverted": id, "before": made.before, "after": made.after }),
-                )
+                let mut document = answered(&made);
+                if let Some(document) = document.as_object_mut() {
+                    document.remove("edit");
+                    document.insert("reverted".to_owned(), json!(id));
+                }
+                Ok(document)
             }
             Asked::Backend(action) => {
                 let (asked, terms): (AskedChange, _) =
@@ -250,12 +253,16 @@ fn body<T: DeserializeOwned>(
 }
 
 fn answered(made: &Made) -> Value {
-    json!({
+    let mut document = json!({
         "version": made.version,
         "before": made.before,
         "after": made.after,
         "edit": made.edit.as_ref().map(shown),
-    })
+    });
+    if let (Some(reason), Some(document)) = (&made.not_kept, document.as_object_mut()) {
+        document.insert("not_kept".to_owned(), json!(reason));
+    }
+    document
 }
 
 fn shown(edit: &Edit) -> Value {

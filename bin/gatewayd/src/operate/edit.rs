@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::{ask, field};
-use crate::exit::print;
+use crate::exit::{print, say};
 use crate::{Outcome, cli};
 
 /// `gatewayd switch`.
@@ -46,6 +46,7 @@ pub(crate) fn edits(args: &cli::Edits) -> Outcome {
         None => ask(&args.admin, Method::GET, "/api/edits", None)?,
         Some(id) => ask(&args.admin, Method::DELETE, &format!("/api/edits/{id}"), None)?,
     };
+    warn_of_the_next_start(&document);
     if args.json {
         print(&document.to_string());
         return Ok(());
@@ -67,6 +68,7 @@ fn edit(terms: &cli::Terms, method: Method, path: &str, mut body: Value) -> Outc
         put_terms(terms, body);
     }
     let document = ask(&terms.admin, method, path, Some(&body))?;
+    warn_of_the_next_start(&document);
     if terms.json {
         print(&document.to_string());
         return Ok(());
@@ -77,6 +79,13 @@ fn edit(terms: &cli::Terms, method: Method, path: &str, mut body: Value) -> Outc
     };
     print(&format!("{what}\n{}", change(&document)));
     Ok(())
+}
+
+/// Says where a change is in force, and could not be kept.
+pub(super) fn warn_of_the_next_start(document: &Value) {
+    if let Some(reason) = document.get("not_kept").and_then(Value::as_str) {
+        say(&format!("warning: it is in force, and the next start will not know of it: {reason}"));
+    }
 }
 
 /// What any change may be asked for with.

@@ -29,6 +29,8 @@ pub(crate) struct Made {
     pub(crate) told: usize,
     /// The edit, unless it only took others back.
     pub(crate) edit: Option<Edit>,
+    /// Why it is in force, but will not be so, or will be again, after a restart.
+    pub(crate) not_kept: Option<String>,
 }
 
 impl Reloading {
@@ -61,10 +63,10 @@ impl Reloading {
                     .any(|it| matches!(it.what, What::Add { .. }) && what.ends(&it.what));
             let planned = planned.filter(|_| !was_added);
             next.edits_mut().record(|other| what.ends(other), planned.clone(), &terms, SystemTime::now())?;
-            this.put_edits_in_force(&mut effective, next).await?;
+            let not_kept = this.put_edits_in_force(&mut effective, next).await?;
             let edit = planned.and_then(|_| effective.edits().list().last().cloned());
             let after = what.state(&effective.compose().config);
-            Ok(Made { version: effective.edits().version(), before, after, told: 0, edit })
+            Ok(Made { version: effective.edits().version(), before, after, told: 0, edit, not_kept })
         })
         .await
     }
@@ -104,12 +106,12 @@ impl Reloading {
                 next.edits_mut().spare(&backend, only, &all);
             }
             next.edits_mut().record(|other| what.ends(other), recorded, &terms, SystemTime::now())?;
-            this.put_edits_in_force(&mut effective, next).await?;
+            let not_kept = this.put_edits_in_force(&mut effective, next).await?;
             // Nothing before this touches the backends: what is refused has changed nothing.
             let told = this.tell(upstream.as_deref(), &backend, change);
             let edit = effective.edits().list().last().filter(|_| is_made).cloned();
             let after = this.live.offered(upstream.as_deref(), &backend);
-            Ok(Made { version: effective.edits().version(), before, after, told, edit })
+            Ok(Made { version: effective.edits().version(), before, after, told, edit, not_kept })
         })
         .await
     }
@@ -125,10 +127,11 @@ impl Reloading {
                 || Refusal::new(StatusCode::NOT_FOUND, "unknown_edit", "no edit in force has this id");
             let edit = next.edits_mut().take(id).ok_or_else(unknown)?;
             let before = this.stands(&effective, &edit.what);
-            this.put_edits_in_force(&mut effective, next).await?;
+            let not_kept = this.put_edits_in_force(&mut effective, next).await?;
             this.undo(&effective, &edit.what);
             let after = this.stands(&effective, &edit.what);
-            let made = Made { version: effective.edits().version(), before, after, told: 0, edit: None };
+            let version = effective.edits().version();
+            let made = Made { version, before, after, told: 0, edit: None, not_kept };
             Ok((made, edit.what))
         })
         .await
@@ -212,20 +215,20 @@ impl Reloading {
         self.live.edited(edits.version(), edits.list().iter().map(view).collect());
     }
 
-    /// Keeps what is to be kept, where that is another set than before.
-    pub(super) async fn save_edits(&self, before: &Effective, effective: &Effective) {
+    /// Keeps what is to be kept, where that is another set than before; why it could not be.
+    pub(super) async fn save_edits(&self, before: &Effective, effective: &Effective) -> Option<String> {
         let kept = |it: &Effective| -> Vec<Edit> {
             it.edits().list().iter().filter(|edit| edit.persist).cloned().collect()
         };
-        let (now, Some(file)) = (kept(effective), self.edits_file(effective)) else { return };
+        let (now, file) = (kept(effective), self.edits_file(effective)?);
         if now == kept(before) {
-            return;
+            return None;
         }
         let shown = file.display().to_string();
         let written = tokio::task::spawn_blocking(move || edits::write(&file, &now)).await;
-        if let Ok(Err(error)) = written {
-            tracing::error!(component = "admin", file = shown, %error, "edits cannot be kept for the next start");
-        }
+        let error = written.unwrap_or_else(|error| Err(std::io::Error::other(error))).err()?;
+        tracing::error!(component = "admin", file = shown, %error, "edits cannot be kept for the next start");
+        Some(format!("{shown} cannot be written: {error}"))
     }
 
     /// Where edits are kept. The file's own `state_file` is that of the start, which is what it needs a restart to change.
@@ -245,7 +248,12 @@ impl Reloading {
         Ok(())
     }
 
-    async fn put_edits_in_force(&self, effective: &mut Effective, next: Effective) -> Result<(), Refusal> {
+    /// Puts them in force, and keeps those that are to be kept; why that could not be.
+    async fn put_edits_in_force(
+        &self,
+        effective: &mut Effective,
+        next: Effective,
+    ) -> Result<Option<String>, Refusal> {
         let before = effective.clone();
         let plan = self.put_layer_in_force(effective, next).await.map_err(|failure| {
             Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "rejected", failure.first_line())
@@ -253,9 +261,9 @@ impl Reloading {
         if let Some(plan) = plan {
             tracing::info!(component = "reload", cause = %Cause::Command, %plan, "configuration edited");
         }
-        self.save_edits(&before, effective).await;
+        let not_kept = self.save_edits(&before, effective).await;
         self.show_edits(effective);
-        Ok(())
+        Ok(not_kept)
     }
 
     /// Sets on backends what they are configured with, where an edit that is over had set something else; and what other edits say of
