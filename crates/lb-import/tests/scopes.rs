@@ -1,5 +1,7 @@
 //! What is translated takes no more than it did, and what is not is said.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use std::fs;
 
 use lb_import::{Imported, Source};
