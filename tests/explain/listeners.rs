@@ -204,6 +204,48 @@ fn a_forward_proxy_is_explained_by_the_entry_that_decides() {
 }
 
 #[test]
+fn a_forward_proxy_says_who_is_let_in() {
+    let asked = |more: &[&str]| {
+        let answer = ask_json(&[&["CONNECT", "10.1.1.1:443"], more].concat());
+        let user = answer["checks"][0].clone();
+        assert_eq!(user["subject"], "user", "{answer}");
+        (answer["answer"].as_str().unwrap().to_owned(), user)
+    };
+    let allowed = "allowed to those with a password: it is connected to 10.1.1.1:443";
+    let (answer, user) = asked(&[]);
+    assert_eq!((&*answer, &user["outcome"]), (allowed, &json!("asked")));
+    assert!(user["why"].as_str().unwrap().starts_with("by Proxy-Authorization ann is let in"), "{user}");
+
+    // "ann:" and "bob:pw".
+    for (more, name) in [
+        (["--proxy-user", "ann"], "ann"),
+        (["--proxy-user", "bob"], "bob"),
+        (["--header", "Proxy-Authorization: Basic YW5uOg=="], "ann"),
+        (["--header", "Proxy-Authorization: Basic Ym9iOnB3"], "bob"),
+        (["--header", "Proxy-Authorization: Bearer x"], ""),
+    ] {
+        let (answer, user) = asked(&more);
+        let said = user["why"].as_str().unwrap();
+        match name {
+            "ann" => {
+                assert_eq!((&*answer, &user["outcome"]), (allowed, &json!("asked")), "{more:?}");
+                assert!(said.starts_with("ann is let in by password"), "{user}");
+                stands_at(&user["place"], "users");
+            }
+            name => {
+                assert!(
+                    answer.starts_with("407 unauthorized") && user["outcome"] == "denied",
+                    "{answer} {user}"
+                );
+                let words = if name.is_empty() { "is not `Basic`" } else { "no user \"bob\"; ann is let in" };
+                assert!(said.contains(words), "{user}");
+            }
+        }
+    }
+    assert_eq!(ask(&["GET", "/x", "--proxy-user", "ann"]).0, Some(1));
+}
+
+#[test]
 fn a_running_gateway_explains_its_connections() {
     let config = "[[listeners]]\nname = \"db\"\naddress = \"{listen}\"\nprotocol = \"tcp\"\nupstream = \"u\"\n\
                   [[listeners]]\nname = \"out\"\naddress = \"{listen2}\"\nforward_proxy = {}\n\

@@ -42,6 +42,8 @@ pub(crate) struct Asked {
     /// Addresses that the name leads to which a forward proxy is asked for.
     #[serde(default)]
     leads_to: Vec<IpAddr>,
+    /// Who asks a forward proxy that has `users`.
+    proxy_user: Option<String>,
 }
 
 fn get() -> String {
@@ -61,6 +63,7 @@ impl Asked {
             sni: None,
             proxy: false,
             leads_to: Vec::new(),
+            proxy_user: None,
         };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let address = || value.parse::<IpAddr>().map_err(|_| format!("{value:?} is no address"));
@@ -74,9 +77,10 @@ impl Asked {
                 "sni" => asked.sni = Some(value.into_owned()),
                 "proxy" => asked.proxy = matches!(&*value, "" | "1" | "true"),
                 "leads_to" => asked.leads_to.push(address()?),
+                "proxy_user" => asked.proxy_user = Some(value.into_owned()),
                 _ => {
                     return Err(format!(
-                        "there is no parameter {name:?}: method, url, header, from, listener, proxied_for, sni, proxy, leads_to"
+                        "there is no parameter {name:?}: method, url, header, from, listener, proxied_for, sni, proxy, leads_to, proxy_user"
                     ));
                 }
             }
@@ -101,11 +105,13 @@ impl Asked {
         }
         if self.proxy || self.method == "CONNECT" {
             let arrival = Arrival { listener: self.listener, peer, proxied_for: self.proxied_for };
-            return Question::proxied(&self.method, &self.url, self.headers, arrival, self.leads_to);
+            let Self { method, url, headers, leads_to, proxy_user, .. } = self;
+            return Question::proxied(&method, &url, headers, arrival, leads_to, proxy_user);
         }
-        if self.listener.is_some() || self.proxied_for.is_some() || !self.leads_to.is_empty() {
+        let is_proxied = self.proxy_user.is_some() || !self.leads_to.is_empty();
+        if self.listener.is_some() || self.proxied_for.is_some() || is_proxied {
             return Err(
-                "rules are the same at every listener: `listener`, `proxied_for` and `leads_to` are of TCP listeners and forward proxies (CONNECT, or `proxy`)"
+                "rules are the same at every listener: `listener`, `proxied_for`, `leads_to` and `proxy_user` are of TCP listeners and forward proxies (CONNECT, or `proxy`)"
                     .to_owned(),
             );
         }
@@ -165,6 +171,7 @@ pub(crate) fn explain(args: &cli::Explain) -> Outcome {
         sni: args.sni.clone(),
         proxy: args.proxy,
         leads_to: args.leads_to.clone(),
+        proxy_user: args.proxy_user.clone(),
     };
     if args.live {
         let asked = serde_json::to_value(&asked).map_err(anyhow::Error::from)?;

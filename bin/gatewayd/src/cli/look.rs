@@ -92,6 +92,10 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "IP")]
     pub(crate) leads_to: Vec<IpAddr>,
 
+    /// Who asks a forward proxy that has users; passwords are not looked at
+    #[arg(long, value_name = "NAME")]
+    pub(crate) proxy_user: Option<String>,
+
     /// The configuration [default: as for run]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

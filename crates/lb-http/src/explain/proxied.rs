@@ -2,15 +2,19 @@
 
 use std::net::IpAddr;
 
-use http::Method;
+use http::{Method, header};
+use lb_h1::RequestHead;
 use serde::Serialize;
 
 use super::listener::{self, ListenerAnswer};
 use super::question::ProxiedQuestion;
 use super::{ClientAnswer, shown_refusal};
 use crate::config::{ForwardProxyConfig, ListenerConfig};
-use crate::forward_proxy::{Finding, MAX_ADDRESSES, destination};
+use crate::forward_proxy::{Finding, MAX_ADDRESSES, credentials, destination};
 use crate::snapshot::Snapshot;
+
+/// Users that are named one by one.
+const MOST_NAMES: usize = 8;
 
 /// What would become of it.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -79,17 +83,16 @@ pub(super) fn of(snapshot: &Snapshot, question: &ProxiedQuestion) -> ProxiedExpl
     };
     explained.client = Some(client);
     let key = format!("listeners[{index}].forward_proxy");
-    if !proxy.users.is_empty() {
-        explained.checks.push(CheckAnswer {
-            subject: "user",
-            outcome: "asked",
-            why: format!(
-                "Proxy-Authorization must show the password of one of {} `users`, or it is 407",
-                proxy.users.len()
-            ),
-            key: Some(format!("{key}.users")),
-            place: None,
-        });
+    if !proxy.users.is_empty()
+        && let Ok((head, _)) = &read
+    {
+        let user = user(proxy, &key, question.user.as_deref(), head);
+        let is_denied = user.outcome == "denied";
+        explained.checks.push(user);
+        if is_denied {
+            explained.answer = "407 unauthorized: this proxy wants to know who asks".to_owned();
+            return explained;
+        }
     }
     let asked = read.and_then(|(_, asked)| {
         let (host, port) = destination(&asked)?;
@@ -103,6 +106,52 @@ pub(super) fn of(snapshot: &Snapshot, question: &ProxiedQuestion) -> ProxiedExpl
         Err(rejected) => explained.answer = shown_refusal(&rejected),
     }
     explained
+}
+
+/// Who asks, as far as that is told without a look at passwords, which may be slow, and which nobody should try here.
+fn user(proxy: &ForwardProxyConfig, key: &str, said: Option<&str>, head: &RequestHead) -> CheckAnswer {
+    let shown = head.headers.get(&header::PROXY_AUTHORIZATION);
+    let name = match (said, shown) {
+        (Some(name), _) => Some(name.as_bytes().to_vec()),
+        (None, Some(shown)) => Some(credentials(shown).map(|(name, _)| name).unwrap_or_default()),
+        (None, None) => None,
+    };
+    let names: Vec<&str> = proxy.users.iter().map(|user| user.name.as_str()).collect();
+    let position = name.as_ref().and_then(|name| names.iter().position(|known| known.as_bytes() == *name));
+    let (outcome, why) = match (&name, position) {
+        (None, _) => (
+            "asked",
+            format!(
+                "by Proxy-Authorization {} let in, by password; others get 407 (--proxy-user NAME asks about one)",
+                list(&names)
+            ),
+        ),
+        (Some(name), Some(_)) => (
+            "asked",
+            format!("{} is let in by password, which is not looked at here", String::from_utf8_lossy(name)),
+        ),
+        (Some(name), None) if name.is_empty() => {
+            ("denied", "Proxy-Authorization is not `Basic` with a name and a password".to_owned())
+        }
+        (Some(name), None) => (
+            "denied",
+            format!(
+                "there is no user {:?}; {} let in, by password",
+                String::from_utf8_lossy(name),
+                list(&names)
+            ),
+        ),
+    };
+    let below = position.map(|index| format!("[{index}]")).unwrap_or_default();
+    CheckAnswer { subject: "user", outcome, why, key: Some(format!("{key}.users{below}")), place: None }
+}
+
+/// Some names with their verb.
+fn list(names: &[&str]) -> String {
+    let (shown, more) = names.split_at(names.len().min(MOST_NAMES));
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("{}{more} {verb}", shown.join(", "))
 }
 
 /// Looks at what is asked for as requests are looked at, and then at where its name is said to lead.
@@ -133,12 +182,13 @@ fn look(
         key: finding.key().map(|below| format!("{key}.{below}")),
         place: None,
     }));
+    let known = if proxy.users.is_empty() { "" } else { " to those with a password" };
     explained.answer = match (looked, connects_to) {
         (Err(denied), _) => format!("403 forbidden: {}", denied.detail()),
         (Ok(()), Some(address)) => {
-            format!("allowed: it is connected to {}", std::net::SocketAddr::new(address, port))
+            format!("allowed{known}: it is connected to {}", std::net::SocketAddr::new(address, port))
         }
-        (Ok(()), None) => format!("allowed so far: it depends on where {host} leads"),
+        (Ok(()), None) => format!("allowed so far{known}: it depends on where {host} leads"),
     };
     if looked.is_ok() {
         let serves = match is_connect {

@@ -40,6 +40,8 @@ pub struct ProxiedQuestion {
     pub(super) arrival: Arrival,
     /// Where the name that is asked for leads; nothing where that is not said.
     pub(super) leads_to: Vec<IpAddr>,
+    /// Who asks; nothing where the head says so.
+    pub(super) user: Option<String>,
 }
 
 /// A connection to a TCP listener.
@@ -95,6 +97,7 @@ impl Question {
         fields: impl IntoIterator<Item = (String, String)>,
         arrival: Arrival,
         leads_to: Vec<IpAddr>,
+        user: Option<String>,
     ) -> Result<Self, String> {
         let (scheme, authority, path) = parts(url)?;
         let method = read_method(method)?;
@@ -118,7 +121,7 @@ impl Question {
         }
         let (lines, _) = lines(fields, Some(authority))?;
         let head = format!("{method} {target} HTTP/1.1\r\n{lines}\r\n").into_bytes();
-        Ok(Self::Proxied(ProxiedQuestion { head, arrival: arrival.canonical(), leads_to }))
+        Ok(Self::Proxied(ProxiedQuestion { head, arrival: arrival.canonical(), leads_to, user }))
     }
 
     /// A connection to a TCP listener; where its client begins with TLS, it may ask for a `name`.

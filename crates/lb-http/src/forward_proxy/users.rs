@@ -145,7 +145,7 @@ fn known<'a>(users: &'a [ForwardProxyUser], authorization: Option<&[u8]>) -> Kno
 }
 
 /// Name and password of `Basic …`.
-fn credentials(authorization: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn credentials(authorization: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let (scheme, encoded) = authorization.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
