@@ -1,7 +1,9 @@
 //! Where a backend's name leads at present. Looked up off the request path; a name without an answer keeps its
 //! last good one and never holds up the start.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,8 @@ const REFRESH_UNRESOLVED: Duration = Duration::from_secs(2);
 const BREATH: Duration = Duration::from_millis(100);
 /// How long one look-up may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Names that are looked up at once. Each takes a thread, of which the control side has others' work to do with, too.
+const SIDE_BY_SIDE: usize = 256;
 /// The most addresses that are kept of one name.
 const MAX_ADDRESSES: usize = 32;
 
@@ -26,6 +30,8 @@ pub(crate) struct Endpoint {
     is_name: bool,
     addresses: ArcSwap<Vec<SocketAddr>>,
     looked_up: Mutex<Option<Instant>>,
+    /// Whether the system is being asked, however long ago somebody has ceased to wait for it.
+    is_asked: AtomicBool,
 }
 
 impl Endpoint {
@@ -38,6 +44,7 @@ impl Endpoint {
             is_name: literal.is_none(),
             addresses: ArcSwap::from_pointee(addresses),
             looked_up: Mutex::new(None),
+            is_asked: AtomicBool::new(false),
         }
     }
 
@@ -46,11 +53,35 @@ impl Endpoint {
         self.addresses.load_full()
     }
 
-    async fn resolve(&self) {
-        let lookup = tokio::net::lookup_host((self.host.as_str(), self.port));
-        match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
-            Ok(Ok(found)) => {
-                let mut found: Vec<SocketAddr> = found.collect();
+    async fn resolve(self: &Arc<Self>) {
+        let (host, port) = (self.host.clone(), self.port);
+        let lookup = move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        self.ask(lookup, LOOKUP_TIMEOUT).await;
+        *self.looked_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Looks it up on a thread, which cannot be called back: one that is late is not joined by others, and its answer still counts.
+    async fn ask(
+        self: &Arc<Self>,
+        lookup: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+        patience: Duration,
+    ) {
+        let is_late = self.is_asked.swap(true, Ordering::AcqRel);
+        let asked = Arc::clone(self);
+        let asking = (!is_late).then(|| tokio::task::spawn_blocking(move || asked.found(lookup())));
+        let is_done = match asking {
+            Some(asking) => tokio::time::timeout(patience, asking).await.is_ok(),
+            None => false,
+        };
+        if !is_done {
+            tracing::warn!(host = %self.host, "name could not be resolved in time");
+        }
+    }
+
+    /// Takes the system's answer up.
+    fn found(&self, answer: io::Result<Vec<SocketAddr>>) {
+        match answer {
+            Ok(mut found) => {
                 found.dedup();
                 found.truncate(MAX_ADDRESSES);
                 if !found.is_empty() && **self.addresses.load() != found {
@@ -58,10 +89,9 @@ impl Endpoint {
                     self.addresses.store(Arc::new(found));
                 }
             }
-            Ok(Err(error)) => tracing::warn!(host = %self.host, %error, "name cannot be resolved"),
-            Err(_) => tracing::warn!(host = %self.host, "name could not be resolved in time"),
+            Err(error) => tracing::warn!(host = %self.host, %error, "name cannot be resolved"),
         }
-        *self.looked_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.is_asked.store(false, Ordering::Release);
     }
 
     /// When it is to be looked up next.
@@ -76,10 +106,13 @@ impl Endpoint {
     }
 }
 
-/// Looks every name up once, side by side.
+/// Looks every name up once, so many side by side.
 pub(crate) async fn resolve_all(endpoints: &[Arc<Endpoint>]) {
     let mut lookups = tokio::task::JoinSet::new();
     for endpoint in endpoints.iter().filter(|endpoint| endpoint.is_name) {
+        if lookups.len() >= SIDE_BY_SIDE {
+            lookups.join_next().await;
+        }
         let endpoint = Arc::clone(endpoint);
         lookups.spawn(async move { endpoint.resolve().await });
     }
@@ -114,6 +147,29 @@ mod tests {
         let name = Arc::new(Endpoint::new("no-such-name.invalid", 81));
         resolve_all(&[Arc::clone(&name)]).await;
         assert!(name.is_unresolved());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_still_being_asked_for_is_not_asked_for_again_and_its_answer_counts() {
+        let name = Arc::new(Endpoint::new("a.invalid", 81));
+        let [late, other]: [SocketAddr; 2] = ["127.0.0.1:81", "127.0.0.2:81"].map(|it| it.parse().unwrap());
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let lookup = move || {
+            assert!(held.recv().is_err());
+            Ok(vec![late])
+        };
+        name.ask(lookup, Duration::from_millis(10)).await;
+        for _ in 0..3 {
+            name.ask(move || Ok(vec![other]), LOOKUP_TIMEOUT).await;
+        }
+        assert!(name.is_unresolved());
+        drop(release);
+        while name.is_asked.load(Ordering::Acquire) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(*name.addresses(), [late]);
+        name.ask(move || Ok(vec![other]), LOOKUP_TIMEOUT).await;
+        assert_eq!(*name.addresses(), [other]);
     }
 
     #[tokio::test]
