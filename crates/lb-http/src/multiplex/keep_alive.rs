@@ -7,7 +7,8 @@
 //! Servers of gRPC break off with those that ask too often while they themselves have no messages to send, by default more than
 //! [`FEW`] times within [`LONG`] (`too_many_pings`). So that is all that a silence is asked at its beginning.
 //!
-//! Cost: a timer a connection, which is set once in an interval however many requests there are.
+//! Cost: a timer a connection, which is set and looked into once in an interval however many requests there are, and a look at the
+//! clock whenever something has come.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -27,6 +28,8 @@ const LONG: Duration = Duration::from_secs(300);
 pub(super) struct KeepAlive {
     pings: Pings,
     timer: Pin<Box<Sleep>>,
+    /// Whether the timer will wake the connection's task, which is always the same one.
+    is_armed: bool,
     heard_at: Instant,
     state: State,
     /// How often it has been asked since its last message.
@@ -50,7 +53,7 @@ impl KeepAlive {
     pub(super) fn new(pings: Pings, is_silent: Rc<Cell<bool>>) -> Self {
         let now = Instant::now();
         let timer = Box::pin(tokio::time::sleep_until(later(now, pings.interval)));
-        Self { pings, timer, heard_at: now, state: State::Still, asked: 0, is_silent }
+        Self { pings, timer, is_armed: false, heard_at: now, state: State::Still, asked: 0, is_silent }
     }
 
     /// Ready once the backend is taken for dead. To be called whenever the connection is driven, ahead of sending.
@@ -59,20 +62,27 @@ impl KeepAlive {
         if self.state == State::Idle && connection.open_streams() > 0 && self.asked < FEW {
             self.ask(connection);
         }
-        loop {
+        while !self.is_armed || self.timer.is_elapsed() {
+            self.is_armed = true;
             ready!(self.timer.as_mut().poll(cx));
             let now = self.timer.deadline().max(Instant::now());
             let due = later(self.heard_at, self.patience());
             match self.state {
                 State::Asked => return Poll::Ready(()),
-                State::Still | State::Idle if due > now => self.timer.as_mut().reset(due),
+                State::Still | State::Idle if due > now => self.set(due),
                 State::Still | State::Idle if connection.open_streams() == 0 => {
                     self.state = State::Idle;
-                    self.timer.as_mut().reset(later(now, self.pings.interval));
+                    self.set(later(now, self.pings.interval));
                 }
                 State::Still | State::Idle => self.ask(connection),
             }
         }
+        Poll::Pending
+    }
+
+    fn set(&mut self, due: Instant) {
+        self.timer.as_mut().reset(due);
+        self.is_armed = false;
     }
 
     fn hear(&mut self, heard: Heard) {
@@ -89,7 +99,7 @@ impl KeepAlive {
         if is_answered || had_peace && self.asked == 0 {
             self.is_silent.set(false);
             let due = later(self.heard_at, self.patience());
-            self.timer.as_mut().reset(due);
+            self.set(due);
         }
     }
 
@@ -98,7 +108,7 @@ impl KeepAlive {
         self.state = State::Asked;
         self.asked = self.asked.saturating_add(1);
         self.is_silent.set(true);
-        self.timer.as_mut().reset(later(Instant::now(), self.pings.timeout));
+        self.set(later(Instant::now(), self.pings.timeout));
     }
 
     /// How long it may say nothing.
