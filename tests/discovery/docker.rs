@@ -52,6 +52,11 @@ impl Docker {
     /// These containers run now.
     fn run(&self, containers: &[Value]) {
         *self.containers.lock().unwrap() = containers.to_vec();
+        self.tell();
+    }
+
+    /// Something has happened.
+    fn tell(&self) {
         let event = "{\"Type\":\"container\",\"Action\":\"start\"}\n";
         for stream in &mut *self.listeners.lock().unwrap() {
             let _ = write!(stream, "{:x}\r\n{event}\r\n", event.len());
@@ -87,6 +92,14 @@ fn labelled_containers_are_followed_and_outlive_docker() {
     docker.run(&[lost, container("b", &b)]);
     eventually_present(&gateway, &[b.url()]);
     assert!(source(&gateway)["notice"].as_str().unwrap().contains("exposes 0 ports"), "{}", source(&gateway));
+
+    // It tells of what it lists a little later.
+    docker.tell();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    *docker.containers.lock().unwrap() = vec![container("a", &a), container("b", &b)];
+    eventually_present(&gateway, &[a.url(), b.url()]);
+    docker.run(&[container("b", &b)]);
+    eventually_present(&gateway, &[b.url()]);
 
     // Docker goes, and comes back.
     std::fs::remove_file(&socket).unwrap();

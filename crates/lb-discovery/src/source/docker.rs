@@ -25,6 +25,9 @@ use crate::source::{Source, SourceError};
 
 /// All containers are listed so often even if nothing is heard of them.
 const RESYNC: Duration = Duration::from_secs(60);
+/// After an event they are listed once more when this has passed, and then at five times as long each time up to [`RESYNC`]: Docker tells of
+/// a change before it lists it, by as long as a busy disk takes.
+const SETTLING: Duration = Duration::from_secs(1);
 /// Events within this time are one.
 const TOGETHER: Duration = Duration::from_millis(50);
 
@@ -108,15 +111,17 @@ impl Docker {
             events.whole().await?;
             return Err("Docker tells of no events".to_owned());
         }
+        let mut pause = SETTLING;
         loop {
             self.list(feed).await?;
-            let mut until = Instant::now() + RESYNC;
+            let mut until = Instant::now() + pause;
             let mut is_heard = false;
             while let Ok(line) = tokio::time::timeout_at(until, events.next_line()).await {
                 if matters(&line?.ok_or("the events ended")?) && !is_heard {
                     (until, is_heard) = (Instant::now() + TOGETHER, true);
                 }
             }
+            pause = if is_heard { SETTLING } else { (pause * 5).min(RESYNC) };
         }
     }
 }
