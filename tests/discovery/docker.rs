@@ -6,10 +6,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use lb_testkit::{Backend, Load, PATIENCE, eventually};
+use lb_testkit::{Backend, Gateway, Load, PATIENCE, eventually};
 use serde_json::{Value, json};
 
-use super::engine::Engine;
+use super::engine::{Engine, Kind};
 use super::{config, eventually_present, eventually_serves, present, source};
 use crate::support::{backend_status, launch};
 
@@ -119,30 +119,30 @@ fn labelled_containers_are_followed_and_outlive_docker() {
     );
 }
 
+/// Each of these containers answers.
+#[track_caller]
+fn serve(gateway: &Gateway, names: &[&str]) {
+    let mut unheard: BTreeSet<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    eventually(&format!("{names:?} serve"), PATIENCE, || {
+        unheard.remove(&gateway.get("/").backend());
+        unheard.is_empty()
+    });
+}
+
 #[test]
 fn containers_of_a_real_docker_come_and_go_and_no_request_notices() {
-    let mut engine = match Engine::start() {
+    let mut engine = match Engine::start(Kind::Docker) {
         Ok(engine) => engine,
-        Err(reason) => {
-            eprintln!("left out: {reason}");
-            return;
-        }
+        Err(reason) => return eprintln!("left out: {reason}"),
     };
     // Neither belongs to `app`.
-    let plain = ["run", "--detach", "--volume", "/usr:/usr:ro"];
-    engine.docker(&[&plain[..], &["web"]].concat());
-    engine.docker(&[&plain[..], &["--label", "gatewayd.upstream=apple", "web"]].concat());
+    engine.docker(&engine.run_with(&["--detach"], &[]));
+    engine.docker(&engine.run_with(&["--detach", "--label", "gatewayd.upstream=apple"], &[]));
     let one = engine.serve("one", &[]);
     let gateway = launch().config(&config(&format!("docker = \"{}\"", engine.socket()), "")).start();
     eventually_present(&gateway, std::slice::from_ref(&one));
     let load = Load::on(gateway.address());
-    let serve = |names: &[&str]| {
-        let mut unheard: BTreeSet<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        eventually(&format!("{names:?} serve"), PATIENCE, || {
-            unheard.remove(&gateway.get("/").backend());
-            unheard.is_empty()
-        });
-    };
+    let serve = |names: &[&str]| serve(&gateway, names);
 
     // One, five, two; one of them in the host's network, and one at a port that it does not expose.
     let two = engine.serve("two", &["--label", "gatewayd.weight=3"]);
@@ -200,5 +200,40 @@ fn containers_of_a_real_docker_come_and_go_and_no_request_notices() {
     engine.docker(&["stop", "one"]);
     eventually_present(&gateway, &[three, next, last]);
     serve(&["three", "next", "last"]);
+    assert!(load.finish().answers > 100);
+}
+
+#[test]
+fn containers_of_a_real_podman_are_followed_and_outlive_its_service() {
+    let mut engine = match Engine::start(Kind::Podman) {
+        Ok(engine) => engine,
+        Err(reason) => return eprintln!("left out: {reason}"),
+    };
+    let run = |engine: &Engine, name: &str, port: u16| {
+        let (environment, label) = (format!("PORT={port}"), format!("gatewayd.port={port}"));
+        engine.serve(name, &["--env", &environment, "--label", &label]);
+        format!("http://127.0.0.1:{port}")
+    };
+    let one = run(&engine, "one", 8081);
+    let gateway = launch().config(&config(&format!("docker = \"{}\"", engine.socket()), "")).start();
+    eventually_present(&gateway, std::slice::from_ref(&one));
+    let load = Load::on(gateway.address());
+    let (two, three) = (run(&engine, "two", 8082), run(&engine, "three", 8083));
+    eventually_present(&gateway, &[one.clone(), two.clone(), three.clone()]);
+    serve(&gateway, &["one", "two", "three"]);
+    engine.docker(&["stop", "one", "three"]);
+    eventually_present(&gateway, std::slice::from_ref(&two));
+    engine.docker(&["start", "three"]);
+    eventually_present(&gateway, &[two, three.clone()]);
+
+    engine.stop();
+    eventually("that nobody answers is said", PATIENCE, || source(&gateway)["error"].is_string());
+    assert_eq!(present(&gateway).len(), 2);
+    serve(&gateway, &["two", "three"]);
+    engine.run().unwrap();
+    let four = run(&engine, "four", 8084);
+    engine.docker(&["stop", "two"]);
+    eventually_present(&gateway, &[three, four]);
+    serve(&gateway, &["three", "four"]);
     assert!(load.finish().answers > 100);
 }

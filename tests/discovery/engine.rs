@@ -1,4 +1,5 @@
-//! A real Docker in namespaces of its own: its network, its mounts and all its processes end with it, whatever becomes of the test.
+//! A real Docker, or a Podman that speaks as one, in namespaces of its own: its network, its mounts and all its processes end with it,
+//! whatever becomes of the test.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -19,9 +20,18 @@ http {
     uwsgi_temp_path /tmp/uwsgi; scgi_temp_path /tmp/scgi;
     server { listen 8080; location / { return 200 '{\"backend\":\"$hostname\"}'; } }
 }";
-const SERVE: &str = "CMD [\"/usr/sbin/nginx\", \"-c\", \"/etc/nginx.conf\", \"-g\", \"daemon off;\"]";
+/// At the port of its environment, where there is one.
+const SERVE: &str = r#"CMD ["/bin/sh", "-c", "sed s/8080/${PORT:-8080}/ /etc/nginx.conf > /tmp/conf && exec /usr/sbin/nginx -c /tmp/conf -g 'daemon off;'"]"#;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Docker,
+    /// Without the helpers that it needs for networks: all containers have the host's.
+    Podman,
+}
 
 pub(super) struct Engine {
+    kind: Kind,
     directory: TempDir,
     /// Where its groups of processes are, which outlive them.
     cgroup: String,
@@ -35,13 +45,17 @@ impl Engine {
     ///
     /// # Errors
     /// Why this machine has none.
-    pub(super) fn start() -> Result<Self, String> {
+    pub(super) fn start(kind: Kind) -> Result<Self, String> {
         if fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) != 0)
         {
             return Err("containers need root".to_owned());
         }
-        if Command::new("dockerd").arg("--version").output().is_err() {
-            return Err("dockerd is not installed (docker.io of Debian)".to_owned());
+        let program = match kind {
+            Kind::Docker => "dockerd",
+            Kind::Podman => "podman",
+        };
+        if Command::new(program).arg("--version").output().is_err() {
+            return Err(format!("{program} is not installed"));
         }
         // They end with this thread, even where it has no time to end them.
         let mut unshare = Command::new("setpriv");
@@ -56,14 +70,12 @@ impl Engine {
         if namespaces.wait(std::time::Duration::ZERO).is_some() {
             return Err(format!("no namespaces of one's own: {}", namespaces.errors().trim()));
         }
-        let cgroup = format!("gatewayd-test-{}", namespaces.id());
-        let mut engine = Self { directory: TempDir::new().unwrap(), cgroup, server: None, namespaces };
+        let cgroup = format!("/gatewayd-test-{}", namespaces.id());
+        let mut engine = Self { kind, directory: TempDir::new().unwrap(), cgroup, server: None, namespaces };
         fs::write(engine.directory.path().join("daemon.json"), "{}").unwrap();
         engine.run()?;
         engine.import();
-        engine
-            .ask(&["run", "--rm", "--volume", "/usr:/usr:ro", "web", "true"])
-            .map_err(|error| refused(&error))?;
+        engine.ask(&engine.run_with(&["--rm"], &["true"])).map_err(|error| refused(&error))?;
         let network = fs::File::open(format!("/proc/{}/ns/net", engine.namespaces.id())).unwrap();
         move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
         Ok(engine)
@@ -72,16 +84,25 @@ impl Engine {
     /// Runs the server (again): with what it has stored, and the containers that went on without it.
     pub(super) fn run(&mut self) -> Result<(), String> {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
+        let socket = format!("unix://{}", self.socket());
         let mut command = self.inside();
-        command.args(["dockerd", "--live-restore", "--iptables=false", "--ip-masq=false"]);
-        command.args(["--ip-forward=false", "--userland-proxy=false", "--storage-driver=vfs"]);
-        command.args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent"]);
-        command.arg(format!("/{}", self.cgroup)).args(["--config-file", &path("daemon.json")]);
-        command.args(["--data-root", &path("data"), "--exec-root", &path("exec")]);
-        command.args(["--pidfile", &path("pid"), "--host", &format!("unix://{}", self.socket())]);
+        match self.kind {
+            Kind::Docker => {
+                command.args(["dockerd", "--live-restore", "--iptables=false", "--ip-masq=false"]);
+                command.args(["--ip-forward=false", "--userland-proxy=false", "--storage-driver=vfs"]);
+                command.args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
+                command.args(["--config-file", &path("daemon.json"), "--pidfile", &path("pid")]);
+                command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--host", &socket]);
+            }
+            Kind::Podman => {
+                command.args(["podman", "--root", &path("data"), "--runroot", &path("exec")]);
+                command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
+                command.args(["--runtime", "runc", "system", "service", "--time", "0", &socket]);
+            }
+        }
         let mut server = Process::spawn(&mut command);
         let mut is_over = false;
-        eventually("Docker answers, or ends", PATIENCE, || {
+        eventually("the engine answers, or ends", PATIENCE, || {
             is_over = server.wait(std::time::Duration::ZERO).is_some();
             is_over || self.ask(&["version"]).is_ok()
         });
@@ -94,9 +115,9 @@ impl Engine {
 
     /// Stops the server. Its containers go on.
     pub(super) fn stop(&mut self) {
-        let id = fs::read_to_string(self.directory.path().join("pid")).unwrap();
-        assert!(self.inside().args(["kill", id.trim()]).status().unwrap().success());
-        assert!(self.server.take().unwrap().wait(PATIENCE).is_some(), "Docker does not stop");
+        let mut server = self.server.take().unwrap();
+        assert!(Command::new("kill").arg(child_of(&server)).status().unwrap().success());
+        assert!(server.wait(PATIENCE).is_some(), "the engine does not stop");
     }
 
     pub(super) fn socket(&self) -> String {
@@ -112,10 +133,18 @@ impl Engine {
     /// A container of the upstream `app`, with more of `docker run`; the URL at which its label or its only port says it is.
     #[track_caller]
     pub(super) fn serve(&self, name: &str, more: &[&str]) -> String {
-        let arguments = ["run", "--detach", "--name", name, "--hostname", name, "--stop-signal", "QUIT"];
-        let volume = ["--volume", "/usr:/usr:ro", "--label", "gatewayd.upstream=app"];
-        self.docker(&[&arguments[..], &volume, more, &["web"]].concat());
+        let own = ["--detach", "--name", name, "--hostname", name, "--stop-signal", "QUIT"];
+        let label = ["--label", "gatewayd.upstream=app"];
+        self.docker(&self.run_with(&[&own[..], &label, more].concat(), &[]));
         self.url(name)
+    }
+
+    /// `docker run` of the image, with more, and another command than its own where there is one.
+    pub(super) fn run_with<'a>(&'a self, more: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
+        let all = ["run", "--cgroup-parent", &self.cgroup, "--volume", "/usr:/usr:ro"];
+        let bounds = ["--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"];
+        let bounds = if self.kind == Kind::Podman { &bounds[..] } else { &[] };
+        [&all[..], bounds, more, &["web"], command].concat()
     }
 
     #[track_caller]
@@ -166,12 +195,16 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         // Who made the namespaces ends when all in them have.
-        let id = self.namespaces.id();
-        let first = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        let _ = Command::new("kill").args(["-KILL", first.trim()]).status();
+        let _ = Command::new("kill").args(["-KILL", &child_of(&self.namespaces)]).status();
         self.namespaces.wait(PATIENCE);
-        remove_cgroups(Path::new("/sys/fs/cgroup"), &self.cgroup, 0);
+        remove_cgroups(Path::new("/sys/fs/cgroup"), self.cgroup.trim_start_matches('/'), 0);
     }
+}
+
+/// The process that another has started.
+fn child_of(process: &Process) -> String {
+    let id = process.id();
+    fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default().trim().to_owned()
 }
 
 /// Removes the groups of this name, be it one hierarchy or one a controller.
@@ -199,5 +232,5 @@ fn remove_tree(group: &Path) {
 fn refused(said: &str) -> String {
     let reasons = ["not permitted", "ermission denied", "ead-only file system"];
     let line = said.lines().rev().find(|line| reasons.iter().any(|reason| line.contains(reason)));
-    line.map(str::to_owned).unwrap_or_else(|| panic!("Docker does not run: {said}"))
+    line.map(str::to_owned).unwrap_or_else(|| panic!("the engine does not run: {said}"))
 }

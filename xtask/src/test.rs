@@ -37,9 +37,11 @@ const TOOLS: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("openssl", "openssl"),
     ("pg_ctlcluster", "postgresql"),
+    ("podman", "podman"),
     ("python3", "python3"),
     ("redis-cli", "redis-tools"),
     ("redis-server", "redis-server"),
+    ("runc", "runc"),
     ("wrk", "wrk"),
 ];
 
