@@ -125,7 +125,7 @@ pub(crate) fn placed(mut explanation: Explanation, places: &Places) -> Explanati
     let listener = match &mut explanation {
         Explanation::Request(explained) => {
             for (index, rule) in explained.rules.iter_mut().enumerate() {
-                rule.place = places.rule(index).map(str::to_owned);
+                rule.place = places.rule(index);
             }
             None
         }

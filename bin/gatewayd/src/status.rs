@@ -76,7 +76,7 @@ impl LiveStatus {
     pub(crate) fn place_of(&self, rule: &str) -> Option<String> {
         let described = Arc::clone(&lock(&self.described));
         let index = described.rules.iter().position(|known| known.name == rule)?;
-        described.places.rule(index).map(str::to_owned)
+        described.places.rule(index)
     }
 
     /// How a reload ended: what changed, or why it was refused, in a line.

@@ -52,6 +52,10 @@ pub(crate) fn check(tree: &Tree, sources: &SourceMap, problems: &mut Diagnostics
 }
 
 fn row(tree: &Tree, id: NodeId) -> Option<&'static Row> {
+    let key = tree.key(id)?;
+    if !ROWS.iter().any(|Row(end, ..)| end.last() == Some(&key)) {
+        return None;
+    }
     let path = tree.pattern(id);
     let (_, parents) = path.split_last()?;
     if parents.iter().any(|step| FREE_NAMES.contains(step)) {

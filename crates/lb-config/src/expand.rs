@@ -34,7 +34,7 @@ pub(crate) fn expand(
                 expand(&mut entry.node, variables, sources, problems, files);
             }
         }
-        Value::String(text) | Value::Loose(text) if text.contains("${") || text.starts_with("file:") => {
+        Value::String(text) | Value::Loose(text) if stands_for_another(text) => {
             let written = text.clone();
             let value = substitute(&written, variables).and_then(|text| match text.strip_prefix("file:") {
                 Some(path) => {
@@ -57,6 +57,11 @@ pub(crate) fn expand(
         }
         _ => {}
     }
+}
+
+/// Almost no text does, and every text is asked.
+fn stands_for_another(text: &str) -> bool {
+    text.starts_with("file:") || text.as_bytes().contains(&b'$') && text.contains("${")
 }
 
 fn substitute(text: &str, variables: &HashMap<&str, &str>) -> Result<String, Box<Diagnostic>> {

@@ -10,6 +10,7 @@ use lb_http::config::GatewayConfig;
 
 use crate::diagnostic::Diagnostic;
 use crate::member::MemberTemplate;
+use crate::source::SourceKind;
 
 /// A configuration that can run.
 #[derive(Debug)]
@@ -43,16 +44,40 @@ pub struct Loaded {
 #[derive(Debug, Clone, Default)]
 pub struct Places {
     /// Of each rule.
-    pub(crate) rules: Vec<String>,
+    pub(crate) rules: Vec<Place>,
     /// Of all that is written of listeners, by its path.
     pub(crate) listeners: HashMap<String, String>,
+}
+
+/// Where one thing stands. Said in words when it is asked for: most of ten thousand never are.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) kind: SourceKind,
+    /// A file's name, a variable, a flag.
+    pub(crate) source: Arc<str>,
+    /// From 1.
+    pub(crate) line: usize,
+    /// From 1, in characters.
+    pub(crate) column: usize,
+}
+
+/// `gatewayd.toml:3:5`, `environment variable LB_STRATEGY`, `flag --strategy`
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, source, line, column } = self;
+        match kind {
+            SourceKind::File => write!(f, "{source}:{line}:{column}"),
+            SourceKind::Variable => write!(f, "environment variable {source}"),
+            SourceKind::Flag => write!(f, "flag {source}"),
+        }
+    }
 }
 
 impl Places {
     /// Where the rule of this number stands.
     #[must_use]
-    pub fn rule(&self, index: usize) -> Option<&str> {
-        self.rules.get(index).map(String::as_str)
+    pub fn rule(&self, index: usize) -> Option<String> {
+        self.rules.get(index).map(Place::to_string)
     }
 
     /// Where a listener's key such as `listeners[0].sni[1]` stands, or what it is a part of where it is not written by itself: one word

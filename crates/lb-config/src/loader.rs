@@ -269,7 +269,7 @@ fn decode(name: &str, bytes: Vec<u8>, map: &mut SourceMap) -> Result<String, Box
 }
 
 fn places(tree: &Tree, map: &SourceMap) -> Places {
-    let place = |id: NodeId| tree.key_span(id).map(|span| map.place(span)).unwrap_or_default();
+    let place = |id: NodeId| tree.key_span(id).and_then(|span| map.place(span));
     let children = |id: NodeId| match tree.kind(id) {
         Kind::List(items) => items.clone(),
         Kind::Table(entries) => entries.iter().map(|(_, entry)| *entry).collect(),
@@ -279,17 +279,17 @@ fn places(tree: &Tree, map: &SourceMap) -> Places {
     let mut listeners = HashMap::new();
     let mut open = below("listeners");
     while let Some(id) = open.pop() {
-        listeners.insert(tree.path(id), place(id));
+        listeners.extend(place(id).map(|place| (tree.path(id), place.to_string())));
         open.extend(children(id));
     }
-    Places { rules: below("rules").into_iter().map(place).collect(), listeners }
+    Places { rules: below("rules").into_iter().filter_map(place).collect(), listeners }
 }
 
 fn provenance(tree: &Tree, map: &SourceMap) -> Vec<Provenance> {
     tree.ids()
         .filter(|id| !matches!(tree.kind(*id), Kind::Table(_) | Kind::List(_) | Kind::Null))
         .filter_map(|id| {
-            let place = map.place(tree.value_span(id)?);
+            let place = map.place(tree.value_span(id)?)?.to_string();
             Some(Provenance { path: tree.path(id), value: tree.quote(id), place })
         })
         .collect()

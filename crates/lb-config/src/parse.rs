@@ -93,7 +93,7 @@ fn too_deep(sources: &SourceMap, span: &Span) -> Diagnostic {
 
 /// Reports keys that stand twice in one table, which a format's parser let pass.
 fn duplicates(entries: &[Entry], sources: &SourceMap, found: &mut Vec<Diagnostic>) {
-    let mut seen = std::collections::HashMap::new();
+    let mut seen = ahash::HashMap::default();
     for entry in entries {
         if let Some(first) = seen.insert(entry.key.as_str(), &entry.key_span) {
             found.push(

@@ -4,7 +4,9 @@
 //! how a caret can point into a variable as well as into a file.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use crate::loaded::Place;
 use crate::mask;
 
 /// Index of a source in [`SourceMap`].
@@ -32,7 +34,7 @@ pub(crate) enum SourceKind {
 #[derive(Debug)]
 struct Source {
     kind: SourceKind,
-    name: String,
+    name: Arc<str>,
     text: String,
     /// The byte at which each line begins.
     lines: Vec<usize>,
@@ -78,12 +80,13 @@ impl SourceMap {
     pub(crate) fn add(
         &mut self,
         kind: SourceKind,
-        name: impl Into<String>,
+        name: impl Into<Arc<str>>,
         text: impl Into<String>,
     ) -> SourceId {
         let id = SourceId(u32::try_from(self.sources.len()).unwrap_or(u32::MAX));
         let text: String = text.into();
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let lines = std::iter::once(0).chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1));
+        let lines = lines.collect();
         self.sources.push(Source { kind, name: name.into(), text, lines, hidden: Vec::new() });
         id
     }
@@ -124,7 +127,7 @@ impl SourceMap {
         let (text, caret) = clip(&masked, caret, from > line_start, to < line_end);
         Some(Excerpt {
             kind: source.kind,
-            origin: source.name.clone(),
+            origin: source.name.to_string(),
             line: number + 1,
             column,
             text,
@@ -137,17 +140,18 @@ impl SourceMap {
         self.source(span.source).map_or(1, |source| source.line_at(span.range.start).0 + 1)
     }
 
-    /// Where the text came from, in words: `gatewayd.toml:3:5`, `environment variable LB_STRATEGY`.
-    pub(crate) fn place(&self, span: &Span) -> String {
-        let Some(source) = self.source(span.source) else { return String::new() };
+    /// Where the text came from.
+    pub(crate) fn place(&self, span: &Span) -> Option<Place> {
+        let source = self.source(span.source)?;
         let start = floor(&source.text, span.range.start);
         let (number, line_start) = source.line_at(start);
         let column = source.text.get(line_start..start).map_or(0, |before| before.chars().count());
-        match source.kind {
-            SourceKind::File => format!("{}:{}:{}", source.name, number + 1, column + 1),
-            SourceKind::Variable => format!("environment variable {}", source.name),
-            SourceKind::Flag => format!("flag {}", source.name),
-        }
+        Some(Place {
+            kind: source.kind,
+            source: Arc::clone(&source.name),
+            line: number + 1,
+            column: column + 1,
+        })
     }
 
     fn source(&self, id: SourceId) -> Option<&Source> {

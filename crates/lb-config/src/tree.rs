@@ -204,6 +204,14 @@ impl Tree {
         }
     }
 
+    /// The key whose value this is; none for items of lists and the root.
+    pub(crate) fn key(&self, id: NodeId) -> Option<&str> {
+        match &self.node(id)?.step {
+            Step::Key(key) => Some(key),
+            _ => None,
+        }
+    }
+
     /// `rules[0].backends[1].weight`; empty for the root.
     pub(crate) fn path(&self, id: NodeId) -> String {
         let Some(node) = self.node(id) else { return String::new() };

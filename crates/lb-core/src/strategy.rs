@@ -157,6 +157,10 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// No row has it.
 pub fn find(name: &str) -> Result<&'static StrategyInfo, StrategyError> {
+    // Most are written as they are listed.
+    if let Some(info) = ALL.iter().find(|info| info.name == name) {
+        return Ok(info);
+    }
     let wanted = normalise(name);
     ALL.iter()
         .find(|info| normalise(info.name) == wanted || info.aliases.contains(&wanted.as_str()))

@@ -3,12 +3,12 @@
 //! Only what speaks against a backend is kept, by upstream and URL, with times as the wall shows them. It is a hint: of what
 //! probes said the first good one clears it, and no ejection outlasts its configured time.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ahash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;

@@ -7,11 +7,11 @@
 
 mod run;
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ahash::HashMap;
 use tokio::sync::Notify;
 
 use self::run::Run;

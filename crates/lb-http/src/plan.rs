@@ -1,7 +1,8 @@
 //! What a new configuration changes, by names: shown before it is put in force, and logged when it has been.
 
-use std::collections::HashMap;
 use std::fmt::{self, Write};
+
+use ahash::HashMap;
 
 use crate::config::{BackendConfig, GatewayConfig, RuleConfig, SplitConfig, UpstreamConfig};
 
@@ -242,6 +243,9 @@ fn upstream_of<'a>(config: &'a GatewayConfig, rule: &RuleConfig) -> Option<&'a s
 }
 
 fn is_reordered(now: &[RuleConfig], next: &[RuleConfig]) -> bool {
+    if now.iter().map(rule_name).eq(next.iter().map(rule_name)) {
+        return false;
+    }
     let places: HashMap<&str, usize> = now.iter().map(rule_name).zip(0..).collect();
     let kept = next.iter().filter_map(|rule| places.get(rule_name(rule)));
     !kept.is_sorted()
@@ -253,8 +257,14 @@ fn changes<'a, T>(
     name: impl Fn(&'a T) -> &'a str,
     same: impl Fn(&'a T, &'a T) -> bool,
 ) -> Changes {
-    let mut before: HashMap<&str, &T> = now.iter().map(|it| (name(it), it)).collect();
     let mut found = Changes::default();
+    if now.iter().map(&name).eq(next.iter().map(&name)) {
+        let changed = now.iter().zip(next).filter(|(before, after)| !same(before, after));
+        found.changed = changed.map(|(_, after)| name(after).to_owned()).collect();
+        found.unchanged = next.len() - found.changed.len();
+        return found;
+    }
+    let mut before: HashMap<&str, &T> = now.iter().map(|it| (name(it), it)).collect();
     for after in next {
         match before.remove(name(after)) {
             None => found.added.push(name(after).to_owned()),

@@ -4,10 +4,10 @@
 
 mod earlier;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ahash::HashMap;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -102,7 +102,7 @@ pub enum BuildError {
 pub(crate) struct Snapshot {
     /// What it was built from.
     pub(crate) config: Arc<GatewayConfig>,
-    pub(crate) router: Router,
+    pub(crate) router: Arc<Router>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     /// Their places, by name.
@@ -200,15 +200,15 @@ impl Snapshot {
     /// Builds everything a configuration asks for. Opens no socket and resolves no name; nor does it open a file
     /// where there are no dumps. What is in force is not touched.
     pub(crate) fn build(config: &Arc<GatewayConfig>, builder: Builder<'_>) -> Result<Self, BuildError> {
-        let routes = config.rules.iter().map(|rule| &*rule.route);
-        let router = Router::new(routes).map_err(BuildError::Routes)?;
-        let upstreams = config
-            .upstreams
-            .iter()
-            .map(|upstream| Upstream::build(upstream, builder))
-            .collect::<Result<Vec<_>, _>>()?;
-        let rules =
-            config.rules.iter().map(|rule| Rule::build(rule, builder)).collect::<Result<Vec<_>, _>>()?;
+        let router = match builder.earlier.router(config) {
+            Some(router) => Arc::clone(router),
+            None => {
+                let routes = config.rules.iter().map(|rule| &*rule.route);
+                Arc::new(Router::new(routes).map_err(BuildError::Routes)?)
+            }
+        };
+        let upstreams = all(&config.upstreams, |upstream| Upstream::build(upstream, builder))?;
+        let rules = all(&config.rules, |rule| Rule::build(rule, builder))?;
         if let Some(rule) = config.rules.iter().find(|rule| {
             let places = rule.split.iter().flat_map(|split| &split.arms).map(|arm| arm.upstream);
             let mirror = rule.mirror.as_ref().map(|mirror| mirror.upstream);
@@ -272,6 +272,15 @@ impl Snapshot {
     pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
         self.upstreams.iter().flat_map(|upstream| &upstream.targets)
     }
+}
+
+/// One of each; collected in the usual way, ten thousand large ones would be moved again and again as their list grows.
+fn all<C, T>(configs: &[C], build: impl Fn(&C) -> Result<T, BuildError>) -> Result<Vec<T>, BuildError> {
+    let mut built = Vec::with_capacity(configs.len());
+    for config in configs {
+        built.push(build(config)?);
+    }
+    Ok(built)
 }
 
 /// The turns of all backends' slots, by place.
@@ -348,7 +357,7 @@ impl Rule {
                     .collect(),
             },
             dump: dump.transpose()?,
-            stats: registry.rule(name, workers),
+            stats: earlier.map_or_else(|| registry.rule(name, workers), |(_, rule)| Arc::clone(&rule.stats)),
         })
     }
 }
@@ -361,11 +370,9 @@ impl Upstream {
         }
         let strategy_error = |source| BuildError::Strategy { upstream: config.name.clone(), source };
         let kept = earlier.map(|(config, upstream)| Earlier::targets(config, upstream)).unwrap_or_default();
-        let targets = config
-            .backends
-            .iter()
-            .map(|backend| Target::build(&config.name, backend, builder, kept.get(&*backend.url).copied()))
-            .collect::<Result<Vec<_>, _>>()?;
+        let targets = all(&config.backends, |backend| {
+            Target::build(&config.name, backend, builder, kept.get(&*backend.url).copied())
+        })?;
         let info = lb_core::strategy::validate(&config.strategy).map_err(strategy_error)?;
         let backends = targets.iter().map(|target| Arc::clone(&target.backend)).collect();
         let strategy = config.strategy.clone();
@@ -436,20 +443,25 @@ impl Target {
             backend: config.url.clone(),
             source,
         })?;
-        let bad_authority = || BuildError::Authority(config.url.clone());
         let alike = earlier.filter(|(earlier, _)| earlier.connects_as(config)).map(|(_, target)| target);
         let holder = alike.map_or_else(|| Arc::new(builder.slots.take()), |alike| Arc::clone(&alike.holder));
-        let url = Arc::from(config.url.as_str());
+        // It is found by its URL.
+        let url =
+            earlier.map_or_else(|| Arc::from(config.url.as_str()), |(_, target)| Arc::clone(&target.url));
         let tls = match (&config.tls, alike) {
             // What is alike is so in its TLS too: sessions and what was wrong are kept.
             (Some(_), Some(alike)) => alike.tls.clone(),
             (Some(options), None) => Some(BackendTls::new(upstream, &url, options)?),
             (None, _) => None,
         };
-        let usual_port = if tls.is_some() { 443 } else { 80 };
+        let authority = match alike {
+            Some(alike) => alike.authority.clone(),
+            None => authority(&config.host, config.port, if tls.is_some() { 443 } else { 80 })
+                .ok_or_else(|| BuildError::Authority(config.url.clone()))?,
+        };
         Ok(Self {
             url,
-            authority: authority(&config.host, config.port, usual_port).ok_or_else(bad_authority)?,
+            authority,
             base_path: config.base_path.clone(),
             timeout: config.timeout,
             endpoint: alike.map_or_else(
@@ -457,7 +469,10 @@ impl Target {
                 |alike| Arc::clone(&alike.endpoint),
             ),
             slot: holder.slot(),
-            stats: builder.registry.backend(upstream, &config.url, builder.workers),
+            stats: earlier.map_or_else(
+                || builder.registry.backend(upstream, &config.url, builder.workers),
+                |(_, target)| Arc::clone(&target.stats),
+            ),
             // What the file changes of it is told when all of the file is in force.
             backend: earlier.map(|(_, target)| Arc::clone(&target.backend)).unwrap_or_else(|| {
                 Arc::new(Backend::new(BackendOptions {

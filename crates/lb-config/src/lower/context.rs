@@ -141,7 +141,7 @@ impl<'a> Context<'a> {
 
     /// Names that must differ: the second of each pair is reported with both places.
     pub(crate) fn unique<'n>(&mut self, what: &str, names: impl IntoIterator<Item = (&'n str, NodeId)>) {
-        let mut seen = std::collections::HashMap::new();
+        let mut seen = ahash::HashMap::default();
         for (name, id) in names {
             let Some(&first) = seen.get(name) else {
                 seen.insert(name, id);

@@ -12,13 +12,12 @@ use crate::written::rule::Rule;
 use crate::written::values::{At, List, SwitchOr};
 
 /// `traffic_dump` as it stands at the root or in a rule.
-type Written = Option<At<SwitchOr<TrafficDump>>>;
+type Written = Option<Box<At<SwitchOr<TrafficDump>>>>;
 
 /// How a rule's exchanges are dumped; nothing where they are not. What the rule says beats the root's table, but
 /// for `redact`: what is hidden anywhere stays hidden.
 pub(super) fn of_rule(root: &Root, rule: &Rule) -> Option<DumpConfig> {
     let tables = [table(&rule.traffic_dump), table(&root.traffic_dump)];
-    let redact = redaction(tables);
     let (files, _) = files(root, rule)?;
     let default = DumpConfig::default();
     Some(DumpConfig {
@@ -28,7 +27,7 @@ pub(super) fn of_rule(root: &Root, rule: &Rule) -> Option<DumpConfig> {
         include_body: nearest(tables, |table| table.include_body).unwrap_or(default.include_body),
         max_body_size: nearest(tables, |table| table.max_body_size)
             .map_or(default.max_body_size, |size| usize::try_from(size.0).unwrap_or(usize::MAX)),
-        redact,
+        redact: redaction(tables),
     })
 }
 

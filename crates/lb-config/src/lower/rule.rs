@@ -19,9 +19,10 @@ use crate::written::rule::Rule;
 use crate::written::values::{At, List};
 
 pub(super) fn rules(context: &mut Context<'_>, root: &Root, upstreams: &mut Upstreams) -> Vec<RuleConfig> {
-    let mut names = Vec::new();
-    let mut routes = Vec::new();
-    let mut rules = Vec::new();
+    let count = root.rules.iter().map(|rules| rules.iter().count()).sum();
+    let mut names = Vec::with_capacity(count);
+    let mut routes = Vec::with_capacity(count);
+    let mut rules = Vec::with_capacity(count);
     for (index, written) in root.rules.iter().flat_map(List::numbered) {
         let (name, place) = match &written.value.name {
             Some(name) => (name.value.clone(), name.id),
@@ -50,10 +51,10 @@ fn rule(
 ) -> Option<RuleConfig> {
     let rule = &written.value;
     dump::check(context, &rule.traffic_dump);
-    health::check_switch(context, rule.health_check.as_ref());
-    health::check_passive(context, rule.passive.as_ref());
-    health::check_breaker(context, rule.circuit_breaker.as_ref());
-    let retries = retries::Meant::of(context, rule.retries.as_ref());
+    health::check_switch(context, rule.health_check.as_deref());
+    health::check_passive(context, rule.passive.as_deref());
+    health::check_breaker(context, rule.circuit_breaker.as_deref());
+    let retries = retries::Meant::of(context, rule.retries.as_deref());
     if let Some(threshold) = &rule.panic_threshold {
         context.fraction(threshold);
     }
@@ -156,19 +157,19 @@ fn target(
     }
     if let Some(own) = &rule.backends {
         upstream::check_own_name(context, root, name, name_place);
-        tls::check_upstream(context, rule.tls.as_ref());
-        let belief = Belief::of(root, rule.tls.as_ref());
-        let index = upstreams.add(context, name, Some(own), rule.load_balancing.as_ref(), belief);
+        tls::check_upstream(context, rule.tls.as_deref());
+        let belief = Belief::of(root, rule.tls.as_deref());
+        let index = upstreams.add(context, name, Some(own), rule.load_balancing.as_deref(), belief);
         let watch = health::Watch::new(root.health_check.as_ref(), health::Written::of_rule(rule));
         if let Some(entry) = upstreams.entries.get_mut(index) {
             entry.watch(context, &watch);
-            entry.balance(context, rule.slow_start.as_ref(), rule.subset.as_ref());
-            entry.queue = retries::queue(rule.queue.as_ref());
+            entry.balance(context, rule.slow_start.as_ref(), rule.subset.as_deref());
+            entry.queue = retries::queue(rule.queue.as_deref());
         }
         return Some((index, None));
     }
     check_not_shared(context, rule);
-    let strategy = rule.load_balancing.as_ref().and_then(|written| balance::lower(context, written));
+    let strategy = rule.load_balancing.as_deref().and_then(|written| balance::lower(context, written));
     if let Some(written) = &rule.split {
         let split = split::lower(context, upstreams, rule, written, (name, strategy.as_ref()))?;
         return Some((split.arms.first()?.upstream, Some(split)));
@@ -195,14 +196,14 @@ pub(super) fn find(context: &mut Context<'_>, upstreams: &Upstreams, written: &A
 /// What belongs to backends is written where they are.
 fn check_not_shared(context: &mut Context<'_>, rule: &Rule) {
     let keys: [(&str, Option<NodeId>); 8] = [
-        ("health_check", rule.health_check.as_ref().map(|at| at.id)),
-        ("passive", rule.passive.as_ref().map(|at| at.id)),
-        ("circuit_breaker", rule.circuit_breaker.as_ref().map(|at| at.id)),
-        ("queue", rule.queue.as_ref().map(|at| at.id)),
+        ("health_check", rule.health_check.as_deref().map(|at| at.id)),
+        ("passive", rule.passive.as_deref().map(|at| at.id)),
+        ("circuit_breaker", rule.circuit_breaker.as_deref().map(|at| at.id)),
+        ("queue", rule.queue.as_deref().map(|at| at.id)),
         ("panic_threshold", rule.panic_threshold.as_ref().map(|at| at.id)),
         ("slow_start", rule.slow_start.as_ref().map(|at| at.id)),
-        ("subset", rule.subset.as_ref().map(|at| at.id)),
-        ("tls", rule.tls.as_ref().map(|at| at.id)),
+        ("subset", rule.subset.as_deref().map(|at| at.id)),
+        ("tls", rule.tls.as_deref().map(|at| at.id)),
     ];
     for (key, id) in keys {
         let Some(id) = id else { continue };

@@ -1,7 +1,6 @@
 //! Upstreams: the named ones, and those that rules with backends of their own form.
 
-use std::collections::HashMap;
-
+use ahash::{HashMap, RandomState};
 use lb_core::{BalancerOptions, StrategyConfig};
 use lb_health::{HealthConfig, UpstreamOptions};
 use lb_http::config::{BackendProtocol, QueueConfig, UpstreamConfig};
@@ -87,7 +86,7 @@ impl Upstreams {
     pub(super) fn named(context: &mut Context<'_>, root: &Root) -> Self {
         let strategy = root.load_balancing.as_ref().and_then(|written| balance::lower(context, written));
         let mut upstreams =
-            Self { entries: Vec::new(), by_name: HashMap::new(), strategy: strategy.unwrap_or_default() };
+            Self { entries: Vec::new(), by_name: HashMap::default(), strategy: strategy.unwrap_or_default() };
         for (name, written) in root.upstreams.iter().flat_map(|Names(named)| named) {
             context.check_name("an upstream", name, written.id);
             let Upstream { load_balancing, backends, .. } = &written.value;
@@ -268,8 +267,9 @@ fn members(
             .error(written.id, format!("upstream `{upstream}` has no backends"), "an empty list")
             .help("list at least one, such as \"http://10.0.0.1:8080\"");
     }
-    let mut members: Vec<Member> = Vec::new();
-    let mut seen: HashMap<_, NodeId> = HashMap::new();
+    let count = written.value.iter().count();
+    let mut members: Vec<Member> = Vec::with_capacity(count);
+    let mut seen: HashMap<_, NodeId> = HashMap::with_capacity_and_hasher(count, RandomState::new());
     for written in written.value.iter() {
         let Some(member) = backend::member(context, written, belief) else { continue };
         if let Some(&first) = seen.get(&member.url) {

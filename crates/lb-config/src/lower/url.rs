@@ -1,5 +1,6 @@
 //! A backend's URL: `http://10.0.0.1:8080/base`, or without the scheme.
 
+use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use url::{Host, Url};
@@ -30,6 +31,45 @@ pub(crate) struct UrlError {
 
 /// Reads a URL; a missing scheme is `http`.
 pub(crate) fn parse(text: &str) -> Result<BackendUrl, UrlError> {
+    usual(text).map_or_else(|| unusual(text), Ok)
+}
+
+/// An IPv4 address or a plain name with a port and nothing else, as almost all of ten thousand backends are; none where it is
+/// anything more than that.
+fn usual(text: &str) -> Option<BackendUrl> {
+    let (secure, rest) = match text.strip_prefix("http") {
+        Some(rest) => match rest.strip_prefix('s') {
+            Some(rest) => (true, rest.strip_prefix("://")?),
+            None => (false, rest.strip_prefix("://")?),
+        },
+        None => (false, text),
+    };
+    let (host, port) = rest.split_once(':')?;
+    let is_port = !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit());
+    let port = port.parse().ok().filter(|port| is_port && *port != 0)?;
+    if host.parse::<Ipv4Addr>().is_err() && !is_plain_name(host) {
+        return None;
+    }
+    Some(BackendUrl { secure, raw: false, host: host.to_owned(), port, base_path: String::new() })
+}
+
+/// Whether a name is what it becomes: small letters, digits and hyphens, no label an encoded one (`xn--`), and the last no number, as
+/// that would make it an IPv4 address.
+fn is_plain_name(host: &str) -> bool {
+    let is_plain = |label: &str| {
+        let mut letters = label.bytes();
+        let is_word = letters.next().is_some_and(|first| first.is_ascii_lowercase())
+            && letters.all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-');
+        is_word && !label.starts_with("xn--")
+    };
+    host.len() <= LONGEST_HOST && host.split('.').all(is_plain)
+}
+
+/// The longest name that there can be (RFC 1035 §2.3.4).
+const LONGEST_HOST: usize = 253;
+
+/// Any URL.
+fn unusual(text: &str) -> Result<BackendUrl, UrlError> {
     let whole = 0..text.len();
     let refuse =
         |message, range: Range<usize>, help: &str| Err(UrlError { message, range, help: help.to_owned() });
@@ -125,6 +165,8 @@ fn reason(error: url::ParseError) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(text: &str, host: &str, port: u16, base_path: &str, secure: bool) {
@@ -168,6 +210,24 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!((&text[error.range.clone()], error.message), (part, message), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_leads_where_the_long_one_does(
+            text in "(http://|https://|)([a-z0-9.-]{1,12}|[0-9.]{5,12}|(xn--)?[a-z]{1,3}(.[0-9x]{1,3}){0,2}|[0-2]{1,3}(\\.[0-9]{1,3}){3})(:0?[0-9+]{0,6})?"
+        ) {
+            if let Some(url) = usual(&text) {
+                prop_assert_eq!(Ok(url), unusual(&text));
+            }
+        }
+    }
+
+    #[test]
+    fn most_backends_take_the_short_way() {
+        for text in ["10.0.0.1:8080", "http://app-1.internal:80", "https://a:443"] {
+            assert!(usual(text).is_some(), "{text}");
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Root {
     pub(crate) upstreams: Option<Names<Upstream>>,
     pub(crate) rules: Option<List<Rule>>,
     pub(crate) health_check: Option<At<SwitchOr<HealthCheck>>>,
-    pub(crate) traffic_dump: Option<At<SwitchOr<TrafficDump>>>,
+    pub(crate) traffic_dump: Option<Box<At<SwitchOr<TrafficDump>>>>,
     pub(crate) access_log: Option<At<SwitchOr<AccessLog>>>,
     pub(crate) tracing: Option<At<Tracing>>,
     pub(crate) rate_limit: Option<RateLimit>,

@@ -1,10 +1,11 @@
 //! From one configuration to the next: what is known of a backend goes with it, and what is still under way with the old
 //! configuration reports to the new one.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering::Release;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
+
+use ahash::HashMap;
 
 use super::{HealthMonitor, Patron};
 use crate::vitals::{Memory, Vitals};

@@ -1,10 +1,11 @@
-//! What a configuration takes over from the one in force: an upstream that stays as it is, whole; of one that changes its
-//! backends by their URLs, with all that is known of them, its budget and its waiting requests.
+//! What a configuration takes over from the one in force: its compiled routes, where they are the same; an upstream that stays as it
+//! is, whole; of one that changes its backends by their URLs, with all that is known of them, its budget and its waiting requests.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use ahash::HashMap;
 use lb_core::Weight;
+use lb_router::Router;
 
 use super::{Rule, Snapshot, Target, Upstream};
 use crate::config::{BackendConfig, GatewayConfig, RuleConfig, UpstreamConfig};
@@ -12,6 +13,7 @@ use crate::config::{BackendConfig, GatewayConfig, RuleConfig, UpstreamConfig};
 /// The configuration in force, by name; nothing at the start.
 #[derive(Default)]
 pub(crate) struct Earlier<'a> {
+    all: Option<(&'a GatewayConfig, &'a Snapshot)>,
     upstreams: HashMap<&'a str, (&'a UpstreamConfig, &'a Arc<Upstream>)>,
     rules: HashMap<&'a str, (&'a RuleConfig, &'a Rule)>,
 }
@@ -22,9 +24,22 @@ impl<'a> Earlier<'a> {
         let upstreams = config.upstreams.iter().zip(&snapshot.upstreams);
         let rules = config.rules.iter().zip(&snapshot.rules);
         Self {
+            all: Some((config, snapshot)),
             upstreams: upstreams.map(|both| (both.0.name.as_str(), both)).collect(),
             rules: rules.map(|both| (both.0.route.name.as_str(), both)).collect(),
         }
+    }
+
+    /// The compiled routes, where the next configuration has the same ones in the same order.
+    pub(super) fn router(&self, next: &GatewayConfig) -> Option<&'a Arc<Router>> {
+        let (now, snapshot) = self.all?;
+        // Where the file was not read again, they are the very same.
+        let alike = |now: &RuleConfig, next: &RuleConfig| {
+            Arc::ptr_eq(&now.route, &next.route) || now.route == next.route
+        };
+        let is_same = now.rules.len() == next.rules.len()
+            && now.rules.iter().zip(&next.rules).all(|(now, next)| alike(now, next));
+        is_same.then_some(&snapshot.router)
     }
 
     pub(super) fn upstream(&self, name: &str) -> Option<(&'a UpstreamConfig, &'a Arc<Upstream>)> {

@@ -39,9 +39,9 @@ impl<'a> Written<'a> {
 
     pub(in crate::lower) fn of_rule(written: &'a Rule) -> Self {
         Self {
-            health_check: written.health_check.as_ref(),
-            passive: written.passive.as_ref(),
-            circuit_breaker: written.circuit_breaker.as_ref(),
+            health_check: written.health_check.as_deref(),
+            passive: written.passive.as_deref(),
+            circuit_breaker: written.circuit_breaker.as_deref(),
             panic_threshold: written.panic_threshold.as_ref(),
         }
     }
