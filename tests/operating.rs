@@ -114,6 +114,46 @@ fn without_a_token_no_page_of_another_site_changes_anything() {
 }
 
 #[test]
+fn without_a_token_no_page_whose_name_is_led_here_reads_anything() {
+    let a = Backend::echo("a");
+    let gateway = operated("", &rule("", &[&a]));
+    let admin = gateway.address_of("admin");
+    let private = [
+        "/",
+        "/proxy-status",
+        "/info",
+        "/strategies",
+        "/api/log-level",
+        "/api/edits",
+        "/api/openapi.json",
+        "/nothing",
+    ];
+    let ask = |path: &str, host: &str| fetch(admin, "GET", path, &[("Host", host)]);
+    for path in private {
+        for host in ["evil.example", "evil.example:8081", "127.0.0.1.evil.example"] {
+            let response = ask(path, host);
+            assert_eq!(response.status, 403, "{path} {host}");
+            let document = response.json();
+            assert_eq!(document["code"], "forbidden", "{path} {host}");
+            let detail = document["detail"].as_str().unwrap();
+            assert!(detail.contains(&admin.to_string()) && detail.contains("admin.token"), "{detail}");
+            assert!(!response.text().contains(&a.url()));
+        }
+    }
+    // A live view would go on for ever.
+    assert_eq!(ask("/api/live", "evil.example").status, 403);
+    for host in ["localhost:8081", "gatewayd.localhost", "127.0.0.1:8081", "10.1.2.3:8081", "[::1]:8081"] {
+        assert_eq!(ask("/proxy-status", host).status, 200, "{host}");
+    }
+    for path in ["/health", "/ready", "/metrics"] {
+        assert_eq!(ask(path, "gatewayd.internal:8081").status, 200, "{path}");
+    }
+    let with_token = operated("token = \"s3cret\"", &rule("", &[&a]));
+    let response = fetch(with_token.address_of("admin"), "GET", "/proxy-status", &[("Host", "lb.example")]);
+    assert_eq!(response.status, 200);
+}
+
+#[test]
 fn readiness_turns_red_before_the_last_request_has_been_answered() {
     let gate = Gate::new();
     let backend = Backend::held("a", &gate);

@@ -49,6 +49,10 @@ impl Bound {
         Ok(Self { address: listener.local_addr().unwrap_or(config.address), listener })
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A duplicate of the socket, for the process that takes over.
     pub(crate) fn duplicate(&self) -> Result<(SocketAddr, std::net::TcpListener), Failure> {
         let duplicate = self.listener.as_fd().try_clone_to_owned().context("no descriptor is left")?;
@@ -91,7 +95,7 @@ async fn answered(
     board: &Arc<Board>,
     request: &ControlRequest,
 ) -> Response<ControlBody> {
-    if let Some(refused) = api.stray(request).or_else(|| api.late(request)) {
+    if let Some(refused) = api.misled(request).or_else(|| api.stray(request)).or_else(|| api.late(request)) {
         return refused.map(ControlBody::from);
     }
     match request.head.uri.path() {

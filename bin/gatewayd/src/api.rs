@@ -1,7 +1,9 @@
 //! What operators change through the admin address: which backends get new requests, and how many; what is logged.
 //!
 //! Every change is one line in the log, with who made it. Without a token changes are taken from this machine alone,
-//! and then only under a name of this machine's, so that no web page can reach the address through a visitor's browser.
+//! and then only under a name of this machine's, so that no web page can reach the address through a visitor's browser. For the same
+//! reason an address that is this machine's alone tells nothing under a foreign name: a page whose name is made to lead here (DNS
+//! rebinding) could read the answers.
 
 pub(crate) mod edits;
 mod log_level;
@@ -34,9 +36,13 @@ use crate::upgrade::Upgrader;
 const PREFIX: &str = "/api/";
 /// Where the log's level is asked for and changed.
 const LOG_LEVEL: &str = "log-level";
+/// What is told to whoever asks, under any name: what monitoring reads.
+const FOR_MONITORING: [&str; 3] = ["/health", "/ready", "/metrics"];
 
 /// The writing side of the admin address.
 pub(crate) struct Api {
+    /// Where it is reached.
+    address: SocketAddr,
     live: Arc<LiveStatus>,
     token: Token,
     decisions: Arc<DecisionLog>,
@@ -94,13 +100,14 @@ struct Refused {
 
 impl Api {
     pub(crate) fn new(
+        address: SocketAddr,
         live: Arc<LiveStatus>,
         token: Token,
         decisions: Arc<DecisionLog>,
         reloading: Arc<Reloading>,
         upgrader: Arc<Upgrader>,
     ) -> Self {
-        Self { live, token, decisions, reloading, upgrader }
+        Self { address, live, token, decisions, reloading, upgrader }
     }
 
     /// `POST /api/reload`, and `?dry_run` for the plan alone: what changes, or what is wrong with the file.
@@ -125,6 +132,27 @@ impl Api {
             Ok(done) => answer(StatusCode::OK, "application/json", &done.json(dry_run)),
             Err(failure) => rejected(&failure, dry_run),
         }
+    }
+
+    /// What is said to whoever reaches an address of this machine's alone under a name that is not its own.
+    pub(crate) fn misled(&self, request: &ControlRequest) -> Option<Response<Bytes>> {
+        let path = request.head.uri.path();
+        let is_private = self.address.ip().to_canonical().is_loopback() && !self.has_token();
+        if !is_private || FOR_MONITORING.contains(&path) {
+            return None;
+        }
+        let host = request.head.headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+        let host = String::from_utf8_lossy(host);
+        if named(&host) != Named::Foreign {
+            return None;
+        }
+        tracing::warn!(component = "admin", path, %host, peer = %request.peer, "asked under a foreign name: refused");
+        let detail = format!(
+            "without `admin.token` this address answers to localhost and to IP addresses alone, and the Host is {host:?}: ask \
+             http://{}{path}; have a proxy before it send that as the Host; or set `admin.token`",
+            self.address
+        );
+        Some(refused(StatusCode::FORBIDDEN, "forbidden", detail).document())
     }
 
     /// What is wrong with a path or method that the API does not have.
@@ -228,7 +256,7 @@ impl Api {
             if !peer.ip().to_canonical().is_loopback() {
                 return forbidden("without `admin.token` changes are taken from this machine alone");
             }
-            if !is_this_machine(host) {
+            if named(host) != Named::ThisMachine {
                 return forbidden("without `admin.token` the Host must be localhost or a loopback address");
             }
             if field(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host)) {
@@ -255,6 +283,10 @@ impl Refused {
         if self.code != "unknown_request" {
             tracing::warn!(component = "admin", action, %peer, code = self.code, "change refused");
         }
+        self.document()
+    }
+
+    fn document(&self) -> Response<Bytes> {
         let document = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason(),
@@ -325,15 +357,29 @@ fn document(content: Bytes) -> Response<Bytes> {
     response
 }
 
-/// Whether a Host names this machine to itself: a foreign name that leads here is another site's.
-fn is_this_machine(host: &str) -> bool {
-    let address = |host: &str| host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+/// Whom a Host names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    /// This machine to itself: `localhost`, a name below it, or a loopback address.
+    ThisMachine,
+    /// Another address, which is nobody's to lead elsewhere.
+    Address,
+    /// A name: one that leads here is another site's.
+    Foreign,
+}
+
+/// Whom this Host names.
+fn named(host: &str) -> Named {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || address(bare)
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return if address.to_canonical().is_loopback() { Named::ThisMachine } else { Named::Address };
+    }
+    let last = bare.rsplit('.').next().unwrap_or_default();
+    if last.eq_ignore_ascii_case("localhost") { Named::ThisMachine } else { Named::Foreign }
 }
 
 /// Takes as long whether or not they are, once their lengths are the same.
@@ -347,13 +393,31 @@ mod tests {
 
     #[test]
     fn this_machine_has_few_names() {
-        for host in ["localhost", "LOCALHOST:8081", "127.0.0.1:8081", "127.9.9.9", "[::1]:8081", "[::1]"] {
-            assert!(is_this_machine(host), "{host}");
+        for host in [
+            "localhost",
+            "LOCALHOST:8081",
+            "gatewayd.localhost:8081",
+            "127.0.0.1:8081",
+            "127.9.9.9",
+            "[::1]:8081",
+            "[::1]",
+            "[::ffff:127.0.0.1]:8081",
+        ] {
+            assert_eq!(named(host), Named::ThisMachine, "{host}");
         }
-        for host in
-            ["", "evil.example", "localhost.evil.example:8081", "127.0.0.1.evil.example", "10.0.0.1:8081"]
-        {
-            assert!(!is_this_machine(host), "{host}");
+        for host in ["10.0.0.1:8081", "10.0.0.1", "[2001:db8::1]:8081"] {
+            assert_eq!(named(host), Named::Address, "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evillocalhost",
+            "localhost.evil.example:8081",
+            "127.0.0.1.evil.example",
+            "2130706433",
+            "localhost:8081.evil.example",
+        ] {
+            assert_eq!(named(host), Named::Foreign, "{host}");
         }
     }
 

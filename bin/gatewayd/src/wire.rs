@@ -169,6 +169,7 @@ impl Running {
         let upgrader = Upgrader::new(gateway.reloader(), Arc::clone(&reloading), duplicate);
         let admin = admin.map(|(bound, watched)| {
             let api = Api::new(
+                bound.address(),
                 Arc::clone(&live),
                 token,
                 watched.decisions,
