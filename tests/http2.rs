@@ -6,6 +6,7 @@ mod frames;
 pub(crate) mod grpc;
 mod hostile;
 mod negotiated;
+mod shared;
 mod silence;
 mod trailers;
 mod tunnels;

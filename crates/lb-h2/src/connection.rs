@@ -9,7 +9,8 @@
 //! written once, into room that the thread's connections hand to each other. A connection that is idle owns its tables of fields and
 //! little else.
 //!
-//! Bounds: bodies that have come and not been read, by the windows; what waits to be sent, by [`FULL`](out::FULL) and what the rules
+//! Bounds: bodies that have come and not been read, by the windows (a client's by that of its connection, a backend's by those of its
+//! streams, so that none holds up another); what waits to be sent, by [`FULL`](out::FULL) and what the rules
 //! oblige us to say, beyond which nothing is read; heads, by their limit; and what a peer does to make work of nothing, by
 //! [`Forbearance`].
 

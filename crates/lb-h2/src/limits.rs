@@ -35,9 +35,9 @@ impl Default for Http2Limits {
 pub struct BackendLimits {
     /// Streams at once on one connection; `None` for as many as the backend takes.
     pub max_streams: Option<NonZeroU32>,
-    /// Bytes of one stream's body that may be under way to us.
+    /// Bytes of one stream's body that may be under way to us, or wait here for its client.
     pub stream_window: u32,
-    /// Bytes of all streams' bodies together that may be under way to us.
+    /// Bytes of all streams' bodies together that may be under way to us; what has come counts no more.
     pub connection_window: u32,
     /// The largest frame that is taken (16 KiB to 16 MiB less one).
     pub max_frame_size: u32,

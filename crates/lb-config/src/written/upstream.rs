@@ -104,7 +104,7 @@ pub(crate) enum Protocol {
 pub(crate) struct BackendHttp2 {
     /// Streams at once on one connection; by default as many as the backend takes.
     pub(crate) max_concurrent_streams: Option<At<u32>>,
-    /// Bytes of a stream's body that may be under way to us, and of all streams' together.
+    /// Bytes of a stream's body that may be under way to us or wait here for its client, and of all streams' that may be under way.
     pub(crate) stream_window: Option<At<Size>>,
     pub(crate) connection_window: Option<At<Size>>,
     pub(crate) max_frame_size: Option<At<Size>>,

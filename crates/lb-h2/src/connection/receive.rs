@@ -240,7 +240,10 @@ impl Core {
             }
         };
         // What nobody reads is room again at once.
-        self.release(if key.is_some() { padding } else { total });
+        match key {
+            Some(_) => self.release_at_once(padding, total),
+            None => self.release(total),
+        }
         let data = Data { stream: head.stream, key, left: head.length as usize, is_last };
         self.reading.data = Some(data);
         if data.left == 0 { self.receive_body(data, &[]) } else { Ok(()) }
@@ -253,7 +256,7 @@ impl Core {
         let Some(key) = data.key else { return Ok(()) };
         // The stream may have gone since the frame began, and another one have its place.
         let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.id == data.stream) else {
-            self.release(i64::try_from(piece.len()).unwrap_or_default());
+            self.release_read(i64::try_from(piece.len()).unwrap_or_default());
             return Ok(());
         };
         stream.body.extend_from_slice(piece);

@@ -169,10 +169,25 @@ impl Core {
         }
     }
 
+    /// The same of a body's bytes that wait no more. Those of a backend have been room since they came: see
+    /// [`Core::release_at_once`].
+    pub(super) fn release_read(&mut self, count: i64) {
+        if self.role == Role::Server {
+            self.release(count);
+        }
+    }
+
+    /// How much of a DATA frame is room for others before anyone has read of it, where its stream takes it: of a backend all of it.
+    /// Streams to one are those of many clients, and some that take nothing of their answers would shut the window that all share; what
+    /// they hold is bounded by their own. A client's streams share theirs with nobody else.
+    pub(super) fn release_at_once(&mut self, padding: i64, total: i64) {
+        self.release(if self.role == Role::Client { total } else { padding });
+    }
+
     /// The same for a stream, which has read so much.
     fn release_stream(&mut self, key: usize, count: usize) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.release(count);
+        self.release_read(count);
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.unreleased += count;
         let is_worth_it = stream.unreleased > 0 && stream.unreleased >= self.ours.window / 2;
@@ -199,7 +214,7 @@ impl Core {
         if stream.is_queued {
             self.queue.retain(|queued| *queued != key);
         }
-        self.release(i64::try_from(stream.body.len()).unwrap_or_default());
+        self.release_read(i64::try_from(stream.body.len()).unwrap_or_default());
     }
 }
 
