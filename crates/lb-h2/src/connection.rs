@@ -15,6 +15,7 @@
 //! [`Forbearance`].
 
 mod alive;
+mod ends;
 mod heads;
 mod out;
 mod receive;
@@ -46,8 +47,6 @@ use crate::{ClientStream, PREFACE};
 
 /// What may wait to be sent before nothing is read any more: bodies, and what every frame that is read may oblige us to say.
 const OVERFULL: usize = FULL + (64 << 10);
-/// Streams that were reset from here and are remembered, whose frames are still under way, beside those that may be open.
-const REMEMBERED: usize = 256;
 /// The opaque data of the PING that a first GOAWAY is followed by.
 const FAREWELL: [u8; 8] = *b"farewell";
 
@@ -126,6 +125,8 @@ struct Core {
     strays: u32,
     /// Streams that wait for room in the connection.
     queue: VecDeque<usize>,
+    /// Streams to a backend that are over but for its end, oldest first.
+    left: VecDeque<usize>,
     /// Streams of the client's that have been reset from here.
     reset: HashSet<u32, ahash::RandomState>,
     reset_in_order: VecDeque<u32>,
@@ -303,10 +304,10 @@ impl Connection {
         self.0.core.borrow().out.len()
     }
 
-    /// How many streams are open, those among them that have not been taken in.
+    /// How many streams are open that anyone waits for, those among them that have not been taken in.
     #[must_use]
     pub fn open_streams(&self) -> u32 {
-        self.0.core.borrow().open
+        self.0.core.borrow().awaited()
     }
 
     /// Whether nothing more will come of it: all of its streams are over, and no more will be opened.
@@ -411,6 +412,7 @@ impl Core {
             accepted: VecDeque::new(),
             strays: 0,
             queue: VecDeque::new(),
+            left: VecDeque::new(),
             reset: HashSet::default(),
             reset_in_order: VecDeque::new(),
             announced: None,
@@ -449,7 +451,12 @@ impl Core {
     /// Whether all streams are over, and no more will come.
     fn is_done(&self) -> bool {
         let is_last = self.stage == Stage::Leaving || self.is_released;
-        self.is_over() || is_last && self.open == 0 && self.promised == 0
+        self.is_over() || is_last && self.awaited() == 0 && self.promised == 0
+    }
+
+    /// Streams that are open and not left.
+    fn awaited(&self) -> u32 {
+        self.open.saturating_sub(u32::try_from(self.left.len()).unwrap_or(u32::MAX))
     }
 
     fn put_go_away(&mut self, last: u32, reason: Reason) {
@@ -479,6 +486,7 @@ impl Core {
         self.stage = Stage::Over(fault.clone());
         self.accepted.clear();
         self.queue.clear();
+        self.left.clear();
         for (_, stream) in &mut self.streams {
             if !stream.is_over() {
                 let has_left = stream.begins_at < self.out.gone();
@@ -492,44 +500,6 @@ impl Core {
             stream.wake_for_both();
         }
         self.open = 0;
-    }
-
-    /// Streams that are over count no more.
-    fn settle(&mut self, key: usize) {
-        if let Some(stream) = self.streams.get_mut(key)
-            && stream.is_over()
-            && std::mem::take(&mut stream.is_counted)
-        {
-            self.open = self.open.saturating_sub(1);
-        }
-    }
-
-    /// Resets a stream, for a fault of the peer's or because nobody wants it any more.
-    fn reset(&mut self, key: usize, reason: Reason) {
-        let Some(stream) = self.streams.get_mut(key).filter(|stream| !stream.is_over()) else { return };
-        let id = stream.id;
-        stream.fault = Some(Fault::Reset(reason));
-        stream.wake_for_both();
-        self.settle(key);
-        self.put_reset(id, reason);
-    }
-
-    fn put_reset(&mut self, id: u32, reason: Reason) {
-        if self.is_over() {
-            return;
-        }
-        self.out.frame(kind::RST_STREAM, 0, id, &reason.0.to_be_bytes());
-        if self.role == Role::Client {
-            return;
-        }
-        let most = usize::try_from(self.ours.max_streams).unwrap_or(usize::MAX).saturating_add(REMEMBERED);
-        if self.reset_in_order.len() >= most
-            && let Some(oldest) = self.reset_in_order.pop_front()
-        {
-            self.reset.remove(&oldest);
-        }
-        self.reset_in_order.push_back(id);
-        self.reset.insert(id);
     }
 
     /// Lets streams that wait for room go on, as far as there is any.

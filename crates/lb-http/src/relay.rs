@@ -80,7 +80,7 @@ impl Relay<'_> {
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Relayed> {
         if self.conversation.client.watch.is_expired() {
-            return Poll::Ready(self.stalled());
+            return Poll::Ready(self.late(cx));
         }
         if self.passes_trailers {
             self.conversation.transport.hold(self.backend.may_bring_trailers());
@@ -122,6 +122,15 @@ impl Relay<'_> {
             }
         }
         Poll::Ready(Relayed::Whole)
+    }
+
+    /// Time is up. An answer that has gone but for its end is whole without trailers.
+    fn late(&mut self, cx: &Context<'_>) -> Relayed {
+        let is_gone = self.passage.is_ended() && self.conversation.pending() == 0 && self.splice.is_empty();
+        if is_gone && self.passes_trailers && self.conversation.transport.finish(cx, None).is_ok() {
+            return Relayed::Whole;
+        }
+        self.stalled()
     }
 
     /// Whose fault it is that nothing moves.

@@ -8,7 +8,7 @@ use super::stream::Stream;
 use super::{Core, Role, Stage};
 use crate::fault::Reason;
 use crate::frame::{FIRST_WINDOW, Head, flag};
-use crate::head::{Refused, RequestReader, Response, ResponseReader, TrailerReader};
+use crate::head::{Refused, RequestReader, ResponseReader, TrailerReader};
 use crate::hpack::Malformed;
 
 /// Pieces that a head may come in.
@@ -141,7 +141,8 @@ impl Core {
             }
         } else {
             stream.has_head = true;
-            stream.expected = expected(&response, stream.is_head);
+            stream.is_head |= matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            stream.expected = response.length.filter(|_| !stream.is_head);
         }
         stream.heads.push_back(response);
         if is_ended {
@@ -166,10 +167,4 @@ impl Core {
 
 fn uncompressed(_: Malformed) -> Reason {
     Reason::COMPRESSION_ERROR
-}
-
-/// How long an answer's body has to be, where that is said.
-fn expected(response: &Response, is_head: bool) -> Option<u64> {
-    let is_bodiless = is_head || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if is_bodiless { None } else { response.length }
 }

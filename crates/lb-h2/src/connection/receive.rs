@@ -215,7 +215,8 @@ impl Core {
         let wanted = match stream {
             Some(stream) if !stream.is_recv_ended && stream.fault.is_none() => {
                 stream.recv_window -= total;
-                let is_too_much = stream.expected.is_some_and(|left| u64::from(head.length) > left);
+                let is_too_much = stream.expected.is_some_and(|left| u64::from(head.length) > left)
+                    || stream.is_left && head.length > 0;
                 if stream.recv_window < 0 {
                     Some(Err(Reason::FLOW_CONTROL_ERROR))
                 } else if is_too_much || self.role == Role::Client && !stream.has_head {

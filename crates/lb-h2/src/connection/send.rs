@@ -201,6 +201,9 @@ impl Core {
     /// Nobody holds the stream any more.
     pub(super) fn forget(&mut self, key: usize) {
         let Some(stream) = self.streams.get(key) else { return };
+        if self.role == Role::Client && stream.is_all_but_ended() && !self.is_over() {
+            return self.leave(key);
+        }
         if !stream.is_over() {
             // A client whose request was answered ahead of its end need not send the rest (RFC 9113 §8.1).
             let is_answered = self.role == Role::Server && stream.is_send_ended;

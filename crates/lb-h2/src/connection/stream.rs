@@ -39,10 +39,13 @@ pub(super) struct Stream {
     /// Whether it stands among those that wait for room in the connection.
     pub(super) is_queued: bool,
 
-    /// Whether an answer has no body whatever its head says: HEAD was asked.
+    /// Whether an answer has no body whatever its head says: HEAD was asked, or its status has none.
     pub(super) is_head: bool,
     /// Whether it has been asked to become another protocol.
     pub(super) may_switch: bool,
+
+    /// Whether nobody holds it any more, and only the peer's end is awaited.
+    pub(super) is_left: bool,
 
     pub(super) fault: Option<Fault>,
     /// Who is to be told: one task serves both directions.
@@ -72,6 +75,7 @@ impl Stream {
             is_queued: false,
             is_head: false,
             may_switch: false,
+            is_left: false,
             fault: None,
             waker: None,
             awaits_input: false,
@@ -82,6 +86,17 @@ impl Stream {
     /// Whether neither side has anything to say any more.
     pub(super) fn is_over(&self) -> bool {
         self.fault.is_some() || self.is_recv_ended && self.is_send_ended
+    }
+
+    /// Whether all of an exchange with a backend has been said and read but for the backend's end.
+    pub(super) fn is_all_but_ended(&self) -> bool {
+        let is_whole = self.expected == Some(0) || self.has_head && self.is_head;
+        self.fault.is_none() && self.is_send_ended && !self.is_recv_ended && is_whole && self.body.is_empty()
+    }
+
+    /// Nobody is to be told any more.
+    pub(super) fn leave(&mut self) {
+        (self.is_left, self.waker) = (true, None);
     }
 
     pub(super) fn await_input(&mut self, cx: &Context<'_>) {
