@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::{STATUS_LISTENER, cli, echoed, gateway, launch, rule, tally, urls};
 
-const GET: &str = "GET / HTTP/1.1\r\nHost: gateway.test\r\n\r\n";
+const GET: &str = "GET / HTTP/1.1\r\nHost: gateway.localhost\r\n\r\n";
 /// 203.0.113.7:4711 to 203.0.113.80:443.
 const TEXT: &[u8] = b"PROXY TCP4 203.0.113.7 203.0.113.80 4711 443\r\n";
 const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\xcb\0\x71\x50\x12\x67\x01\xbb";

@@ -300,9 +300,9 @@ fn a_gateway_for_services_by_path_and_by_host_routes_each_to_its_own() {
         ],
     );
     for (host, target, expected) in [
-        ("gateway.test", "/api/users/1", "user-service"),
-        ("gateway.test", "/api/payments/1", "payment-service"),
-        ("gateway.test", "/api/sessions/1", "session-service"),
+        ("gateway.localhost", "/api/users/1", "user-service"),
+        ("gateway.localhost", "/api/payments/1", "payment-service"),
+        ("gateway.localhost", "/api/sessions/1", "session-service"),
         ("users.api.com", "/", "users"),
         ("orders.api.com", "/1?x", "orders"),
         ("inventory.api.com", "/", "inventory"),

@@ -136,9 +136,9 @@ fn the_name_is_asked_for_and_sessions_are_resumed() {
             origin.url()
         ))
         .start();
-    assert_eq!(gateway.get("/").text(), "app.internal|gateway.test|.|1||TLSv1.3");
+    assert_eq!(gateway.get("/").text(), "app.internal|gateway.localhost|.|1||TLSv1.3");
     let again = gateway.get("/").text();
-    assert_eq!(again, "app.internal|gateway.test|r|1||TLSv1.3");
+    assert_eq!(again, "app.internal|gateway.localhost|r|1||TLSv1.3");
 }
 
 #[test]

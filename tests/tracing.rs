@@ -149,7 +149,7 @@ fn a_trace_is_continued_with_a_span_of_our_own_for_the_backend() {
         ("url.path", "/users"),
         ("url.scheme", "http"),
         ("http.response.status_code", "200"),
-        ("server.address", "gateway.test"),
+        ("server.address", "gateway.localhost"),
         ("client.address", "127.0.0.1"),
         ("gatewayd.rule", "api"),
         ("gatewayd.upstream", "api"),

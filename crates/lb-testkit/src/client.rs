@@ -143,7 +143,7 @@ pub fn fetch(address: SocketAddr, method: &str, target: &str, fields: &[(&str, &
 fn head(method: &str, target: &str, fields: &[(&str, &str)]) -> String {
     let mut head = format!("{method} {target} HTTP/1.1\r\n");
     if !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        head.push_str("Host: gateway.test\r\n");
+        head.push_str("Host: gateway.localhost\r\n");
     }
     for (name, value) in fields {
         head.push_str(&format!("{name}: {value}\r\n"));
