@@ -56,6 +56,7 @@ server { listen 127.0.0.1:81; server_name ~^(.+)\.b$; location / { proxy_pass ht
             "/query /a 10.0.0.5",
             "^/to/(.*)$ /other/{1} { status = 302 }",
             "/to/ 10.0.0.2",
+            "/in/ closed",
             "/app 10.0.0.6",
         ],
         "{config}\n{report}"
@@ -95,6 +96,48 @@ fn what_is_down_gets_nothing_and_what_is_believed_of_one_server_is_not_of_anothe
     for line in [
         "if { path /in }: a backend refuses nothing by itself; WHAT IT REFUSES IS LET THROUGH",
         "no rule asks for two values",
+    ] {
+        assert!(report.contains(line), "{line}\n{report}");
+    }
+}
+
+#[test]
+fn what_nginx_leaves_to_defaults_is_what_nginx_does() {
+    let (config, report) = imported(
+        Source::Nginx,
+        "upstream group { server a.example max_fails=3 fail_timeout=5s; server b.example:8443 max_fails=3 fail_timeout=5s; server [2001:db8::1]; server c.example max_fails=0; }
+server {
+  listen 127.0.0.1:81;
+  location / { proxy_pass https://group; }
+  location /direct/ { proxy_pass https://d.example; }
+  location /plain/ { proxy_pass http://group; }
+  location /outer/ { location /outer/inner/ { proxy_pass http://10.0.0.1; } }
+}
+",
+    );
+    for url in [
+        "https://a.example:80",
+        "https://b.example:8443",
+        "https://[2001:db8::1]:80",
+        "https://d.example\"",
+        "http://a.example\"",
+        "http://b.example:8443",
+    ] {
+        assert!(config.contains(url), "{url}\n{config}");
+    }
+    let rules = rules_of(&config);
+    assert_eq!(
+        rules.iter().filter(|rule| rule.starts_with("/outer/")).collect::<Vec<_>>(),
+        ["/outer/inner/ 10.0.0.1", "/outer/ closed"]
+    );
+    let document: toml::Table = config.parse().unwrap();
+    let passive = &document["upstreams"]["group"]["passive"];
+    assert_eq!(passive["consecutive_failures"].as_integer(), Some(3), "{config}");
+    for line in [
+        "server a.example max_fails=3 fail_timeout=5s: max_fails and fail_timeout are `passive`, for the upstream",
+        "server [2001:db8::1]: ITS max_fails=1 fail_timeout=10s IS LOST",
+        "server c.example max_fails=0: ITS max_fails=0 fail_timeout=10s IS LOST: `passive` is the upstream's, here max_fails=3 fail_timeout=5s",
+        "location /outer/: closed (503) but for its nested locations",
     ] {
         assert!(report.contains(line), "{line}\n{report}");
     }

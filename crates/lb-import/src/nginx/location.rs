@@ -288,10 +288,11 @@ impl Translation {
                     "closed (503): a path that is matched again after it was rewritten has no counterpart";
                 self.report.leave_out(&directive.place, note);
             }
-            if find("location").is_none() {
-                push(path.closed(location));
+            if find("location").is_some() {
+                let note = "closed (503) but for its nested locations: nothing else in it is forwarded";
+                self.report.approximated(&location.place, note);
             }
-            return;
+            return push(path.closed(location));
         };
         let Some(proxied) = self.proxied(&directive, settings) else {
             self.report.leave_out(&directive.place, "closed (503): variables have no counterpart");

@@ -21,15 +21,20 @@ struct Group {
     comment: String,
     servers: Vec<Server>,
     strategy: Option<Value>,
-    /// `max_fails` and `fail_timeout`, where they are written.
-    passive: Option<(i64, String)>,
+    /// What fits most of its servers, where any says something.
+    passive: Option<Passive>,
 }
+
+/// `max_fails` and `fail_timeout`.
+type Passive = (i64, String);
 
 #[derive(Debug, Clone, Default)]
 struct Server {
     address: String,
     keys: Vec<(&'static str, Value)>,
     is_weighted: bool,
+    /// Where it has no port of its own, in a group: also behind `https`.
+    port: Option<u16>,
 }
 
 impl Upstreams {
@@ -38,6 +43,7 @@ impl Upstreams {
         for child in directive.children() {
             group.learn(child, report);
         }
+        group.learn_passive(directive, report);
         report.converted(&directive.place, format!("upstreams.{}", slug(directive.argument())));
         self.known.insert(directive.argument().to_owned(), group);
     }
@@ -122,7 +128,9 @@ impl Group {
         if server.address.starts_with("unix:") {
             return report.leave_out(place, "there are no Unix sockets");
         }
-        let (mut fails, mut ejection, mut unknown, mut is_down) = (None, None, Vec::new(), false);
+        let has_port = server.address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        server.port = (!has_port).then_some(80);
+        let (mut unknown, mut is_down) = (Vec::new(), false);
         for option in directive.arguments().iter().skip(1) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
             match (name, value.parse::<i64>()) {
@@ -133,9 +141,8 @@ impl Group {
                 ("max_conns", Ok(most)) if most > 0 => server.keys.push(("max_connections", most.into())),
                 ("backup", _) => server.keys.push(("backup", true.into())),
                 ("down", _) => is_down = true,
-                ("max_fails", Ok(number)) => fails = Some(number),
-                ("fail_timeout", _) => ejection = time(value),
-                ("resolve", _) => {}
+                // Looked at once all servers are known.
+                ("max_fails" | "fail_timeout" | "resolve", _) => {}
                 _ => unknown.push(option.as_str()),
             }
         }
@@ -143,20 +150,47 @@ impl Group {
             server.keys.retain(|(key, _)| *key != "weight");
             server.keys.push(("weight", 0.into()));
         }
-        if fails.is_some() || ejection.is_some() {
-            self.passive = Some((fails.unwrap_or(1), ejection.unwrap_or_else(|| "10s".to_owned())));
-        }
-        match (unknown.is_empty(), self.passive.is_some()) {
-            (false, _) => report.approximated(place, format!("a backend, without {}", unknown.join(" "))),
-            (true, true) => {
-                report.approximated(
-                    place,
-                    "a backend; max_fails and fail_timeout are `passive`, for the upstream",
-                );
-            }
-            (true, false) => report.converted(place, "a backend"),
+        match unknown.is_empty() {
+            true => report.converted(place, "a backend"),
+            false => report.approximated(place, format!("a backend, without {}", unknown.join(" "))),
         }
         self.servers.push(server);
+    }
+
+    /// When servers are left alone is said of the upstream here, of each server in nginx: what most of them say is taken.
+    fn learn_passive(&mut self, directive: &Directive, report: &mut Report) {
+        let servers = directive
+            .children()
+            .iter()
+            .filter(|it| it.name() == "server" && !it.argument().starts_with("unix:"));
+        let said: Vec<(&Directive, Option<Passive>)> = servers.map(|it| (it, passive(it))).collect();
+        if said.iter().all(|(_, own)| own.is_none()) {
+            return;
+        }
+        let usual = || (1, "10s".to_owned());
+        let own: Vec<Passive> = said.iter().map(|(_, own)| own.clone().unwrap_or_else(usual)).collect();
+        let count = |one: &Passive| own.iter().filter(|other| *other == one).count();
+        // Of those that are as many the first.
+        let Some(most) = own.iter().rev().max_by_key(|one| count(one)).cloned() else { return };
+        let (fails, time) = &most;
+        for ((server, written), own) in said.iter().zip(&own) {
+            match (*own == most, written.is_some()) {
+                (true, false) => {}
+                (true, true) => {
+                    let note = "max_fails and fail_timeout are `passive`, for the upstream";
+                    report.approximated(&server.place, note);
+                }
+                (false, _) => {
+                    let (own_fails, own_time) = own;
+                    let note = format!(
+                        "ITS max_fails={own_fails} fail_timeout={own_time} IS LOST: `passive` is the upstream's, here \
+                         max_fails={fails} fail_timeout={time} as most have it"
+                    );
+                    report.approximated(&server.place, note);
+                }
+            }
+        }
+        self.passive = Some(most);
     }
 
     fn write(&self, upstream: &mut Table, scheme: &str) {
@@ -182,7 +216,8 @@ impl Group {
             None => {}
         }
         let servers = self.servers.iter().map(|server| {
-            let url = Value::from(format!("{scheme}://{}", server.address));
+            let port = server.port.filter(|_| scheme == "https").map(|port| format!(":{port}"));
+            let url = Value::from(format!("{scheme}://{}{}", server.address, port.unwrap_or_default()));
             match server.keys.is_empty() {
                 true => url,
                 false => table([("url", url)].into_iter().chain(server.keys.iter().cloned())),
@@ -190,6 +225,18 @@ impl Group {
         });
         upstream.set("backends", backends(servers));
     }
+}
+
+/// What a server says of its own.
+fn passive(server: &Directive) -> Option<Passive> {
+    let option = |name: &str| {
+        let written = server.arguments().iter().skip(1).filter_map(|it| it.split_once('='));
+        written.filter(|(key, _)| *key == name).map(|(_, value)| value).last()
+    };
+    let fails = option("max_fails").and_then(|text| text.parse().ok());
+    let ejection = option("fail_timeout").and_then(time);
+    (fails.is_some() || ejection.is_some())
+        .then(|| (fails.unwrap_or(1), ejection.unwrap_or_else(|| "10s".to_owned())))
 }
 
 /// The key of a strategy that a variable stands for.
