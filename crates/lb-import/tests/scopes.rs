@@ -142,3 +142,35 @@ server {
         assert!(report.contains(line), "{line}\n{report}");
     }
 }
+
+#[test]
+fn what_haproxy_asks_of_urls_is_a_path_or_left_out() {
+    let (config, report) = imported(
+        Source::Haproxy,
+        r"defaults
+  mode http
+frontend f
+  bind 127.0.0.1:81
+  use_backend b if { url_beg /u?x }
+  use_backend b if { url /v?y=1 }
+  use_backend b if { path_end x?y }
+  use_backend b if { path_beg w }
+  use_backend b if { url_reg /r\?z=1 }
+  use_backend b if { url_reg ^/k(ay)?$ }
+  use_backend b if { url_beg /fine/ }
+backend b
+  server s1 10.0.0.1:80
+",
+    );
+    assert_eq!(rules_of(&config), ["^/k(ay)?$ b", "/fine/ b"], "{config}");
+    for line in [
+        "{ url_beg /u?x }: no rule asks for path and query in one (/u?x)",
+        "{ url /v?y=1 }: no rule asks for path and query",
+        "{ path_end x?y }: no path has a query",
+        "{ path_beg w }: \"w\" is no path",
+        "url_reg /r\\?z=1 }: no rule asks for path and query",
+        "url_reg ^/k(ay)?$ }: the path alone is looked at",
+    ] {
+        assert!(report.contains(line), "{line}\n{report}");
+    }
+}

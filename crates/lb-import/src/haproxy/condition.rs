@@ -133,6 +133,9 @@ fn term_alternatives(term: &[String], notes: &mut Vec<String>) -> Result<Vec<Ask
     };
     let fold = |value: &str| if ignores_case { format!("(?i){value}") } else { value.to_owned() };
     let unknown = || format!("{fetch} has no counterpart");
+    if matches!(name.as_str(), "path" | "url") {
+        check_paths(&name, &suffix, values, notes)?;
+    }
     let asked = match (name.as_str(), suffix.as_str()) {
         ("path" | "url", "" | "str") if !ignores_case => paths("path", values.iter().cloned()),
         ("path" | "url", "" | "str") => {
@@ -195,6 +198,34 @@ fn term_alternatives(term: &[String], notes: &mut Vec<String>) -> Result<Vec<Ask
         _ => return Err(unknown()),
     };
     Ok(asked)
+}
+
+/// That rules, which ask for the path alone, can ask for these values.
+fn check_paths(name: &str, suffix: &str, values: &[String], notes: &mut Vec<String>) -> Result<(), String> {
+    for value in values {
+        // In a regex a bare one says how often.
+        let asks_for_query = match suffix {
+            "reg" => value.contains("\\?") || value.contains("[?]"),
+            _ => value.contains('?'),
+        };
+        match (name, asks_for_query) {
+            (_, false) => {}
+            ("url", true) => {
+                return Err(format!(
+                    "no rule asks for path and query in one ({value}); write its `path` and `query`"
+                ));
+            }
+            (_, true) => return Err(format!("no path has a query ({value})")),
+        }
+        let is_path = value.starts_with('/') && !value.contains('#');
+        if matches!(suffix, "" | "str" | "beg") && !is_path {
+            return Err(format!("{value:?} is no path, which begins with /"));
+        }
+    }
+    if name == "url" && matches!(suffix, "" | "str" | "end" | "sub" | "reg" | "dir") {
+        notes.push("the path alone is looked at, not the query".to_owned());
+    }
+    Ok(())
 }
 
 fn paths(key: &'static str, values: impl Iterator<Item = String>) -> Vec<Asked> {
