@@ -166,3 +166,23 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
         assert!(output.status.code() == Some(78) && said.contains(words), "{rollback}: {said}");
     }
 }
+#[test]
+fn a_share_that_comes_to_nothing_is_said() {
+    for (percent, is_said) in [("0.00004", true), ("0.0001", false), ("0", false)] {
+        let text = format!(
+            "[[rules]]\nbackends = [\"127.0.0.1:9001\"]\nfault = {{ abort = {{ status = 503, percent = {percent} }} }}\n"
+        );
+        let launch = launch();
+        let file = launch.directory().join("x.toml").display().to_string();
+        let output = launch.config_file("x.toml", &text).args(&["check", &file]).run();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(
+            said.contains("`0.00004` is never") && said.contains("one in a million"),
+            is_said,
+            "{said}"
+        );
+    }
+}
+

@@ -47,5 +47,13 @@ pub(super) fn lower(context: &mut Context<'_>, written: &At<Fault>) -> Option<Fa
 
 /// All requests where nothing is said.
 fn percent(context: &mut Context<'_>, written: Option<&At<f64>>) -> Share {
-    super::percent(context, written).map_or(Share::ALL, Share::of_percent)
+    let Some(percent) = super::percent(context, written) else { return Share::ALL };
+    let share = Share::of_percent(percent);
+    if let Some(written) = written.filter(|_| percent > 0.0 && share == Share::NONE) {
+        let message = format!("{} is never", context.quote(written.id));
+        context
+            .warning_at_key(written.id, message, "less than half of one in a million requests")
+            .help("write 0.0001 for one in a million, or 0 for none");
+    }
+    share
 }

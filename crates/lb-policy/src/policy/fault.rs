@@ -31,6 +31,9 @@ impl Share {
     /// All.
     pub const ALL: Self = Self(1_000_000);
 
+    /// None.
+    pub const NONE: Self = Self(0);
+
     /// Of a number from 0 to 100; what is outside is cut.
     #[must_use]
     pub fn of_percent(percent: f64) -> Self {
