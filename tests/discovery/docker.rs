@@ -119,6 +119,42 @@ fn labelled_containers_are_followed_and_outlive_docker() {
     );
 }
 
+#[test]
+fn an_engine_that_has_just_started_takes_nobody_out_at_once() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let docker = Docker::default();
+    docker.run(&[container("a", &a)]);
+    let launch = launch();
+    let socket = docker.listen(&launch.directory().join("docker.sock"));
+    let gateway = launch.config(&config("docker = \"{dir}/docker.sock\", keep = \"3s\"", "")).start();
+    eventually_present(&gateway, &[a.url()]);
+    let restart = |containers: &[Value]| {
+        std::fs::remove_file(&socket).unwrap();
+        docker.containers.lock().unwrap().clear();
+        docker.containers.lock().unwrap().extend_from_slice(containers);
+        docker.listeners.lock().unwrap().clear();
+        docker.listen(&socket);
+    };
+    restart(&[]);
+    eventually("it is said", PATIENCE, || {
+        source(&gateway)["error"].as_str().is_some_and(|error| error.contains("no container that runs"))
+    });
+    assert_eq!(present(&gateway), [a.url()].into());
+    docker.run(&[container("b", &b)]);
+    eventually_present(&gateway, &[b.url()]);
+    assert!(source(&gateway)["error"].is_null());
+    // It has told of one: now it knows when there is none.
+    docker.run(&[]);
+    eventually_present(&gateway, &[]);
+    assert!(source(&gateway)["error"].is_null());
+    docker.run(&[container("a", &a)]);
+    eventually_present(&gateway, &[a.url()]);
+    // One that goes on telling of none is believed in the end.
+    restart(&[]);
+    eventually_present(&gateway, &[]);
+    gateway.log_line("it is said", |line| line["message"] == "nobody for longer than `keep`");
+}
+
 /// A container runs before what is in it listens: whoever asked it too early asks again soon.
 const SOON: &str = "passive = { ejection_time = \"1s\" }";
 

@@ -125,6 +125,46 @@ fn backends_in_etcd_are_followed_and_outlive_it() {
     assert!(source(&gateway)["error"].is_null());
 }
 
+#[test]
+fn an_etcd_that_has_lost_its_data_takes_nobody_out_at_once() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let mut etcd = Etcd::start();
+    etcd.put("/app/a", &a.url());
+    let discover = |more: &str| format!("etcd = \"http://{}\", prefix = \"/app/\"{more}", etcd.address());
+    let patient = discovering(&discover(""), "");
+    let hasty = discovering(&discover(", keep = \"2s\""), "");
+    for gateway in [&patient, &hasty] {
+        eventually_present(gateway, &[a.url()]);
+    }
+    etcd.stop();
+    etcd.directory = TempDir::new().unwrap();
+    etcd.run();
+    eventually("it is said", PATIENCE, || {
+        source(&patient)["error"].as_str().is_some_and(|error| error.contains("no key below `/app/`"))
+    });
+    assert_eq!(present(&patient), [a.url()].into());
+    eventually_serves(&patient, &[&a]);
+    eventually_present(&hasty, &[]);
+    hasty.log_line("it is said", |line| line["message"] == "nobody for longer than `keep`");
+    // What it tells from now on is believed, also that nobody is left.
+    etcd.put("/app/b", &b.url());
+    for gateway in [&patient, &hasty] {
+        eventually_present(gateway, &[b.url()]);
+        assert!(source(gateway)["error"].is_null());
+    }
+    etcd.delete("/app/b");
+    eventually_present(&patient, &[]);
+    patient.log_line("it is said", |line| line["message"] == "the answer is that nobody is left");
+    etcd.put("/app/b", &b.url());
+    eventually_serves_after(&patient, &b);
+}
+
+#[track_caller]
+fn eventually_serves_after(gateway: &lb_testkit::Gateway, backend: &Backend) {
+    eventually_present(gateway, &[backend.url()]);
+    eventually_serves(gateway, &[backend]);
+}
+
 /// By TLS, which asks for a certificate, and with users, whose tokens end after a second.
 #[test]
 fn an_etcd_that_asks_who_comes_is_told_and_told_again() {

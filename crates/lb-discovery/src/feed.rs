@@ -67,6 +67,7 @@ impl Feed {
         (told.updated, told.nobody_since, told.answers) = (Some(now), None, told.answers + 1);
         told.notice.clone_from(&notice);
         let count = members.len();
+        let is_emptied = count == 0 && !told.members.is_empty();
         if is_new {
             (told.members, told.changed) = (Arc::new(members), Some(now));
         }
@@ -85,11 +86,45 @@ impl Feed {
                 "answers again"
             );
         }
+        if is_emptied {
+            tracing::warn!(
+                component = "discovery",
+                upstream,
+                source,
+                place,
+                "the answer is that nobody is left"
+            );
+        }
         if is_new {
             tracing::debug!(component = "discovery", upstream, source, place, members = count, "members");
             self.changed.notify_one();
         }
         self.answered.send_replace(true);
+    }
+
+    /// The same, told by whoever has just begun to answer. That there is nobody may then be all that it knows as yet, of a store whose
+    /// data is lost or an engine that has just started: until it has told of somebody (`is_known`, kept by whoever asks it) the last
+    /// good set stays for a time, as where the answer is an error.
+    pub(crate) fn members_anew(
+        &self,
+        members: Vec<Member>,
+        notice: Option<String>,
+        is_known: &mut bool,
+        nobody: impl FnOnce() -> String,
+    ) {
+        *is_known |= !members.is_empty();
+        if *is_known || self.present().is_empty() {
+            return self.members(members, notice);
+        }
+        let reason =
+            [Some(nobody()), notice].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
+        self.failed(&SourceError::Nobody(reason.unwrap_or_default()));
+    }
+
+    /// When the last good set is given up, if that there is nobody is still the answer then.
+    pub(crate) fn gives_up(&self) -> Option<Instant> {
+        let told = self.told();
+        told.nobody_since.filter(|_| !told.members.is_empty()).map(|since| since + self.keep)
     }
 
     /// There is nothing new to tell.
@@ -111,7 +146,10 @@ impl Feed {
         drop(told);
         let Self { upstream, kind: source, place, keep, .. } = self;
         if is_news {
-            let said = "no answer; the last good one stays";
+            let said = match error {
+                SourceError::Nobody(_) => "nobody, it says; the last good answer stays for `keep`",
+                SourceError::Failed(_) => "no answer; the last good one stays",
+            };
             tracing::warn!(
                 component = "discovery",
                 upstream,
@@ -252,6 +290,27 @@ mod tests {
         feed.begin_with(vec![Member::at("a:1")]);
         feed.members(Vec::new(), None);
         assert_eq!(urls(&feed).len(), 0, "an answer is an answer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_believed_of_whoever_has_told_of_somebody() {
+        let feed = feed(2);
+        let nobody = || "no key".to_owned();
+        let mut is_known = false;
+        feed.members_anew(Vec::new(), None, &mut is_known, nobody);
+        assert_eq!((feed.state().error, feed.gives_up()), (None, None), "there was nobody to be kept");
+        feed.members_anew(vec![Member::at("a:1")], None, &mut is_known, nobody);
+        assert!(is_known);
+        feed.members_anew(Vec::new(), None, &mut is_known, nobody);
+        assert_eq!((urls(&feed).len(), feed.state().error), (0, None));
+        feed.members(vec![Member::at("a:1")], None);
+        let mut is_known = false;
+        feed.members_anew(Vec::new(), Some("odd".to_owned()), &mut is_known, nobody);
+        assert_eq!((urls(&feed).len(), feed.state().error.as_deref()), (1, Some("no key; odd")));
+        assert_eq!(feed.gives_up(), Some(Instant::now() + Duration::from_secs(60)));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        feed.members_anew(Vec::new(), None, &mut is_known, nobody);
+        assert_eq!((urls(&feed).len(), feed.gives_up()), (0, None));
     }
 
     #[tokio::test]

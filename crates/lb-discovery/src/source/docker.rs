@@ -3,6 +3,8 @@
 //!
 //! Labels: `gatewayd.upstream` is the upstream's name; `gatewayd.port` is needed where a container exposes more than one or none;
 //! `gatewayd.network` where it is in several networks; `gatewayd.scheme`, `gatewayd.weight` and `gatewayd.backup` as wanted.
+//!
+//! An engine that has just started may not have started its containers: until it has listed one, those that there were stay for a time.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -89,7 +91,8 @@ impl Docker {
         Self { config: config.clone() }
     }
 
-    async fn list(&self, feed: &Feed) -> Result<(), String> {
+    /// `is_known` once this engine has listed a member.
+    async fn list(&self, feed: &Feed, is_known: &mut bool) -> Result<(), String> {
         let label = format!("gatewayd.upstream={}", self.config.upstream);
         let request = request("/containers/json", &json!({ "label": [label], "status": ["running"] }));
         let answer = ask(&self.config.peer, request).await?.whole().await?;
@@ -98,7 +101,8 @@ impl Docker {
         let is_here = matches!(self.config.peer, Peer::Unix(_));
         let (members, odd) = members(&containers, is_here);
         let notice = odd.first().map(|first| format!("{} containers are no backends; {first}", odd.len()));
-        feed.members(members, notice);
+        let nobody = || format!("no container that runs is of the upstream `{}`", self.config.upstream);
+        feed.members_anew(members, notice, is_known, nobody);
         Ok(())
     }
 
@@ -111,10 +115,11 @@ impl Docker {
             events.whole().await?;
             return Err("Docker tells of no events".to_owned());
         }
-        let mut pause = SETTLING;
+        let (mut pause, mut is_known) = (SETTLING, false);
         loop {
-            self.list(feed).await?;
+            self.list(feed, &mut is_known).await?;
             let mut until = Instant::now() + pause;
+            until = feed.gives_up().map_or(until, |end| end.min(until));
             let mut is_heard = false;
             while let Ok(line) = tokio::time::timeout_at(until, events.next_line()).await {
                 if matters(&line?.ok_or("the events ended")?) && !is_heard {

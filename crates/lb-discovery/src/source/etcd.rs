@@ -3,6 +3,9 @@
 //! A watch that is cancelled, as when what it would begin with has been compacted, begins again with a list; so does one that is
 //! a few minutes old, so that nothing that went unseen stays so. Where there is a user each list begins with a token of its own, so one
 //! that has expired, or was taken back, is not asked with twice. A value that is no backend leaves the one before of its key.
+//!
+//! A list without a backend may be of an etcd that has lost its data: what there was stays for a time, and is asked for again at its end.
+//! What the watch tells after a list with one is believed at once, also that the last has gone.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -109,8 +112,10 @@ impl Etcd {
     /// One list and the watch after it; `Ok` where there is to be another.
     async fn round(&self, peer: &Peer, feed: &Feed) -> Result<(), String> {
         let token = self.authenticate(peer).await?;
-        let revision = self.list(peer, token.as_ref(), feed).await?;
+        let mut is_known = false;
+        let revision = self.list(peer, token.as_ref(), feed, &mut is_known).await?;
         let until = Instant::now() + RESYNC;
+        let until = feed.gives_up().map_or(until, |end| end.min(until));
         let mut watch = self.watch(peer, token.as_ref(), revision + 1).await?;
         loop {
             let Ok(line) = tokio::time::timeout_at(until, watch.next_line()).await else { return Ok(()) };
@@ -122,7 +127,7 @@ impl Etcd {
             {
                 goes_on = self.take_up(&line?.ok_or("the watch ended")?)?;
             }
-            self.tell(feed);
+            self.tell(feed, &mut is_known);
             if !goes_on {
                 return Ok(());
             }
@@ -142,7 +147,13 @@ impl Etcd {
         Ok(Some(token))
     }
 
-    async fn list(&self, peer: &Peer, token: Option<&HeaderValue>, feed: &Feed) -> Result<i64, String> {
+    async fn list(
+        &self,
+        peer: &Peer,
+        token: Option<&HeaderValue>,
+        feed: &Feed,
+        is_known: &mut bool,
+    ) -> Result<i64, String> {
         // One more than there may be shows that there are more.
         let asked = json!({ "limit": self.max_members.saturating_add(1) });
         let answer = ask(peer, self.request("/v3/kv/range", token, asked)).await?.whole().await?;
@@ -159,7 +170,7 @@ impl Etcd {
             }
         }
         let _ = listed.count;
-        self.tell(feed);
+        self.tell(feed, is_known);
         Ok(revision)
     }
 
@@ -218,7 +229,8 @@ impl Etcd {
         Ok(!canceled)
     }
 
-    fn tell(&self, feed: &Feed) {
+    /// Tells who is there. `is_known` once this list, or the watch after it, has told of anybody.
+    fn tell(&self, feed: &Feed, is_known: &mut bool) {
         let known = self.known();
         let notice = known
             .odd
@@ -227,7 +239,8 @@ impl Etcd {
             .map(|(key, reason)| format!("{} keys hold no backend; `{key}`: {reason}", known.odd.len()));
         let members = known.members.values().cloned().collect();
         drop(known);
-        feed.members(members, notice);
+        let nobody = || format!("no key below `{}` holds a backend", self.config.prefix);
+        feed.members_anew(members, notice, is_known, nobody);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
