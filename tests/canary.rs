@@ -11,14 +11,17 @@ use crate::takeover::upgraded;
 const FAILS: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
 
 fn split(app: &Backend, next: &Backend, rollback: &str) -> Gateway {
-    let config = format!(
+    launch().config(&config(app, next, 3, rollback)).start()
+}
+
+fn config(app: &Backend, next: &Backend, weight: u32, rollback: &str) -> String {
+    format!(
         "[admin]\naddress = \"{{admin}}\"\n[upstreams.app]\nbackends = [{}]\n[upstreams.next]\nbackends = [{}]\n\
-         [[rules]]\nname = \"web\"\nsplit = [{{ upstream = \"app\", weight = 3 }}, {{ upstream = \"next\" }}]\n\
+         [[rules]]\nname = \"web\"\nsplit = [{{ upstream = \"app\", weight = {weight} }}, {{ upstream = \"next\" }}]\n\
          split_header = \"X-Part\"\n{rollback}\n",
         urls(&[app]),
         urls(&[next])
-    );
-    launch().config(&config).start()
+    )
 }
 
 /// Asks until the condition holds.
@@ -79,6 +82,71 @@ fn a_part_that_fails_is_taken_back_and_a_new_split_tries_it_again() {
 }
 
 #[test]
+fn what_was_taken_back_stays_so_across_restarts_as_long_as_its_split_is_the_same() {
+    let (app, next) = (Backend::echo("app"), Backend::fixed(FAILS));
+    let folder = tempfile::tempdir().unwrap();
+    let file = |ending: &str| folder.path().join(format!("gatewayd.state{ending}"));
+    let start = |weight: u32| {
+        let rollback = "split_rollback = { error_rate = 0.05, min_requests = 50, window = \"20s\" }";
+        let root = format!("[server]\nstate_file = \"{}\"\n", file("").display());
+        launch().config(&(root + &config(&app, &next, weight, rollback))).start()
+    };
+    let is_taken_back = |gateway: &Gateway| {
+        assert_tally((0..20).map(|_| gateway.get("/").backend()), &[("app", 20)]);
+        let shown = cli(&["status", "--admin", &gateway.address_of("admin").to_string()]);
+        assert!(String::from_utf8_lossy(&shown.stdout).contains("next was taken back at"), "{shown:?}");
+    };
+    let mut gateway = start(3);
+    ask_until(&gateway, "it is taken back", || rolled_back(&gateway));
+    gateway.sigterm();
+    assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
+
+    let gateway = start(3);
+    is_taken_back(&gateway);
+    let line = gateway.log_line("it is said", |line| line["component"] == "split");
+    assert!(line["message"].as_str().unwrap().starts_with("split stays taken back"), "{line}");
+    assert_eq!((&line["rule"], &line["upstream"]), (&json!("web"), &json!("next")));
+    assert!(line["reason"].as_str().unwrap().contains("requests failed"), "{line}");
+
+    // Set anew it begins anew; this is kept as the split is, and by one that is killed, too.
+    let again = cli(&[
+        "split",
+        "web",
+        "app=3",
+        "next=1",
+        "--persist",
+        "--admin",
+        &gateway.address_of("admin").to_string(),
+    ]);
+    assert!(again.status.success(), "{again:?}");
+    assert_eq!((0..8).filter(|_| gateway.get("/").status == 500).count(), 2);
+    ask_until(&gateway, "it is taken back again", || rolled_back(&gateway));
+    eventually("it is kept", PATIENCE, || {
+        std::fs::read_to_string(file(".rollbacks")).is_ok_and(|text| text.contains("\"turn\": 1"))
+    });
+    drop(gateway);
+    let gateway = start(3);
+    is_taken_back(&gateway);
+    drop(gateway);
+
+    // Without what was set by hand, and with other shares, it is another split.
+    std::fs::remove_file(file(".edits")).unwrap();
+    let gateway = start(4);
+    assert!(!rolled_back(&gateway));
+    assert_eq!((0..10).filter(|_| gateway.get("/").status == 500).count(), 2);
+    eventually("nothing is kept any more", PATIENCE, || {
+        std::fs::read_to_string(file(".rollbacks")).is_ok_and(|text| !text.contains("reason"))
+    });
+    drop(gateway);
+    std::fs::write(file(".rollbacks"), "{\"version\": 1, \"rollbacks\": [7]}").unwrap();
+    let gateway = start(3);
+    gateway.log_line("it is said", |line| {
+        line["message"] == "splits that were taken back of an earlier run are not taken up"
+    });
+    assert!(!rolled_back(&gateway));
+}
+
+#[test]
 fn a_part_that_is_slow_is_taken_back_and_one_that_is_as_good_is_not() {
     let (app, next) = (Backend::echo("app"), Backend::slow("next", Duration::from_millis(60)));
     let gateway = split(&app, &next, "split_rollback = { p99 = 3.0, min_requests = 20, window = \"30s\" }");
@@ -131,6 +199,26 @@ fn faults_are_injected_by_share_and_by_who_may_ask_for_them() {
 }
 
 #[test]
+fn a_share_that_comes_to_nothing_is_said() {
+    for (percent, is_said) in [("0.00004", true), ("0.0001", false), ("0", false)] {
+        let text = format!(
+            "[[rules]]\nbackends = [\"127.0.0.1:9001\"]\nfault = {{ abort = {{ status = 503, percent = {percent} }} }}\n"
+        );
+        let launch = launch();
+        let file = launch.directory().join("x.toml").display().to_string();
+        let output = launch.config_file("x.toml", &text).args(&["check", &file]).run();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(
+            said.contains("`0.00004` is never") && said.contains("one in a million"),
+            is_said,
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused_with_its_place() {
     for (lines, words) in [
         ("fault = {}", "injects nothing"),
@@ -166,23 +254,3 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
         assert!(output.status.code() == Some(78) && said.contains(words), "{rollback}: {said}");
     }
 }
-#[test]
-fn a_share_that_comes_to_nothing_is_said() {
-    for (percent, is_said) in [("0.00004", true), ("0.0001", false), ("0", false)] {
-        let text = format!(
-            "[[rules]]\nbackends = [\"127.0.0.1:9001\"]\nfault = {{ abort = {{ status = 503, percent = {percent} }} }}\n"
-        );
-        let launch = launch();
-        let file = launch.directory().join("x.toml").display().to_string();
-        let output = launch.config_file("x.toml", &text).args(&["check", &file]).run();
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(output.status.success(), "{said}");
-        assert_eq!(
-            said.contains("`0.00004` is never") && said.contains("one in a million"),
-            is_said,
-            "{said}"
-        );
-    }
-}
-

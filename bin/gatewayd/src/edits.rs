@@ -299,9 +299,10 @@ impl Edits {
     pub(crate) fn restore(&mut self, saved: Vec<Edit>, now: SystemTime) {
         let now = unix_ms(now);
         let alive = saved.into_iter().filter(|edit| edit.expires_at_ms.is_none_or(|end| end > now));
+        // Under the same numbers: by them a split is known that was taken back.
         for edit in alive.take(MAX_EDITS) {
-            self.list.push(Edit { id: self.next_id, persist: true, ..edit });
-            self.next_id += 1;
+            self.next_id = self.next_id.max(edit.id.saturating_add(1));
+            self.list.push(Edit { persist: true, ..edit });
         }
     }
 

@@ -24,6 +24,7 @@ mod operate;
 mod proxy;
 mod registered;
 mod reload;
+mod rolled_back;
 mod run;
 mod shell;
 mod signals;

@@ -25,9 +25,10 @@ use crate::effective::{Base, Effective};
 use crate::exit::{self, Failure};
 use crate::inherit::Given;
 use crate::reload::{Beside, Parts, Reloading, Source};
+use crate::rolled_back::RolledBack;
 use crate::status::{LiveStatus, Pages};
 use crate::upgrade::Upgrader;
-use crate::{access, discovery, edits, kept, registered, status, traces};
+use crate::{access, discovery, edits, kept, registered, rolled_back, status, traces};
 
 /// What stands at `/` of listeners with status endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,7 @@ pub(crate) struct Running {
     admin: Option<Admin>,
     /// Beside which registrations are kept.
     state_file: Option<PathBuf>,
+    rolled_back: Option<Arc<RolledBack>>,
 }
 
 impl Running {
@@ -68,6 +70,9 @@ impl Running {
         warn(&loaded.warnings);
         let mut effective = Effective::new(Base::of(&loaded));
         let mut given = Given::take()?;
+        if let Some(file) = loaded.config.state_file.as_deref().filter(|_| given.edits.is_none()) {
+            given.inherited.rollbacks = rolled_back::read(file);
+        }
         let state_file = loaded.config.state_file.clone().filter(|_| loaded.admin.is_some());
         let registered = match (&given.edits, &state_file) {
             // The process before knows best.
@@ -165,6 +170,10 @@ impl Running {
         if let Some(file) = &state_file {
             tokio::spawn(registered::keep(Arc::clone(&reloading), file.clone()));
         }
+        let rolled_back = config.state_file.as_deref().map(|file| RolledBack::new(gateway.reloader(), file));
+        if let Some(rolled_back) = &rolled_back {
+            tokio::spawn(Arc::clone(rolled_back).keep(Arc::clone(&reloading)));
+        }
         let duplicate = admin.as_ref().map(|(bound, _)| bound.duplicate()).transpose()?;
         let upgrader = Upgrader::new(gateway.reloader(), Arc::clone(&reloading), duplicate);
         let admin = admin.map(|(bound, watched)| {
@@ -188,7 +197,18 @@ impl Running {
         }
         tracing::info!(version = status::VERSION, startup = ?started.elapsed(), "gatewayd is up");
         tokio::spawn(keep_warm(scraped));
-        Ok(Self { gateway, log, traces, dumps, shutdown, reloading, upgrader, admin, state_file })
+        Ok(Self {
+            gateway,
+            log,
+            traces,
+            dumps,
+            shutdown,
+            reloading,
+            upgrader,
+            admin,
+            state_file,
+            rolled_back,
+        })
     }
 
     pub(crate) fn addresses(&self) -> &[(String, std::net::SocketAddr)] {
@@ -212,12 +232,18 @@ impl Running {
     /// Drains; true where every request in flight finished in time.
     pub(crate) async fn shut_down(self) -> bool {
         let Shutdown { timeout, delay } = self.shutdown();
-        let Self { gateway, log, traces, dumps, reloading, state_file, admin: _admin, .. } = self;
+        let Self { gateway, log, traces, dumps, reloading, state_file, rolled_back, admin: _admin, .. } =
+            self;
         let drained = gateway.shut_down(timeout, delay).await;
         if let Some(file) = state_file
             && let Err(error) = registered::save(reloading.discovery(), &file).await
         {
             tracing::error!(%error, "registrations could not be kept for the next start");
+        }
+        if let Some(rolled_back) = rolled_back
+            && let Err(error) = rolled_back.save().await
+        {
+            tracing::error!(%error, "what was taken back of splits could not be kept for the next start");
         }
         write_the_last(log, &dumps, traces).await;
         drained

@@ -188,7 +188,14 @@ impl Reloader {
         }
         let health = engine.supervisor.known();
         let keys = tls::keys(&force.listeners);
-        let snapshot = engine.shared.snapshot.load();
+        let rollbacks = self.taken_back();
+        Ok(Inherited { sockets, packets, health: Some(health), keys, rollbacks })
+    }
+
+    /// What was taken back of splits by itself, and of which: for another process, or for the next start.
+    #[must_use]
+    pub fn taken_back(&self) -> Vec<InheritedRollback> {
+        let snapshot = self.engine.shared.snapshot.load();
         let mut rollbacks = Vec::new();
         for (rule, config) in snapshot.rules.iter().zip(&snapshot.config.rules) {
             let Some((split, config)) = rule.split.as_ref().zip(config.split.as_ref()) else { continue };
@@ -197,7 +204,7 @@ impl Reloader {
                 split.taken_back().into_iter().map(|rollback| InheritedRollback { rollback, of: of() }),
             );
         }
-        Ok(Inherited { sockets, packets, health: Some(health), keys, rollbacks })
+        rollbacks
     }
 
     /// Lets go of the listening sockets, but for those that workers have.

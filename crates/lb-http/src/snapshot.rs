@@ -30,6 +30,7 @@ use crate::mirror::Mirror;
 use crate::proxy_protocol;
 use crate::queue::Queue;
 use crate::resolve::Endpoint;
+use crate::rollback::Rollback;
 use crate::slots::{Slot, SlotHolder, Slots};
 use crate::split::{Setting, Split};
 use crate::tls::{BackendTls, TlsSetupError};
@@ -246,7 +247,7 @@ impl Snapshot {
         })
     }
 
-    /// Takes back what the process before had, of splits that are as they were.
+    /// Takes back what the process before had, or an earlier one, of splits that are as they were.
     pub(crate) fn take_back(&self, earlier: &[InheritedRollback]) {
         for (rule, config) in self.rules.iter().zip(&self.config.rules) {
             let Some((split, config)) = rule.split.as_ref().zip(config.split.as_ref()) else { continue };
@@ -256,6 +257,14 @@ impl Snapshot {
                     && rollback.rule == rule.route.name
                     && *of == Setting::of(config)
                 {
+                    let Rollback { rule, upstream, reason, .. } = rollback;
+                    tracing::info!(
+                        component = "split",
+                        rule,
+                        upstream,
+                        reason,
+                        "split stays taken back, as it was before: this part gets nothing more"
+                    );
                     split.take_back(place, rollback.clone());
                 }
             }
