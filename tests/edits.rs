@@ -243,6 +243,27 @@ fn what_is_to_be_kept_outlives_the_process_and_nothing_else_does() {
     }
 }
 
+#[test]
+fn what_a_writer_that_was_killed_has_left_is_gone_with_the_next_start() {
+    let [app, next] = ["app", "next"].map(Backend::echo);
+    let folder = tempfile::tempdir().unwrap();
+    let root = format!("[server]\nstate_file = \"{}\"", folder.path().join("gatewayd.state").display());
+    let left = ["", ".edits", ".registrations", ".rollbacks"]
+        .map(|ending| folder.path().join(format!(".gatewayd.state{ending}.a1B2c3.new")));
+    let other = folder.path().join(".other.state.a1B2c3.new");
+    for file in left.iter().chain([&other]) {
+        std::fs::write(file, "{ \"versi").unwrap();
+    }
+    let gateway = started(&config(&root, &[&app], &[&next], "upstream = \"app\""));
+    assert!(left.iter().all(|file| !file.exists()) && other.exists());
+    let line = gateway.log_line("it is said", |line| {
+        line["message"].as_str().is_some_and(|it| it.starts_with("unfinished files of an earlier run"))
+    });
+    assert_eq!(line["files"], 4);
+    done(&gateway, &["switch", "web", "next", "--persist"]);
+    assert!(folder.path().join("gatewayd.state.edits").exists());
+}
+
 /// Files of no use that were kept all the same.
 fn set_aside(folder: &Path) -> Vec<PathBuf> {
     let files = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());

@@ -17,7 +17,7 @@ use lb_http::config::GatewayConfig;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use apply::is_meant;
-pub(crate) use saved::{file_of, read, write};
+pub(crate) use saved::{KIND, file_of, read, write};
 
 /// Edits in force at once.
 const MAX_EDITS: usize = 1024;

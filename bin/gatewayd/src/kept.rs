@@ -1,14 +1,17 @@
 //! Files beside `server.state_file` that outlive the process, each a JSON document that says its version.
 //!
-//! One is written whole beside the one there is and put in its place. What is broken, too large, or of another version is said and not
+//! One is written whole beside the one there is and put in its place (`lb_health::whole`, as the state file itself). What is broken, too large, or of another version is said and not
 //! taken up; the gateway starts without, and sets it aside, so that nothing of it is lost by what is written next.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lb_health::whole;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::{edits, registered, rolled_back};
 
 /// One kind of them.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +23,9 @@ pub(crate) struct Kind {
     /// A file that is larger was not written here.
     pub(crate) max_size: u64,
 }
+
+/// All of them.
+const KINDS: [Kind; 3] = [edits::KIND, registered::KIND, rolled_back::KIND];
 
 #[derive(Serialize)]
 struct Document<'a, T> {
@@ -68,13 +74,20 @@ impl Kind {
     /// # Errors
     /// What the system said.
     pub(crate) fn write<T: Serialize>(self, file: &Path, content: &T) -> io::Result<()> {
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // A name of its own: while one process takes over from another, two may write.
-        let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-        beside.write_all(&serde_json::to_vec_pretty(&Document { version: self.version, content })?)?;
-        beside.as_file().sync_all()?;
-        beside.persist(file).map_err(|failed| failed.error)?;
-        Ok(())
+        whole::replace(file, &serde_json::to_vec_pretty(&Document { version: self.version, content })?)
+    }
+}
+
+/// Removes what writers of the state file, and of all beside it, have left that were killed at it. Only while nobody writes.
+pub(crate) fn clear_leftovers(state_file: &Path) {
+    let beside = KINDS.iter().map(|kind| kind.file(state_file));
+    let files: usize = beside.chain([state_file.to_owned()]).map(|file| whole::clear_leftovers(&file)).sum();
+    if files > 0 {
+        tracing::info!(
+            component = "admin",
+            files,
+            "unfinished files of an earlier run beside the state file are removed"
+        );
     }
 }
 

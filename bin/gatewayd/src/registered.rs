@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::kept::{self, Kind};
 use crate::reload::Reloading;
 
-const KIND: Kind = Kind { ending: ".registrations", version: 1, max_size: 64 << 20 };
+pub(crate) const KIND: Kind = Kind { ending: ".registrations", version: 1, max_size: 64 << 20 };
 /// How often it is looked whether something has changed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long heartbeats may be missing in the file.

@@ -71,6 +71,7 @@ impl Running {
         let mut effective = Effective::new(Base::of(&loaded));
         let mut given = Given::take()?;
         if let Some(file) = loaded.config.state_file.as_deref().filter(|_| given.edits.is_none()) {
+            kept::clear_leftovers(file);
             given.inherited.rollbacks = rolled_back::read(file);
         }
         let state_file = loaded.config.state_file.clone().filter(|_| loaded.admin.is_some());

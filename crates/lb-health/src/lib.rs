@@ -23,6 +23,7 @@ mod saved;
 mod supervisor;
 mod view;
 mod vitals;
+pub mod whole;
 
 pub use self::attempt::Attempt;
 pub use self::clock::Clock;

@@ -3,7 +3,7 @@
 //! Only what speaks against a backend is kept, by upstream and URL, with times as the wall shows them. It is a hint: of what
 //! probes said the first good one clears it, and no ejection outlasts its configured time.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::machine::breaker::Circuit;
 use crate::monitor::HealthMonitor;
 use crate::vitals::{Memory, ProbeMemory};
+use crate::whole;
 
 /// The form of the file.
 const VERSION: u32 = 1;
@@ -117,11 +118,7 @@ impl SavedState {
     /// # Errors
     /// It cannot be written; the old one is as it was.
     pub fn write(&self, file: &Path) -> Result<(), StateError> {
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-        beside.write_all(&serde_json::to_vec_pretty(self)?)?;
-        beside.as_file().sync_all()?;
-        beside.persist(file).map_err(|failed| failed.error)?;
+        whole::replace(file, &serde_json::to_vec_pretty(self)?)?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Edit;
 use crate::kept::Kind;
 
-const KIND: Kind = Kind { ending: ".edits", version: 1, max_size: 4 << 20 };
+pub(crate) const KIND: Kind = Kind { ending: ".edits", version: 1, max_size: 4 << 20 };
 
 #[derive(Serialize)]
 struct Saving<'a> {
