@@ -264,6 +264,29 @@ fn what_a_writer_that_was_killed_has_left_is_gone_with_the_next_start() {
     assert!(folder.path().join("gatewayd.state.edits").exists());
 }
 
+#[test]
+fn what_a_rule_makes_of_an_upstream_is_not_taken_for_one() {
+    let [app, next] = ["app", "next"].map(Backend::echo);
+    let rule = "upstream = \"app\"\nload_balancing = \"least_connections\"";
+    let gateway = started(&config("", &[&app], &[&next], rule));
+    let other = app.url();
+    for arguments in [
+        &["switch", "web", "app@web"][..],
+        &["split", "web", "app@web=1", "next=1"],
+        &["add", "app@web", "http://127.0.0.1:9"],
+        &["remove", "app@web", &other],
+    ] {
+        let (is_done, said) = command(&gateway, arguments);
+        assert!(
+            !is_done && said.contains("app@web is what rule web makes of the upstream app: app is meant"),
+            "{said}"
+        );
+    }
+    assert_eq!(status(&gateway)["configuration"]["edits"], json!([]));
+    done(&gateway, &["switch", "web", "next"]);
+    assert_eq!(gateway.get("/").backend(), "next");
+}
+
 /// Files of no use that were kept all the same.
 fn set_aside(folder: &Path) -> Vec<PathBuf> {
     let files = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());

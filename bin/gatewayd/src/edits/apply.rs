@@ -273,7 +273,15 @@ fn lists(config: &GatewayConfig, upstream: &str, url: &str) -> bool {
 }
 
 fn find_upstream(config: &GatewayConfig, name: &str) -> Result<usize, Refusal> {
-    config.upstreams.iter().position(|it| it.name == name).ok_or_else(|| {
+    let position = |name: &str| config.upstreams.iter().position(|it| it.name == name);
+    // What a rule makes of an upstream is its own, and goes with it.
+    if let Some((of, rule)) = name.split_once('@')
+        && position(of).is_some()
+    {
+        let detail = format!("{name} is what rule {rule} makes of the upstream {of}: {of} is meant");
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_upstream", detail));
+    }
+    position(name).ok_or_else(|| {
         let names = config.upstreams.iter().map(|it| it.name.as_str()).filter(|name| !name.contains('@'));
         Refusal::unknown("unknown_upstream", "upstream", name, &names.collect::<Vec<_>>())
     })
