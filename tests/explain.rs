@@ -138,6 +138,24 @@ fn the_scheme_is_that_of_the_url_or_else_of_the_listeners() {
 }
 
 #[test]
+fn what_makes_no_sense_on_the_command_line_is_a_usage_error() {
+    for (arguments, words) in [
+        (&["explain", "GET"][..], "GET of which URL? gatewayd explain GET http://example.com/"),
+        (&["explain", "GET", "/", "-H", "nonsense"], "is no header"),
+        (&["explain", "GET", "/", "--sni", "x.example"], "`sni` is asked of TCP listeners"),
+        (&["switch", "web", "next", "--expires", "-1s"], "a time ahead is meant"),
+        (&["switch", "web", "next", "--expires", "soon"], "such as 10m"),
+        (&["log-level", "debug", "--for", "-1s"], "a time ahead is meant"),
+        (&["upgrade", "--timeout", "-1s"], "a time ahead is meant"),
+    ] {
+        let output = cli(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(64) && said.contains(words), "{arguments:?}: {said}");
+        assert!(!said.contains("'-- -1"), "{said}");
+    }
+}
+
+#[test]
 fn requests_that_no_rule_takes_are_explained_too() {
     for (method, url, words) in [
         ("GET", "http://other.example/x", "404 no_rule"),

@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Refused(String),
     /// The configuration is refused by a running gateway, in these words.
     Told(String),
+    /// What was typed makes no sense; the sentence says what does.
+    Usage(String),
     /// Anything else.
     Other(anyhow::Error),
 }
@@ -66,6 +68,7 @@ impl Failure {
         say(self.text(io::stderr().is_terminal()).trim_end());
         match self {
             Self::Config(_) | Self::Refused(_) | Self::Told(_) => ExitCode::from(CONFIG),
+            Self::Usage(_) => ExitCode::from(USAGE),
             Self::Other(_) => ExitCode::FAILURE,
         }
     }
@@ -75,7 +78,7 @@ impl Failure {
         match self {
             Self::Config(diagnostics) => diagnostics.render(color),
             Self::Told(text) => text.clone(),
-            Self::Refused(reason) => format!("error: {reason}"),
+            Self::Refused(reason) | Self::Usage(reason) => format!("error: {reason}"),
             Self::Other(error) => format!("error: {error:#}"),
         }
     }

@@ -4,7 +4,6 @@ mod text;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::anyhow;
 use http::Method;
 use lb_config::Places;
 use lb_http::{Arrival, Explanation, Question};
@@ -151,14 +150,14 @@ pub(crate) fn placed(mut explanation: Explanation, places: &Places) -> Explanati
 /// `gatewayd explain`: from a file with every backend healthy and idle, or with `--live` as a running gateway stands.
 pub(crate) fn explain(args: &cli::Explain) -> Outcome {
     let headers = args.header.iter().map(|text| field(text)).collect::<Result<Vec<_>, _>>();
-    let headers = headers.map_err(|reason| anyhow!(reason))?;
+    let headers = headers.map_err(Failure::Usage)?;
     let (method, url) = match (&args.what, &args.url) {
         (method, Some(url)) => (method.clone(), url.clone()),
         (url, None) if url.contains('/') => (get(), url.clone()),
         (method, None) => {
-            return Err(
-                anyhow!("{method} of which URL? gatewayd explain {method} http://example.com/").into()
-            );
+            return Err(Failure::Usage(format!(
+                "{method} of which URL? gatewayd explain {method} http://example.com/"
+            )));
         }
     };
     let asked = Asked {
@@ -182,7 +181,7 @@ pub(crate) fn explain(args: &cli::Explain) -> Outcome {
         }
         return Ok(());
     }
-    let question = asked.question(IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(|reason| anyhow!(reason))?;
+    let question = asked.question(IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(Failure::Usage)?;
     let path = args.config.clone().or_else(lb_config::find_config).ok_or_else(run::no_file)?;
     let loaded = run::load(path, args.strategy.as_deref())?;
     let explained = lb_http::explain(&loaded.config, &question).map_err(Failure::from)?;

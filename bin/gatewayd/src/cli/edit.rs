@@ -10,7 +10,7 @@ use super::AdminAt;
 #[derive(Debug, Args)]
 pub(crate) struct Terms {
     /// End by itself after so long
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = ahead)]
     pub(crate) expires: Option<Duration>,
 
     /// Keep it across a restart, beside `server.state_file`
@@ -91,7 +91,7 @@ pub(crate) struct Add {
     pub(crate) backend: String,
 
     /// Its share of requests
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) weight: f64,
 
     /// Use it only while no other can be used
@@ -133,4 +133,12 @@ fn part(text: &str) -> Result<(String, f64), String> {
     let (upstream, weight) = text.rsplit_once('=').ok_or("a part is an upstream and its weight: app=90")?;
     let weight = weight.parse().map_err(|_| format!("{weight:?} is no weight"))?;
     Ok((upstream.to_owned(), weight))
+}
+
+/// A time ahead. What begins with a hyphen is taken for one, too, to say what is wrong with it.
+pub(super) fn ahead(text: &str) -> Result<Duration, String> {
+    if text.starts_with('-') {
+        return Err("a time ahead is meant, such as 10m".to_owned());
+    }
+    humantime::parse_duration(text).map_err(|error| format!("{error}; such as 10m"))
 }

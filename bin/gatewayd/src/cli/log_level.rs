@@ -19,7 +19,7 @@ pub(crate) struct LogLevel {
     pub(crate) level: Option<String>,
 
     /// For so long, then as before
-    #[arg(long = "for", value_name = "DURATION", requires = "level", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", requires = "level", allow_hyphen_values = true, value_parser = super::edit::ahead)]
     pub(crate) lasts: Option<Duration>,
 
     #[command(flatten)]

@@ -16,7 +16,7 @@ Exit status: 0 upgraded, 78 the new process refused its configuration, 1 anythin
 #[derive(Debug, Args)]
 pub(crate) struct Upgrade {
     /// How long the new process may take to serve
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", allow_hyphen_values = true, value_parser = super::edit::ahead)]
     pub(crate) timeout: Duration,
 
     #[command(flatten)]
