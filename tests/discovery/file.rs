@@ -1,7 +1,9 @@
 //! Backends that a file lists.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 use lb_testkit::{Backend, Load, PATIENCE, eventually};
 
@@ -40,6 +42,34 @@ fn backends_of_a_file_come_and_go_and_no_request_notices() {
         figure(&gateway, "gatewayd_discovery_members{upstream=\"app\",source=\"file\"}") == Some(2.0)
             && figure(&gateway, "gatewayd_discovery_up{upstream=\"app\",source=\"file\"}") == Some(1.0)
     });
+}
+
+#[test]
+fn a_list_whose_writer_rests_in_the_middle_is_not_taken_up_short() {
+    let [a, b] = ["a", "b"].map(Backend::echo);
+    let launch = launch();
+    let path = launch.directory().join("app.yaml");
+    fs::write(&path, format!("- {}\n- {}\n", a.url(), b.url())).unwrap();
+    let gateway = launch.config(&config("file = \"app.yaml\"", "")).start();
+    eventually_present(&gateway, &[a.url(), b.url()]);
+    for _ in 0..2 {
+        let mut file = fs::File::create(&path).unwrap();
+        writeln!(file, "- {}", a.url()).unwrap();
+        std::thread::sleep(Duration::from_millis(700));
+        writeln!(file, "- {{ url: {}, weight: 2 }}", b.url()).unwrap();
+        drop(file);
+        eventually("it is taken up whole", PATIENCE, || {
+            backend_status(&gateway, "app", &b.url())["weight"] == 2.0
+        });
+        fs::write(&path, format!("- {}\n- {}\n\n", a.url(), b.url())).unwrap();
+        eventually("it is as it was", PATIENCE, || {
+            backend_status(&gateway, "app", &b.url())["weight"] == 1.0
+        });
+    }
+    let is_cut = |line: &serde_json::Value| {
+        line["plan"].as_str().is_some_and(|plan| plan.contains(&format!("-{}", b.url())))
+    };
+    assert!(!gateway.log().iter().any(is_cut));
 }
 
 #[test]

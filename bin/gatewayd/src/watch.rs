@@ -3,22 +3,19 @@
 //! Looked at rather than listened to: two system calls a second for a file see every way in which it gets another content (written
 //! in place, renamed over as editors do, a symbolic link anywhere on its path switched as Kubernetes does), on every file
 //! system, also over networks and through mounts that tell nobody, and cost no thread and none of the user's inotify
-//! watches. A change is taken up when it has been the same for two looks, so that a file which is being written is left alone.
+//! watches. A change is taken up when it has been the same for two looks, so that a file which is being written is left alone; one that
+//! has become shorter where it stands, as one that is written in place begins, has to rest for a second.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_discovery::{Mark, mark};
+use lb_discovery::{Mark, mark, rest};
 
 use crate::reload::{Cause, Reloading, Source};
 
 /// From one look to the next.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// From seeing a change to taking it up, if there was no other meanwhile.
-const QUIET: Duration = Duration::from_millis(100);
-/// The same for a file that is not there: who replaces it may be about to put it back.
-const GONE: Duration = Duration::from_secs(1);
 
 /// A configuration's file and those that it names for values, as they were at one look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +43,10 @@ impl Seen {
         Self { files: self.files.clone(), marks: self.files.iter().map(|file| mark(file)).collect() }
     }
 
-    fn is_whole(&self) -> bool {
-        self.marks.iter().all(Option::is_some)
+    /// How long files that were as these, and are now as those, have to stay so before they are taken up.
+    fn rest(&self, seen: &Self) -> Duration {
+        let rests = self.marks.iter().zip(&seen.marks).map(|(known, seen)| rest(*known, *seen));
+        rests.max().unwrap_or_default()
     }
 }
 
@@ -60,7 +59,7 @@ pub(crate) async fn watch(reloading: Arc<Reloading>, source: Source, mut known: 
             continue;
         }
         loop {
-            tokio::time::sleep(if seen.is_whole() { QUIET } else { GONE }).await;
+            tokio::time::sleep(known.rest(&seen)).await;
             let again = known.again();
             if again == seen {
                 break;

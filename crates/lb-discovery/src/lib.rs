@@ -22,7 +22,7 @@ pub use config::{
 pub use discovery::{Discovery, KnownMembers, ReadDocument};
 pub use feed::Feed;
 pub use http::Peer;
-pub use look::{Mark, mark};
+pub use look::{Mark, mark, rest};
 pub use member::{Member, MemberError};
 pub use source::registered::{Registered, RegistrationCounts, Registrations, RegistrationsFull};
 pub use source::{Source, SourceError};

@@ -11,16 +11,12 @@ use async_trait::async_trait;
 use crate::config::FileConfig;
 use crate::discovery::ReadDocument;
 use crate::feed::Feed;
-use crate::look::{Mark, mark};
+use crate::look::{Mark, mark, rest};
 use crate::member::Member;
 use crate::source::{Source, SourceError};
 
 /// From one look to the next.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// From seeing a change to taking it up, if there was no other meanwhile.
-const QUIET: Duration = Duration::from_millis(100);
-/// The same for a file that is not there: who replaces it may be about to put it back.
-const GONE: Duration = Duration::from_secs(1);
 /// Bytes of a file at most.
 const LARGEST: u64 = 16 << 20;
 
@@ -62,7 +58,7 @@ async fn next(path: &Path, known: Mark) -> Mark {
     loop {
         let mut seen = mark(path);
         while seen != known {
-            tokio::time::sleep(if seen.is_some() { QUIET } else { GONE }).await;
+            tokio::time::sleep(rest(known, seen)).await;
             let again = mark(path);
             if again == seen {
                 return seen;
