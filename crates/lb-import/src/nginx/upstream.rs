@@ -230,8 +230,8 @@ impl Group {
 /// What a server says of its own.
 fn passive(server: &Directive) -> Option<Passive> {
     let option = |name: &str| {
-        let written = server.arguments().iter().skip(1).filter_map(|it| it.split_once('='));
-        written.filter(|(key, _)| *key == name).map(|(_, value)| value).last()
+        let mut written = server.arguments().iter().skip(1).filter_map(|it| it.split_once('='));
+        written.rfind(|(key, _)| *key == name).map(|(_, value)| value)
     };
     let fails = option("max_fails").and_then(|text| text.parse().ok());
     let ejection = option("fail_timeout").and_then(time);
