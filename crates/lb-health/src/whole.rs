@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 /// What the name of one that is being written ends with.
@@ -25,7 +25,18 @@ pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
     beside.as_file().sync_all()?;
     beside.persist(file).map_err(|failed| failed.error)?;
     // The name is in the folder.
-    File::open(folder(file))?.sync_all()
+    match File::open(folder(file)).and_then(|folder| folder.sync_all()) {
+        // One that may not be read, or of a file system that has no such thing: the file is in its place all the same.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::InvalidInput | ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
 }
 
 /// Removes what is left of writers that were killed before they could put a file in this one's place; how many that were. Nobody may be
