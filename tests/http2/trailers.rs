@@ -125,3 +125,19 @@ fn who_has_no_place_for_them_gets_the_body_alone() {
     let response = client.response();
     assert_eq!((response.text().as_str(), response.header("content-length")), ("hello", Some("5")));
 }
+
+#[test]
+fn they_may_be_as_long_as_a_head() {
+    let (gateway, listener) = scene();
+    let mut client = Peer::connect(gateway.address());
+    client.headers(1, &super::GET, true);
+    let mut backend = Peer::accepted(listener.accept().unwrap().0).unwrap();
+    message(&mut backend, 1);
+    backend.send(HEADERS, END_HEADERS, 1, &[0x88]);
+    backend.send(DATA, 0, 1, b"hello");
+    let details = "x".repeat(12_000);
+    backend.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[("grpc-status-details-bin", &details)]));
+    let is_end = |frame: &Frame| frame.kind == super::RST_STREAM || frame.flags & END_STREAM != 0;
+    let last = client.until("the end", |frame| frame.stream == 1 && is_end(frame));
+    assert_eq!(last.kind, HEADERS, "{last:?}");
+}

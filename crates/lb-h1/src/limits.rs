@@ -39,6 +39,6 @@ pub struct BodyLimits {
 
 impl Default for BodyLimits {
     fn default() -> Self {
-        Self { max_extension_bytes: 16 * 1024, max_trailer_bytes: 8 * 1024, max_trailer_fields: 64 }
+        Self { max_extension_bytes: 16 * 1024, max_trailer_bytes: 64 * 1024, max_trailer_fields: 128 }
     }
 }
