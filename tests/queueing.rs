@@ -1,5 +1,9 @@
 //! `max_connections` and the queue behind it.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lb_testkit::{Backend, Gate, PATIENCE, eventually};
@@ -133,4 +137,56 @@ fn without_a_queue_the_answer_comes_at_once() {
     eventually("the backend is full", PATIENCE, || gate.waiting() == 1);
     assert_eq!(gateway.get("/").problem(), "overloaded");
     gate.open();
+}
+
+#[test]
+fn who_has_waited_longest_is_served_next() {
+    const CLIENTS: usize = 150;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (served, is_open) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    {
+        let (served, is_open) = (Arc::clone(&served), Arc::clone(&is_open));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (served, is_open) = (Arc::clone(&served), Arc::clone(&is_open));
+                std::thread::spawn(move || {
+                    let mut lines = BufReader::new(&stream).lines();
+                    while let Some(Ok(line)) = lines.next() {
+                        let number = line.strip_prefix("GET /").and_then(|rest| rest.split(' ').next());
+                        if let Some(number) = number {
+                            served.lock().unwrap().push(number.parse::<usize>().unwrap());
+                        }
+                        if !line.is_empty() {
+                            continue;
+                        }
+                        while !is_open.load(SeqCst) {
+                            std::thread::sleep(Duration::from_millis(1));
+                        }
+                        std::thread::sleep(Duration::from_millis(2));
+                        (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").ok();
+                    }
+                });
+            }
+        });
+    }
+    let gateway = gateway(&format!(
+        "[server]\nworkers = 4\n[[rules]]\nqueue = {{ max_pending = 200, timeout = \"60s\" }}\n\
+         backends = [{{ url = \"{url}\", max_connections = 1 }}]\n"
+    ));
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        let mut client = gateway.client();
+        client.send(&format!("GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        clients.push(client);
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    is_open.store(true, SeqCst);
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+    let served = served.lock().unwrap();
+    // They may have come a little otherwise than they were sent.
+    let late = served.iter().enumerate().map(|(turn, number)| turn.saturating_sub(*number)).max().unwrap();
+    assert!(late < 20, "{served:?}");
 }

@@ -106,43 +106,37 @@ impl<'a> Choices<'a> {
         // What a connection that is passed on has to say is for the backend, and so is its end: only that it breaks off is for us.
         let may_listen = client.listener.config.tcp.is_none();
         // Who finds others waiting lets them go first.
-        let mut may_look = place.is_first;
+        let mut may_look = place.is_first();
         loop {
-            let mut freed = pin!(place.freed());
-            // From here on no place that is given back goes unnoticed.
-            freed.as_mut().enable();
-            loop {
-                if may_look {
-                    match self.next(Instant::now()) {
-                        Ok(choice) => return Ok(Choice { waited: true, ..choice }),
-                        Err(AcquireError::AllFull) => {}
-                        Err(AcquireError::NoneEligible | AcquireError::AllTried) => {
-                            return Err(Reject::NoBackend);
-                        }
+            if may_look {
+                match self.next(Instant::now()) {
+                    Ok(choice) => return Ok(Choice { waited: true, ..choice }),
+                    // What was tried may be free for others.
+                    Err(AcquireError::AllFull) if !self.tried.is_empty() => place.pass_on(),
+                    Err(AcquireError::AllFull) => {}
+                    Err(AcquireError::NoneEligible | AcquireError::AllTried) => {
+                        return Err(Reject::NoBackend);
                     }
-                }
-                may_look = true;
-                let mut pause = pin!(tokio::time::sleep(LOOK_INTERVAL));
-                let is_called = std::future::poll_fn(|cx| {
-                    if client.watch.is_expired() {
-                        return Poll::Ready(Err(Reject::Overloaded));
-                    }
-                    let has_left = match may_listen {
-                        true => matches!(conversation.poll_gone(cx), Poll::Ready(Gone)),
-                        false => conversation.transport.is_broken(),
-                    };
-                    if has_left {
-                        return Poll::Ready(Err(Reject::ClientGone));
-                    }
-                    if freed.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(Ok(true));
-                    }
-                    pause.as_mut().poll(cx).map(|()| Ok(false))
-                });
-                if is_called.await? {
-                    break;
                 }
             }
+            let mut pause = pin!(tokio::time::sleep(LOOK_INTERVAL));
+            let looks = std::future::poll_fn(|cx| {
+                if client.watch.is_expired() {
+                    return Poll::Ready(Err(Reject::Overloaded));
+                }
+                let has_left = match may_listen {
+                    true => matches!(conversation.poll_gone(cx), Poll::Ready(Gone)),
+                    false => conversation.transport.is_broken(),
+                };
+                if has_left {
+                    return Poll::Ready(Err(Reject::ClientGone));
+                }
+                if place.poll_called(cx).is_ready() {
+                    return Poll::Ready(Ok(true));
+                }
+                pause.as_mut().poll(cx).map(|()| Ok(place.is_first()))
+            });
+            may_look = looks.await?;
         }
     }
 }
