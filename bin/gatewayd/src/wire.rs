@@ -325,9 +325,16 @@ async fn keep_rates(registry: Arc<Registry>, board: Option<Arc<Board>>) {
     let mut tick = tokio::time::interval(STEP);
     loop {
         tick.tick().await;
-        registry.tick(Instant::now());
-        if let Some(board) = &board {
-            board.step(Instant::now());
+        let (registry, board) = (Arc::clone(&registry), board.clone());
+        // Of ten thousand backends it takes tens of milliseconds.
+        let stepped = in_background(move || {
+            registry.tick(Instant::now());
+            if let Some(board) = &board {
+                board.step(Instant::now());
+            }
+        });
+        if let Err(error) = stepped.await {
+            tracing::warn!(%error, "rates could not be kept");
         }
     }
 }

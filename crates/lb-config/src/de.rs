@@ -263,12 +263,16 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         }
         seed.deserialize(self.reader.child(id)).map(Some).map_err(|error| error.at(id))
     }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
 }
 
 /// The keys and values of a table.
 struct Keys<'de> {
     reader: Reader<'de>,
-    entries: std::slice::Iter<'de, (String, NodeId)>,
+    entries: std::slice::Iter<'de, NodeId>,
     value: Option<NodeId>,
 }
 
@@ -277,9 +281,10 @@ impl<'de> MapAccess<'de> for Keys<'de> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
         let tree = self.reader.tree;
-        let Some((key, id)) = self.entries.find(|(_, id)| !tree.is_removed(*id)) else { return Ok(None) };
+        let Some(id) = self.entries.find(|id| !tree.is_removed(**id)) else { return Ok(None) };
         self.value = Some(*id);
-        let key: de::value::StrDeserializer<'_, Error> = key.as_str().into_deserializer();
+        let key: de::value::StrDeserializer<'_, Error> =
+            tree.key(*id).unwrap_or_default().into_deserializer();
         seed.deserialize(key).map(Some).map_err(|error| error.at(*id))
     }
 

@@ -271,8 +271,7 @@ fn decode(name: &str, bytes: Vec<u8>, map: &mut SourceMap) -> Result<String, Box
 fn places(tree: &Tree, map: &SourceMap) -> Places {
     let place = |id: NodeId| tree.key_span(id).and_then(|span| map.place(span));
     let children = |id: NodeId| match tree.kind(id) {
-        Kind::List(items) => items.clone(),
-        Kind::Table(entries) => entries.iter().map(|(_, entry)| *entry).collect(),
+        Kind::List(parts) | Kind::Table(parts) => parts.clone(),
         _ => Vec::new(),
     };
     let below = |key: &str| tree.child(Tree::ROOT, key).map(children).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::mask;
-use crate::node::{Node, Value};
+use crate::node::{Entry, Node, Value};
 use crate::source::{SourceMap, Span};
 
 /// A value of the tree.
@@ -24,7 +24,8 @@ pub(crate) enum Kind {
     },
     Other(&'static str),
     List(Vec<NodeId>),
-    Table(Vec<(String, NodeId)>),
+    /// Each knows its key.
+    Table(Vec<NodeId>),
 }
 
 #[derive(Debug)]
@@ -101,8 +102,8 @@ impl Tree {
                 entries
                     .into_iter()
                     .map(|entry| {
-                        let step = Step::Key(entry.key.clone());
-                        (entry.key, self.add(entry.node, Some(entry.key_span), id, step, secret, sources))
+                        let Entry { key, key_span, node } = entry;
+                        self.add(node, Some(key_span), id, Step::Key(key), secret, sources)
                     })
                     .collect(),
             ),
@@ -157,7 +158,7 @@ impl Tree {
 
     pub(crate) fn child(&self, table: NodeId, key: &str) -> Option<NodeId> {
         match self.kind(table) {
-            Kind::Table(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, id)| *id),
+            Kind::Table(entries) => entries.iter().copied().find(|entry| self.key(*entry) == Some(key)),
             _ => None,
         }
     }
@@ -178,8 +179,7 @@ impl Tree {
     pub(crate) fn is_whole(&self, id: NodeId) -> bool {
         let is_lost = matches!(self.node(id), Some(TreeNode { kind: Kind::Null, written: Some(_), .. }));
         let below = match self.kind(id) {
-            Kind::List(items) => items.iter().all(|item| self.is_whole(*item)),
-            Kind::Table(entries) => entries.iter().all(|(_, value)| self.is_whole(*value)),
+            Kind::List(parts) | Kind::Table(parts) => parts.iter().all(|part| self.is_whole(*part)),
             _ => true,
         };
         below && !is_lost && !self.is_removed(id)

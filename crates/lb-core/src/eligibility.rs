@@ -1,6 +1,7 @@
 //! Who may be offered requests, and with what weight: health, draining, weight 0, priority groups, the panic threshold, slow
 //! start and subsets. All of it is decided here, off the path, so that no strategy repeats any of it.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -75,10 +76,18 @@ impl Eligibility {
         configured: &[Arc<Backend>],
         now: Instant,
     ) -> Self {
-        let known: HashMap<*const Backend, State> =
-            before.iter().map(Arc::as_ptr).zip(self.states.iter().copied()).collect();
-        let state = |backend| known.get(&Arc::as_ptr(backend)).copied().unwrap_or(State::Warming(now));
-        Self { options, states: configured.iter().map(state).collect() }
+        let known = OnceCell::new();
+        let state = |(place, backend): (usize, &Arc<Backend>)| {
+            // Most stand where they stood.
+            if before.get(place).is_some_and(|before| Arc::ptr_eq(before, backend)) {
+                return self.states.get(place).copied();
+            }
+            let known: &HashMap<*const Backend, State> = known
+                .get_or_init(|| before.iter().map(Arc::as_ptr).zip(self.states.iter().copied()).collect());
+            known.get(&Arc::as_ptr(backend)).copied()
+        };
+        let states = configured.iter().enumerate().map(state);
+        Self { options, states: states.map(|state| state.unwrap_or(State::Warming(now))).collect() }
     }
 
     pub(crate) fn options(&self) -> BalancerOptions {

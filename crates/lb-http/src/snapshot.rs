@@ -208,8 +208,8 @@ impl Snapshot {
                 Arc::new(Router::new(routes).map_err(BuildError::Routes)?)
             }
         };
-        let upstreams = all(&config.upstreams, |upstream| Upstream::build(upstream, builder))?;
-        let rules = all(&config.rules, |rule| Rule::build(rule, builder))?;
+        let upstreams = all(&config.upstreams, |_, upstream| Upstream::build(upstream, builder))?;
+        let rules = all(&config.rules, |place, rule| Rule::build(rule, place, builder))?;
         if let Some(rule) = config.rules.iter().find(|rule| {
             let places = rule.split.iter().flat_map(|split| &split.arms).map(|arm| arm.upstream);
             let mirror = rule.mirror.as_ref().map(|mirror| mirror.upstream);
@@ -284,10 +284,13 @@ impl Snapshot {
 }
 
 /// One of each; collected in the usual way, ten thousand large ones would be moved again and again as their list grows.
-fn all<C, T>(configs: &[C], build: impl Fn(&C) -> Result<T, BuildError>) -> Result<Vec<T>, BuildError> {
+fn all<C, T>(
+    configs: &[C],
+    build: impl Fn(usize, &C) -> Result<T, BuildError>,
+) -> Result<Vec<T>, BuildError> {
     let mut built = Vec::with_capacity(configs.len());
-    for config in configs {
-        built.push(build(config)?);
+    for (place, config) in configs.iter().enumerate() {
+        built.push(build(place, config)?);
     }
     Ok(built)
 }
@@ -320,10 +323,10 @@ impl Rule {
         arms.into_iter().flatten().chain(own)
     }
 
-    fn build(config: &RuleConfig, builder: Builder<'_>) -> Result<Self, BuildError> {
+    fn build(config: &RuleConfig, place: usize, builder: Builder<'_>) -> Result<Self, BuildError> {
         let Builder { registry, workers, .. } = builder;
         let name = config.route.name.as_str();
-        let earlier = builder.earlier.rule(name);
+        let earlier = builder.earlier.rule(name, place);
         let dump = config.dump.as_ref().zip(builder.dumps).map(|(dump, dumps)| {
             let opened = dumps.open(&dump.files);
             opened
@@ -333,7 +336,11 @@ impl Rule {
         Ok(Self {
             route: Arc::clone(&config.route),
             upstream: config.upstream,
-            split: config.split.as_ref().map(|split| Split::build(name, split, builder)).transpose()?,
+            split: config
+                .split
+                .as_ref()
+                .map(|split| Split::build((name, place), split, builder))
+                .transpose()?,
             mirror: config
                 .mirror
                 .as_ref()
@@ -378,9 +385,10 @@ impl Upstream {
             return Ok(Arc::clone(upstream));
         }
         let strategy_error = |source| BuildError::Strategy { upstream: config.name.clone(), source };
-        let kept = earlier.map(|(config, upstream)| Earlier::targets(config, upstream)).unwrap_or_default();
-        let targets = all(&config.backends, |backend| {
-            Target::build(&config.name, backend, builder, kept.get(&*backend.url).copied())
+        let kept = earlier.map(|(config, upstream)| Earlier::targets(config, upstream));
+        let targets = all(&config.backends, |place, backend| {
+            let kept = kept.as_ref().and_then(|kept| kept.find(&backend.url, place));
+            Target::build(&config.name, backend, builder, kept)
         })?;
         let info = lb_core::strategy::validate(&config.strategy).map_err(strategy_error)?;
         let backends = targets.iter().map(|target| Arc::clone(&target.backend)).collect();

@@ -83,10 +83,15 @@ pub struct ArmAnswer {
 }
 
 impl Split {
-    pub(crate) fn build(rule: &str, config: &SplitConfig, builder: Builder<'_>) -> Result<Self, BuildError> {
+    /// For the rule of this name at this place.
+    pub(crate) fn build(
+        (rule, place): (&str, usize),
+        config: &SplitConfig,
+        builder: Builder<'_>,
+    ) -> Result<Self, BuildError> {
         let failed = |reason: String| BuildError::Split { rule: rule.to_owned(), reason };
         // Where shares are as they were, turns go on.
-        let kept = builder.earlier.rule(rule).and_then(|(earlier, rule)| {
+        let kept = builder.earlier.rule(rule, place).and_then(|(earlier, rule)| {
             let (earlier, split) = (earlier.split.as_ref()?, rule.split.as_ref()?);
             (Setting::of(earlier) == Setting::of(config)).then(|| Arc::clone(&split.shares))
         });

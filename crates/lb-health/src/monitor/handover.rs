@@ -1,11 +1,13 @@
 //! From one configuration to the next: what is known of a backend goes with it, and what is still under way with the old
 //! configuration reports to the new one.
 
+use std::cell::OnceCell;
 use std::sync::atomic::Ordering::Release;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use ahash::HashMap;
+use lb_core::Backend;
 
 use super::{HealthMonitor, Patron};
 use crate::vitals::{Memory, Vitals};
@@ -37,7 +39,15 @@ impl HealthMonitor {
         if std::ptr::eq(&**self, earlier) {
             return;
         }
-        let own = self.positions();
+        let own = self.balancer.backends();
+        let positions = OnceCell::new();
+        let position = |(place, backend): (usize, &Arc<Backend>)| {
+            // Most stand where they stood.
+            if own.get(place).is_some_and(|own| Arc::ptr_eq(own, backend)) {
+                return Some(place);
+            }
+            positions.get_or_init(|| self.positions()).get(backend.name()).copied()
+        };
         let mut memories = Vec::new();
         let mut untold = {
             let mut state = earlier.lock();
@@ -45,7 +55,7 @@ impl HealthMonitor {
                 return;
             }
             let positions: Box<[Option<usize>]> =
-                earlier.balancer.backends().iter().map(|backend| own.get(backend.name()).copied()).collect();
+                earlier.balancer.backends().iter().enumerate().map(position).collect();
             for ((position, vitals), streak) in positions.iter().zip(&state.vitals).zip(&earlier.streaks) {
                 if let Some(position) = position {
                     let mut memory = vitals.memory();
