@@ -44,6 +44,15 @@ impl Source {
         run::load(self.path.clone(), self.strategy.as_deref())
     }
 
+    /// The same in two steps, each in its turn in the background.
+    async fn load_in_background(self, begun: Instant) -> Result<Loaded, Failure> {
+        let failed = |error: std::io::Error| Failure::Other(error.into());
+        let sources = run::sources(self.path, self.strategy.as_deref());
+        let collected = in_background_since(begun, move || lb_config::collect(&sources)).await;
+        let collected = collected.map_err(failed)??;
+        Ok(in_background_since(begun, move || collected.understand()).await.map_err(failed)??)
+    }
+
     /// The files that it names for values.
     pub(crate) fn value_files(&self) -> Vec<PathBuf> {
         lb_config::value_files(&run::sources(self.path.clone(), self.strategy.as_deref()))
@@ -280,8 +289,7 @@ impl Reloading {
     async fn load(&self, begun: Instant) -> Result<Loaded, Failure> {
         let source = self.source.clone();
         let source = source.ok_or_else(|| Failure::Refused(NO_FILE.to_owned()))?;
-        let loaded = in_background_since(begun, move || source.load());
-        let mut loaded = loaded.await.unwrap_or_else(|error| Err(Failure::Other(error.into())))?;
+        let mut loaded = source.load_in_background(begun).await?;
         if self.started_with.tracing.is_none() {
             // Spans would go nowhere.
             Arc::make_mut(&mut loaded.config).trace_sample = None;

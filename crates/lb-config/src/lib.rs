@@ -49,7 +49,10 @@ pub use effective::effective;
 pub use loaded::{
     AccessLogConfig, AdminConfig, AlertsConfig, Called, Loaded, Places, Provenance, Secret, TracingConfig,
 };
-pub use loader::{Sources, find_config, find_config_in, load, load_str, process_environment, value_files};
+pub use loader::{
+    Collected, Sources, collect, find_config, find_config_in, load, load_str, process_environment,
+    value_files,
+};
 pub use lower::is_own;
 pub use member::{MemberError, MemberTemplate};
 pub use parse::Format;

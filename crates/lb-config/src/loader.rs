@@ -134,33 +134,63 @@ pub fn load_str(name: &str, format: Format, text: &str) -> Result<Loaded, Diagno
 /// # Errors
 /// Every problem found, warnings among them, in the order of the file.
 pub fn load(sources: &Sources) -> Result<Loaded, Diagnostics> {
+    collect(sources)?.understand()
+}
+
+/// The first half of [`load`], for whoever does other things between the two: of ten thousand rules each takes its time.
+///
+/// # Errors
+/// What cannot be read, or not as its format.
+pub fn collect(sources: &Sources) -> Result<Collected, Diagnostics> {
     let mut map = SourceMap::default();
     let mut problems = Diagnostics::default();
     let Expanded { merged, directory, statistics, .. } = expanded(sources, &mut map, &mut problems)?;
-    let mut tree = Tree::new(merged, &mut map);
-    let written: Option<Root> = read::read(&mut tree, &map, &mut problems);
-    availability::check(&tree, &map, &mut problems);
-    let lowered = written.and_then(|written| {
-        let mut context =
-            Context { tree: &tree, sources: &map, problems: &mut problems, directory: &directory };
-        lower::lower(&mut context, &written)
-    });
-    problems.sort();
-    match lowered {
-        Some(lowered) if problems.errors() == 0 => Ok(Loaded {
-            config: Arc::new(lowered.config),
-            members: lowered.members,
-            discover: lowered.discover,
-            admin: lowered.admin,
-            alerts: lowered.alerts,
-            tracing: lowered.tracing,
-            access_log: lowered.access_log,
-            statistics,
-            warnings: problems.into_vec(),
-            provenance: if sources.with_provenance { provenance(&tree, &map) } else { Vec::new() },
-            places: Arc::new(places(&tree, &map)),
-        }),
-        _ => Err(problems),
+    let tree = Tree::new(merged, &mut map);
+    Ok(Collected { tree, map, problems, directory, statistics, with_provenance: sources.with_provenance })
+}
+
+/// Everything that was written, in one tree; what it means is still to be found out.
+#[derive(Debug)]
+pub struct Collected {
+    tree: Tree,
+    map: SourceMap,
+    problems: Diagnostics,
+    directory: PathBuf,
+    statistics: bool,
+    with_provenance: bool,
+}
+
+impl Collected {
+    /// The second half of [`load`].
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn understand(self) -> Result<Loaded, Diagnostics> {
+        let Self { mut tree, map, mut problems, directory, statistics, with_provenance } = self;
+        let written: Option<Root> = read::read(&mut tree, &map, &mut problems);
+        availability::check(&tree, &map, &mut problems);
+        let lowered = written.and_then(|written| {
+            let mut context =
+                Context { tree: &tree, sources: &map, problems: &mut problems, directory: &directory };
+            lower::lower(&mut context, &written)
+        });
+        problems.sort();
+        match lowered {
+            Some(lowered) if problems.errors() == 0 => Ok(Loaded {
+                config: Arc::new(lowered.config),
+                members: lowered.members,
+                discover: lowered.discover,
+                admin: lowered.admin,
+                alerts: lowered.alerts,
+                tracing: lowered.tracing,
+                access_log: lowered.access_log,
+                statistics,
+                warnings: problems.into_vec(),
+                provenance: if with_provenance { provenance(&tree, &map) } else { Vec::new() },
+                places: Arc::new(places(&tree, &map)),
+            }),
+            _ => Err(problems),
+        }
     }
 }
 

@@ -36,15 +36,23 @@ const IN_A_ROW: u32 = 100;
 /// What latencies are also told of one by one.
 const WINDOW: Duration = Duration::from_millis(100);
 
+/// How long it is left alone between two rows.
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// Idle connections to backends.
 const POOL: u32 = 12_000;
 
-/// Which of two configurations.
+/// Which configuration.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Variant {
     First,
+    /// With other backends and other weights.
     Second,
+    /// With other weights alone.
+    Weighted,
 }
+
+const VARIANTS: [Variant; 3] = [Variant::First, Variant::Second, Variant::Weighted];
 
 /// What goes on beside the requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,12 +62,15 @@ enum Beside {
     Reloads,
     /// On whatever core has time, as where nobody pins anything.
     FreeReloads,
+    /// The same, and no backend is another: none has to be connected to.
+    Weights,
 }
 
-const ROWS: [(&str, Beside); 3] = [
+const ROWS: [(&str, Beside); 4] = [
     ("nothing else", Beside::Nothing),
     ("a reload a second", Beside::FreeReloads),
     ("the same, on the worker's core", Beside::Reloads),
+    ("a reload of weights alone", Beside::Weights),
 ];
 
 /// One row in one round.
@@ -100,8 +111,10 @@ struct Holds {
 /// The gateway and how to change it.
 struct Gateway {
     config: PathBuf,
-    variants: [String; 2],
-    reloads: AtomicUsize,
+    /// As [`VARIANTS`] has them.
+    variants: [String; 3],
+    /// The place of the one that is in force.
+    variant: AtomicUsize,
     port: u16,
     admin: u16,
     running: Running,
@@ -123,7 +136,9 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
     let mut looked = Vec::new();
     for round in 0..bench.rounds as usize {
         for (row, beside) in ROWS.iter().cycle().skip(round % ROWS.len()).take(ROWS.len()) {
-            gateway.let_control_run(*beside == Beside::FreeReloads)?;
+            gateway.let_control_run(matches!(beside, Beside::FreeReloads | Beside::Weights))?;
+            gateway.put(Variant::First)?;
+            bench.interrupt.sleep(SETTLE)?;
             let one = look(bench, &gateway, (*row, *beside), load)?;
             eprintln!(
                 "  changing round {}: {row} p50 {:.0} p99 {:.0} p99.9 {:.0} µs, {} lost, {:.0} % of a core, waited {:.1} %, changes {:.0?}",
@@ -144,7 +159,7 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
     let mut times = Vec::new();
     for _ in 0..IN_A_ROW {
         bench.interrupt.check()?;
-        times.push(gateway.reload()?);
+        times.push(gateway.reload(Variant::Second)?);
     }
     bench.interrupt.sleep(Duration::from_secs(5))?;
     let after = gateway.holds()?;
@@ -156,7 +171,7 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
             LOAD * 100.0
         ),
         format!(
-            "Each reload replaces {REPLACED} backends and changes 100 weights. A change takes from the request for it (`POST /api/reload`) to the answer that it is in force (goal: a reload < 1000 ms, 0 lost)."
+            "Each reload changes 100 weights and, but in the last row, replaces {REPLACED} backends. A change takes from the request for it (`POST /api/reload`) to the answer that it is in force (goal: a reload < 1000 ms, 0 lost)."
         ),
         format!(
             "{IN_A_ROW} reloads in a row, {:.0} ms each ({:.0}–{:.0}): resident memory {:.1} to {:.1} MiB, descriptors {} to {}, threads {} to {}.",
@@ -297,30 +312,31 @@ impl Gateway {
         let directory = bench.directory.join("changing");
         fs::create_dir_all(&directory)?;
         let (port, admin) = (ports.take()?, ports.take()?);
-        let variants =
-            [Variant::First, Variant::Second].map(|variant| config((port, admin), backend, variant));
+        let variants = VARIANTS.map(|variant| config((port, admin), backend, variant));
         let file = directory.join("gatewayd.toml");
         fs::write(&file, &variants[0])?;
         let arguments = ["run".to_owned(), "-c".to_owned(), file.display().to_string()];
         let mut running = Running::start("gatewayd", Core::Proxy, program, &arguments, &[], &directory)?;
         running.wait_for_port(port, bench.interrupt)?;
         running.wait_for_port(admin, bench.interrupt)?;
-        Ok(Self { config: file, variants, reloads: AtomicUsize::new(0), port, admin, running })
+        Ok(Self { config: file, variants, variant: AtomicUsize::new(0), port, admin, running })
     }
 
     /// Makes a change a second until it is over, if this is to be.
     fn keep_changing(&self, beside: Beside, began: Instant, is_over: &AtomicBool) -> Result<Vec<Change>> {
         let mut changes = Vec::new();
-        if beside == Beside::Nothing {
-            return Ok(changes);
-        }
+        let other = match beside {
+            Beside::Nothing => return Ok(changes),
+            Beside::Reloads | Beside::FreeReloads => Variant::Second,
+            Beside::Weights => Variant::Weighted,
+        };
         loop {
             std::thread::sleep(Duration::from_millis(500));
             if is_over.load(Ordering::Relaxed) {
                 return Ok(changes);
             }
             let at_s = began.elapsed().as_secs_f64();
-            changes.push(Change { at_s, ms: self.reload()? });
+            changes.push(Change { at_s, ms: self.reload(other)? });
             std::thread::sleep(Duration::from_millis(500));
         }
     }
@@ -339,11 +355,17 @@ impl Gateway {
         Ok(())
     }
 
-    /// Puts the other configuration in force. Asked for as `gatewayd reload` does, without a process that has to have its turn first.
-    fn reload(&self) -> Result<f64> {
-        let number = self.reloads.fetch_add(1, Ordering::Relaxed) + 1;
-        let other = self.variants.get(number % 2).context("there are two")?;
-        fs::write(&self.config, other)?;
+    /// Puts this configuration in force, or the first where this one is.
+    fn reload(&self, other: Variant) -> Result<f64> {
+        let is_first = self.variant.load(Ordering::Relaxed) == 0;
+        self.put(if is_first { other } else { Variant::First })
+    }
+
+    /// Puts a configuration in force. Asked for as `gatewayd reload` does, without a process that has to have its turn first.
+    fn put(&self, variant: Variant) -> Result<f64> {
+        let place = VARIANTS.iter().position(|known| *known == variant).context("it is one of them")?;
+        self.variant.store(place, Ordering::Relaxed);
+        fs::write(&self.config, self.variants.get(place).context("there is one of each")?)?;
         let started = Instant::now();
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.admin))?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -405,7 +427,7 @@ fn config((port, admin): (u16, u16), backend: u16, variant: Variant) -> String {
         let is_other = variant == Variant::Second && number % (BACKENDS / REPLACED) == 0;
         let place = if is_other { number + BACKENDS } else { number };
         let address = Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 0).to_bits() + place);
-        let weight = if variant == Variant::Second && number < 100 { 2 } else { 1 };
+        let weight = if variant != Variant::First && number < 100 { 2 } else { 1 };
         _ = writeln!(text, "{{ url = \"{address}:{backend}\", weight = {weight} }},");
     }
     text.push_str("]\n");
