@@ -177,7 +177,7 @@ fn who_has_waited_longest_is_served_next() {
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
         let mut client = gateway.client();
-        client.send(&format!("GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        client.send(format!("GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n"));
         clients.push(client);
         std::thread::sleep(Duration::from_millis(3));
     }
