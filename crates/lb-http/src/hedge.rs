@@ -170,6 +170,10 @@ pub(crate) async fn race<'a>(
             }
             Event::Rejected(rejected) => {
                 ticket.rival_lost(Some(rejected.code()));
+                if legs.len() > 1 {
+                    legs.truncate(1);
+                    upstream.queue.freed();
+                }
                 return Err(limits.failed(rejected));
             }
             Event::Slow => {
