@@ -258,6 +258,7 @@ fn changes<'a, T>(
     same: impl Fn(&'a T, &'a T) -> bool,
 ) -> Changes {
     let mut found = Changes::default();
+    // As most often, all stand where they stood: no index is needed.
     if now.iter().map(&name).eq(next.iter().map(&name)) {
         let changed = now.iter().zip(next).filter(|(before, after)| !same(before, after));
         found.changed = changed.map(|(_, after)| name(after).to_owned()).collect();

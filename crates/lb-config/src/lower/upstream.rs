@@ -1,13 +1,12 @@
 //! Upstreams: the named ones, and those that rules with backends of their own form.
 
-use ahash::{HashMap, HashSet, RandomState};
+use ahash::{HashMap, RandomState};
 use lb_core::{BalancerOptions, StrategyConfig};
 use lb_health::{HealthConfig, UpstreamOptions};
 use lb_http::config::{BackendProtocol, QueueConfig, UpstreamConfig};
 
 use super::backend::{self, Member};
 use super::tls::{self, Belief};
-use super::url::BackendUrl;
 use super::{Context, balance, balancer, health, http2, retries, tcp};
 use crate::member::MemberTemplate;
 use crate::tree::{NodeId, Tree};
@@ -270,23 +269,22 @@ fn members(
     }
     let count = written.value.iter().count();
     let mut members: Vec<Member> = Vec::with_capacity(count);
-    members.extend(written.value.iter().filter_map(|written| backend::member(context, written, belief)));
-    let mut seen: HashMap<&BackendUrl, NodeId> = HashMap::with_capacity_and_hasher(count, RandomState::new());
-    let mut twice = HashSet::default();
-    for (place, member) in members.iter().enumerate() {
-        let Some(first) = seen.insert(&member.url, member.place) else { continue };
-        seen.insert(&member.url, first);
-        twice.insert(place);
-        let message =
-            format!("backend {} stands twice in upstream `{upstream}`", context.quote(member.place));
-        let first = context.value_place(first);
-        context
-            .error(member.place, message, "the second time")
-            .also(first, "first here")
-            .help("remove one of them; a larger share is a `weight`");
+    let mut seen: HashMap<_, NodeId> = HashMap::with_capacity_and_hasher(count, RandomState::new());
+    for written in written.value.iter() {
+        let Some(member) = backend::member(context, written, belief) else { continue };
+        if let Some(&first) = seen.get(&member.url) {
+            let message =
+                format!("backend {} stands twice in upstream `{upstream}`", context.quote(member.place));
+            let first = context.value_place(first);
+            context
+                .error(member.place, message, "the second time")
+                .also(first, "first here")
+                .help("remove one of them; a larger share is a `weight`");
+            continue;
+        }
+        seen.insert(member.url.clone(), member.place);
+        members.push(member);
     }
-    let mut place = 0..;
-    members.retain(|_| place.next().is_none_or(|place| !twice.contains(&place)));
     members
 }
 
