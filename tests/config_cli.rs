@@ -398,6 +398,21 @@ fn the_file_is_found_where_it_is_looked_for() {
 }
 
 #[test]
+fn without_a_file_each_command_says_what_it_would_take() {
+    for (arguments, mend) in [
+        (&["explain", "GET", "/"][..], "with `--live`"),
+        (&["check"], "gatewayd check FILE"),
+        (&["config", "show"], "gatewayd config show FILE"),
+        (&["start"], "gatewayd run -c FILE"),
+    ] {
+        let output = launch().args(arguments).run();
+        let said = said(&output);
+        assert!(said.contains("no configuration found") && said.contains(mend), "{said}");
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}");
+    }
+}
+
+#[test]
 fn start_is_another_word_for_run() {
     let backend = Backend::echo("a");
     let launch = launch().config(&rule("", &[&backend])).args(&["start", "-c", "{dir}/gatewayd.toml"]);

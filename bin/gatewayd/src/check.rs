@@ -11,10 +11,7 @@ use crate::{Outcome, cli, run};
 /// Loads and lowers on the path of `run`; binds no port and resolves no name.
 pub(crate) fn check(args: &cli::Check) -> Outcome {
     let Some(path) = args.file.clone().or_else(|| args.config.clone()).or_else(lb_config::find_config) else {
-        return Err(Failure::Refused(
-            "no configuration found: looked for gatewayd.toml, .yaml, .yml and .json here and in /etc/gatewayd"
-                .to_owned(),
-        ));
+        return Err(run::no_file("name one: `gatewayd check FILE`"));
     };
     let loaded = run::load(path.clone(), args.strategy.as_deref());
     if args.json {

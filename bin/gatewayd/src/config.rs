@@ -14,7 +14,11 @@ use crate::{Outcome, cli, operate, run, why};
 /// Loads on the path of `run`, and prints. Secrets, and what placeholders stand for, are not shown. What operators edited stands
 /// behind what it overrides: as the state file keeps it for the next start, or as a running gateway has it.
 pub(crate) fn show(args: &cli::ConfigShow) -> Outcome {
-    let path = args.file.clone().or_else(lb_config::find_config).ok_or_else(run::no_file)?;
+    let path = args
+        .file
+        .clone()
+        .or_else(lb_config::find_config)
+        .ok_or_else(|| run::no_file("name one: `gatewayd config show FILE`"))?;
     let loaded = lb_config::load(&run::sources(path, args.strategy.as_deref()).with_provenance())?;
     let mut values = lb_config::effective(&loaded);
     values.extend(edited(args, &loaded)?);

@@ -182,7 +182,11 @@ pub(crate) fn explain(args: &cli::Explain) -> Outcome {
         return Ok(());
     }
     let question = asked.question(IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(Failure::Usage)?;
-    let path = args.config.clone().or_else(lb_config::find_config).ok_or_else(run::no_file)?;
+    let path = args
+        .config
+        .clone()
+        .or_else(lb_config::find_config)
+        .ok_or_else(|| run::no_file("name one with `-c FILE`, or ask a running gateway with `--live`"))?;
     let loaded = run::load(path, args.strategy.as_deref())?;
     let explained = lb_http::explain(&loaded.config, &question).map_err(Failure::from)?;
     let explained = placed(explained, &loaded.places);

@@ -14,7 +14,9 @@ use crate::{Outcome, cli, demo, inherit, systemd, upgrade, watch};
 
 /// `gatewayd run` and `gatewayd start`.
 pub(crate) fn run(args: &cli::Run) -> Outcome {
-    let path = args.config.clone().or_else(lb_config::find_config).ok_or_else(no_file)?;
+    let path = args.config.clone().or_else(lb_config::find_config).ok_or_else(|| {
+        no_file("name one with `gatewayd run -c FILE`, or see `gatewayd demo` and `gatewayd proxy --to URL`")
+    })?;
     let source = Source { path, strategy: args.strategy.clone() };
     // Before it is read, so that a change while it is being read is seen.
     let seen = args.watch.then(|| watch::Seen::of(&source));
@@ -40,13 +42,11 @@ pub(crate) fn run(args: &cli::Run) -> Outcome {
     })
 }
 
-/// There is no file to read.
-pub(crate) fn no_file() -> Failure {
-    Failure::Refused(
-        "no configuration found: looked for gatewayd.toml, .yaml, .yml and .json here and in /etc/gatewayd\n  \
-         help: name one with `gatewayd run -c FILE`, or see `gatewayd demo` and `gatewayd proxy --to URL`"
-            .to_owned(),
-    )
+/// There is no file to read, and what to do then.
+pub(crate) fn no_file(help: &str) -> Failure {
+    Failure::Refused(format!(
+        "no configuration found: looked for gatewayd.toml, .yaml, .yml and .json here and in /etc/gatewayd\n  help: {help}"
+    ))
 }
 
 /// `gatewayd` alone.
