@@ -1,6 +1,7 @@
 //! HTTP/3 with clients: aioquic from PyPI, and what clients over TCP are told.
 
 mod changes;
+mod frames;
 mod grpc;
 mod hostile;
 mod upgrade;

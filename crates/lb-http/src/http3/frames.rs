@@ -1,4 +1,9 @@
-//! The sequence of frames on a stream (RFC 9114 §7.1), as far as their lengths go.
+//! The sequence of frames on a stream (RFC 9114 §7.1), as far as their lengths go: what of it may go on to `h3`, and what is better kept
+//! until it is whole.
+
+use std::ops::Range;
+
+use bytes::BytesMut;
 
 /// DATA, whose length is nobody's concern here: it passes piece by piece.
 const DATA: u64 = 0x0;
@@ -27,6 +32,8 @@ pub(super) struct Frames {
     stage: Stage,
     max: u64,
     number: Number,
+    /// Bytes of a frame that is not whole, or of what says its kind and length.
+    begun: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +43,9 @@ enum Stage {
     Kind,
     Length {
         kind: u64,
+    },
+    Data {
+        left: u64,
     },
     Payload {
         left: u64,
@@ -47,42 +57,88 @@ enum Stage {
 impl Frames {
     /// Of a request; frames other than DATA have at most so many bytes.
     pub(super) fn of_request(max: u64) -> Self {
-        Self { stage: Stage::Kind, max, number: Number::default() }
+        Self { stage: Stage::Kind, max, number: Number::default(), begun: 0 }
     }
 
     /// Of a stream one way, which says itself whether it is one of control.
     pub(super) fn of_control(max: u64) -> Self {
-        Self { stage: Stage::StreamKind, max, number: Number::default() }
+        Self { stage: Stage::StreamKind, max, number: Number::default(), begun: 0 }
     }
 
-    /// Looks at the next bytes.
-    pub(super) fn pass(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
-        while let Some((&byte, rest)) = bytes.split_first() {
-            match self.stage {
-                Stage::Free => return Ok(()),
-                Stage::Payload { left } => {
-                    let count = left.min(bytes.len() as u64);
-                    bytes =
-                        usize::try_from(count).ok().and_then(|count| bytes.get(count..)).unwrap_or_default();
-                    self.stage = payload(left - count);
-                    continue;
+    /// Looks at what has come, from here on, and takes frames of DATA out that have nothing in them: `h3` takes one for the body's end.
+    pub(super) fn pass(&mut self, bytes: &mut BytesMut, from: usize) -> Result<(), FrameError> {
+        // What stays of the bytes, what stays behind it but has to be moved there, and what is looked at next.
+        let (mut kept, mut moved, mut at) = (from, from, from);
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let (stage, count) = match (self.stage, rest) {
+                (Stage::Free, _) => (Stage::Free, rest.len()),
+                (Stage::Data { left }, _) => {
+                    let count = within(left, rest);
+                    (data(left - count as u64), count)
                 }
-                Stage::StreamKind | Stage::Kind | Stage::Length { .. } => bytes = rest,
-            }
-            let Some(number) = self.number.push(byte) else { continue };
-            self.stage = match self.stage {
-                Stage::StreamKind if number == CONTROL => Stage::Kind,
-                Stage::StreamKind => Stage::Free,
-                Stage::Kind if number == WEBTRANSPORT => return Err(FrameError::Unspoken),
-                Stage::Kind => Stage::Length { kind: number },
-                Stage::Length { kind } if kind != DATA && number > self.max => {
-                    return Err(FrameError::TooLong(number));
+                (Stage::Payload { left }, _) => {
+                    let count = within(left, rest);
+                    self.begun += count;
+                    (self.payload(left - count as u64), count)
                 }
-                Stage::Length { .. } => payload(number),
-                stage => stage,
+                (stage, [byte, ..]) => {
+                    self.begun += 1;
+                    let next = self.number.push(*byte).map(|number| self.next(stage, number));
+                    (next.transpose()?.unwrap_or(stage), 1)
+                }
+                (stage, []) => (stage, 0),
             };
+            at += count;
+            if stage == (Stage::Data { left: 0 }) {
+                kept = joined(bytes, kept, moved..at).saturating_sub(std::mem::take(&mut self.begun));
+                moved = at;
+                self.stage = Stage::Kind;
+            } else {
+                self.stage = stage;
+            }
         }
+        let end = joined(bytes, kept, moved..at);
+        bytes.truncate(end);
         Ok(())
+    }
+
+    /// What a number says.
+    fn next(&mut self, stage: Stage, number: u64) -> Result<Stage, FrameError> {
+        Ok(match stage {
+            Stage::StreamKind => {
+                self.begun = 0;
+                if number == CONTROL { Stage::Kind } else { Stage::Free }
+            }
+            Stage::Kind if number == WEBTRANSPORT => return Err(FrameError::Unspoken),
+            Stage::Kind => Stage::Length { kind: number },
+            Stage::Length { kind: DATA } => {
+                if number > 0 {
+                    self.begun = 0;
+                }
+                Stage::Data { left: number }
+            }
+            Stage::Length { .. } if number > self.max => return Err(FrameError::TooLong(number)),
+            Stage::Length { .. } => self.payload(number),
+            stage => stage,
+        })
+    }
+
+    fn payload(&mut self, left: u64) -> Stage {
+        if left > 0 {
+            return Stage::Payload { left };
+        }
+        self.begun = 0;
+        Stage::Kind
+    }
+
+    /// How many of the last bytes are part of something that is not whole.
+    pub(super) fn begun(&self) -> usize {
+        self.begun
+    }
+
+    /// Whether it is a stream without frames.
+    pub(super) fn has_none(&self) -> bool {
+        self.stage == Stage::Free
     }
 
     /// The stream has ended.
@@ -90,14 +146,28 @@ impl Frames {
         let may_end = match self.stage {
             Stage::Kind | Stage::StreamKind => self.number.is_empty(),
             Stage::Free => true,
-            Stage::Length { .. } | Stage::Payload { .. } => false,
+            Stage::Length { .. } | Stage::Data { .. } | Stage::Payload { .. } => false,
         };
         if may_end { Ok(()) } else { Err(FrameError::Truncated) }
     }
 }
 
-fn payload(left: u64) -> Stage {
-    if left == 0 { Stage::Kind } else { Stage::Payload { left } }
+fn data(left: u64) -> Stage {
+    if left == 0 { Stage::Kind } else { Stage::Data { left } }
+}
+
+/// Moves a part up to the end of what is kept; where that ends then.
+fn joined(bytes: &mut [u8], kept: usize, part: Range<usize>) -> usize {
+    let end = kept + part.len();
+    if kept < part.start {
+        bytes.copy_within(part, kept);
+    }
+    end
+}
+
+/// As much as is left of something, or there.
+fn within(left: u64, rest: &[u8]) -> usize {
+    usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()))
 }
 
 /// A number of variable length (RFC 9000 §16), as far as it has come.
@@ -129,16 +199,29 @@ impl Number {
 mod tests {
     use super::*;
 
-    /// Whatever the pieces.
-    fn check(frames: fn(u64) -> Frames, bytes: &[u8]) -> Result<(), FrameError> {
-        let whole = |piece: usize| {
-            let mut frames = frames(100);
-            bytes.chunks(piece).try_for_each(|piece| frames.pass(piece))?;
-            frames.end()
+    /// What goes on of these bytes, whatever the pieces.
+    fn passed(frames: fn(u64) -> Frames, bytes: &[u8]) -> Result<Vec<u8>, FrameError> {
+        let by = |piece: usize| {
+            let (mut frames, mut kept, mut passed) = (frames(100), BytesMut::new(), Vec::new());
+            for piece in bytes.chunks(piece) {
+                let from = kept.len();
+                kept.extend_from_slice(piece);
+                frames.pass(&mut kept, from)?;
+                passed.extend_from_slice(&kept.split_to(kept.len() - frames.begun()));
+            }
+            frames.end().map(|()| {
+                assert!(kept.is_empty(), "{kept:?}");
+                passed
+            })
         };
-        let result = whole(bytes.len().max(1));
-        assert!((1..=bytes.len()).all(|piece| whole(piece) == result), "{bytes:x?}");
+        let result = by(bytes.len().max(1));
+        assert!((1..=bytes.len()).all(|piece| by(piece) == result), "{bytes:x?}");
         result
+    }
+
+    /// That all of it goes on, or why none does.
+    fn check(frames: fn(u64) -> Frames, bytes: &[u8]) -> Result<(), FrameError> {
+        passed(frames, bytes).map(|passed| assert_eq!(passed, bytes))
     }
 
     #[test]
@@ -159,6 +242,40 @@ mod tests {
         let long = [&[0, 0x40, 200][..], &[0; 200]].concat();
         assert_eq!(check(request, &long), Ok(()));
         assert_eq!(check(request, &[0x40, 0x41, 0]), Err(FrameError::Unspoken));
+    }
+
+    #[test]
+    fn data_that_is_none_is_left_out() {
+        let request = Frames::of_request;
+        for (bytes, expected) in [
+            (&[0, 0][..], &[][..]),
+            (&[0, 0, 0, 0, 0, 0], &[]),
+            (&[0, 0, 0, 1, 7, 0, 0, 0, 1, 8, 0, 0], &[0, 1, 7, 0, 1, 8]),
+            (&[1, 1, 9, 0, 0, 1, 2, 0, 0], &[1, 1, 9, 1, 2, 0, 0]),
+            (&[0x40, 0, 0x80, 0, 0, 0, 0x21, 0], &[0x21, 0]),
+        ] {
+            assert_eq!(passed(request, bytes).as_deref(), Ok(expected), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_is_kept_and_data_is_not() {
+        let begun = |bytes: &[u8]| {
+            let mut frames = Frames::of_request(100);
+            let mut kept = BytesMut::from(bytes);
+            frames.pass(&mut kept, 0).unwrap();
+            frames.begun()
+        };
+        for (bytes, expected) in [
+            (&[0, 9, 1][..], 0),
+            (&[0, 0x40], 2),
+            (&[0, 1, 7, 1], 1),
+            (&[1, 3, 9, 9], 4),
+            (&[1, 3, 9, 9, 9], 0),
+            (&[0, 1, 7, 0, 0, 1, 2, 9], 3),
+        ] {
+            assert_eq!(begun(bytes), expected, "{bytes:x?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! quinn's connections and streams as the `h3` crate reads and writes them, with the sequence of frames looked at on its way in.
 //!
-//! `h3` gathers any frame but DATA whole before it looks at it, however long it says it is, and takes a stream that ends inside a
-//! frame for one that has ended. So frames are bounded here, and such an end is an error (RFC 9114 §7.1).
+//! `h3` gathers any frame but DATA whole before it looks at it, however long it says it is, takes a stream that ends inside a frame for
+//! one that has ended, and an empty frame of DATA for the end of a body. It also reads on ahead of each frame that it hands out, so of many
+//! small ones it has more and more. So frames are bounded here and come whole, such an end is an error (RFC 9114 §7.1), empty DATA is left
+//! out, and nothing more is given to `h3` before it has used what it was given.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -20,6 +22,11 @@ use super::protocol::{IsWebSocket, Lead};
 
 /// How much of a stream is read at a time.
 const READ: usize = 16 << 10;
+
+thread_local! {
+    /// Where what is read arrives, so that a stream has memory for what is pending alone.
+    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+}
 
 type Later<T> = Pin<Box<dyn Future<Output = Result<T, ConnectionError>>>>;
 
@@ -77,7 +84,7 @@ impl quic::Connection<Bytes> for Connection {
         let accepted = ready!(accept.as_mut().poll(cx));
         self.uni = None;
         Poll::Ready(match accepted {
-            Ok(stream) => Ok(RecvStream { stream, frames: Frames::of_control(self.max_frame), lead: None }),
+            Ok(stream) => Ok(RecvStream::new(stream, Frames::of_control(self.max_frame), None)),
             Err(error) => Err(lost(error)),
         })
     }
@@ -100,8 +107,7 @@ impl quic::Connection<Bytes> for Connection {
                 let lead = Lead::default();
                 let aside = Aside { stopped, is_websocket: lead.is_websocket() };
                 *self.asides.0.borrow_mut() = Some((id(send.id()), aside));
-                let frames = Frames::of_request(self.max_frame);
-                let recv = RecvStream { stream: recv, frames, lead: Some(lead) };
+                let recv = RecvStream::new(recv, Frames::of_request(self.max_frame), Some(lead));
                 Ok(BidiStream { send: SendStream { stream: send, writing: None }, recv })
             }
             Err(error) => Err(lost(error)),
@@ -229,27 +235,48 @@ pub(super) struct RecvStream {
     frames: Frames,
     /// Of a request.
     lead: Option<Lead>,
+    /// What has come and was not given on.
+    kept: BytesMut,
+    /// What was given on last. It is nobody else's once it has been used.
+    given: Bytes,
+    is_ended: bool,
 }
 
 impl RecvStream {
-    /// What has come; nothing at the end.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
-        let mut bytes = BytesMut::zeroed(READ);
-        let count = ready!(self.stream.poll_read(cx, &mut bytes)).map_err(|error| match error {
+    fn new(stream: quinn::RecvStream, frames: Frames, lead: Option<Lead>) -> Self {
+        Self { stream, frames, lead, kept: BytesMut::new(), given: Bytes::new(), is_ended: false }
+    }
+
+    /// Reads some and looks at it.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
+        let from = self.kept.len();
+        let read = ROOM.with_borrow_mut(|room| {
+            let count = ready!(self.stream.poll_read(cx, room));
+            self.kept.extend_from_slice(room.get(..*count.as_ref().unwrap_or(&0)).unwrap_or_default());
+            Poll::Ready(count)
+        });
+        let count = ready!(read).map_err(|error| match error {
             ReadError::Reset(code) => StreamErrorIncoming::StreamTerminated { error_code: code.into_inner() },
             ReadError::ConnectionLost(error) => {
                 StreamErrorIncoming::ConnectionErrorIncoming { connection_error: lost(error) }
             }
             error => StreamErrorIncoming::Unknown(Box::new(error)),
         })?;
-        let framed = match count {
-            0 => self.frames.end().map(|()| None),
-            _ => {
-                bytes.truncate(count);
-                self.frames.pass(&bytes).map(|()| Some(bytes.freeze()))
-            }
-        };
+        self.is_ended = count == 0;
+        let framed = if self.is_ended { self.frames.end() } else { self.frames.pass(&mut self.kept, from) };
         Poll::Ready(framed.map_err(|error| StreamErrorIncoming::Unknown(Box::new(error))))
+    }
+
+    /// Takes what may be given on.
+    fn take(&mut self) -> Bytes {
+        let whole = self.kept.len().saturating_sub(self.frames.begun());
+        if whole == 0 {
+            return Bytes::new();
+        }
+        let rest = self.kept.get(whole..).map(BytesMut::from).unwrap_or_default();
+        let mut piece = std::mem::replace(&mut self.kept, rest);
+        piece.truncate(whole);
+        piece.freeze()
     }
 }
 
@@ -257,14 +284,25 @@ impl quic::RecvStream for RecvStream {
     type Buf = Bytes;
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
+        let is_used = self.given.is_empty() || self.given.is_unique();
+        if !is_used && !self.frames.has_none() {
+            // There is a frame in it, which is used without any more. Nobody is to be woken for that.
+            return Poll::Pending;
+        }
+        self.given = Bytes::new();
         loop {
-            let piece = ready!(self.poll_piece(cx))?;
-            let Some(lead) = &mut self.lead else { return Poll::Ready(Ok(piece)) };
-            // What is not whole at the stream's end is an error already.
-            match piece.map(|piece| lead.pass(piece)) {
-                Some(passed) if passed.is_empty() => {}
-                passed => return Poll::Ready(Ok(passed)),
+            let mut piece = self.take();
+            if let Some(lead) = &mut self.lead {
+                piece = lead.pass(piece);
             }
+            if !piece.is_empty() {
+                self.given = piece.clone();
+                return Poll::Ready(Ok(Some(piece)));
+            }
+            if self.is_ended {
+                return Poll::Ready(Ok(None));
+            }
+            ready!(self.poll_read(cx))?;
         }
     }
 
