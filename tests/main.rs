@@ -65,6 +65,7 @@ mod tls_files;
 mod tls_ocsp;
 mod tls_sessions;
 mod tracing;
+mod unread_log;
 mod upgrades;
 mod why;
 mod wrong_edits;

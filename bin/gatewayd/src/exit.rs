@@ -9,6 +9,8 @@ use lb_config::{Diagnostics, Places};
 use lb_http::StartError;
 use lb_http::config::GatewayConfig;
 
+use crate::logging;
+
 /// A wrong command line.
 const USAGE: u8 = 64;
 /// A wrong configuration.
@@ -112,7 +114,7 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 
 /// Prints a line for people to standard error. Where nobody reads it, that is all there is to it: a gateway goes on.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    logging::say(line);
 }
 
 /// Whether something that was asked for could not be printed.

@@ -1,9 +1,10 @@
 //! Log lines on standard error: JSON for machines, text for people.
 //!
 //! `GATEWAYD_LOG`, or else `RUST_LOG`, sets levels at the start ([`Directives`]); the admin address changes them while the
-//! process runs, for good or for a while.
+//! process runs, for good or for a while. Of a process that serves nobody waits for lines to be read ([`lines`]).
 
 mod directives;
+mod lines;
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -17,6 +18,9 @@ use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::cli::LogFormat;
 pub(crate) use directives::Directives;
+
+/// How long the end of the process waits for what is still to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Where levels are read from, in this order.
 const VARIABLES: [&str; 2] = ["GATEWAYD_LOG", "RUST_LOG"];
@@ -55,7 +59,7 @@ pub(crate) fn start(format: LogFormat) {
     let lasting = read.as_ref().and_then(|(_, read)| read.clone().ok()).unwrap_or_default();
     let (filter, handle) = reload::Layer::new(lasting.filter());
     let is_terminal = std::io::stderr().is_terminal();
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(lines::Writer);
     let registry = tracing_subscriber::registry().with(filter);
     let is_text = match format {
         LogFormat::Json => false,
@@ -72,6 +76,21 @@ pub(crate) fn start(format: LogFormat) {
     if let Some((name, Err(error))) = read {
         tracing::warn!(%error, "{name} is not used");
     }
+}
+
+/// From now on nobody waits for lines to be read: for a process that serves.
+pub(crate) fn serve() {
+    lines::start(is_text());
+}
+
+/// Says a line for people, in its turn among those of the log.
+pub(crate) fn say(line: &str) {
+    lines::say(format!("{line}\n").as_bytes());
+}
+
+/// Waits for a while until all that has been said is written: for the end of the process.
+pub(crate) fn finish() {
+    lines::flush(LAST_LINES);
 }
 
 /// Whether people read the log: what has several lines is then written as it is, and not into a field.

@@ -87,13 +87,15 @@ fn main() -> ExitCode {
         Some(Command::LogLevel(args)) => operate::log_level(&args),
         Some(Command::Top(args)) => top::top(&args),
     };
-    match result {
+    let code = match result {
         Ok(()) => exit::good(),
         Err(failure) => {
             inherit::failed(&failure);
             failure.report()
         }
-    }
+    };
+    logging::finish();
+    code
 }
 
 /// What a command comes to.

@@ -28,7 +28,7 @@ use crate::reload::{Beside, Parts, Reloading, Source};
 use crate::rolled_back::RolledBack;
 use crate::status::{LiveStatus, Pages};
 use crate::upgrade::Upgrader;
-use crate::{access, discovery, edits, kept, registered, rolled_back, status, traces};
+use crate::{access, discovery, edits, kept, logging, registered, rolled_back, status, traces};
 
 /// What stands at `/` of listeners with status endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,7 @@ impl Running {
     /// Starts all of it, or nothing. What comes from a file can be read again.
     pub(crate) async fn start(loaded: Loaded, home: Home, source: Option<Source>) -> Result<Self, Failure> {
         let started = Instant::now();
+        logging::serve();
         warn(&loaded.warnings);
         let mut effective = Effective::new(Base::of(&loaded));
         let mut given = Given::take()?;

@@ -18,6 +18,7 @@ const DISCOVERY_MEMBERS: &str = "gatewayd_discovery_members";
 const DISCOVERY_UP: &str = "gatewayd_discovery_up";
 const DISCOVERY_LAST: &str = "gatewayd_discovery_last_success_timestamp_seconds";
 const DISCOVERY_ANSWERS: &str = "gatewayd_discovery_answers_total";
+const LOG_DROPPED: &str = "gatewayd_log_dropped_total";
 pub(crate) const ACCESS_LOG_DROPPED: &str = "gatewayd_access_log_dropped_total";
 
 /// How an attempt to put a new configuration in force ended.
@@ -102,6 +103,11 @@ impl Default for DumpDropped {
     }
 }
 
+/// Counts a line of the log, other than the access log's, that was dropped since nobody read those before it.
+pub fn log_line_dropped() {
+    counter!(LOG_DROPPED).increment(1);
+}
+
 /// Counts the spans of traces; the handles are found once.
 #[derive(Debug, Clone)]
 pub struct SpansCounted {
@@ -184,4 +190,9 @@ fn describe() {
     describe_counter!(DISCOVERY_ANSWERS, "Answers of sources of discovery.");
     describe_counter!(ACCESS_LOG_DROPPED, "Access log lines dropped rather than delay their exchanges.");
     counter!(ACCESS_LOG_DROPPED).increment(0);
+    describe_counter!(
+        LOG_DROPPED,
+        "Log lines, other than the access log's, dropped since nobody read those before them."
+    );
+    counter!(LOG_DROPPED).increment(0);
 }
