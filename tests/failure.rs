@@ -345,3 +345,40 @@ fn a_dead_port_of_ours_is_an_ordinary_refusal() {
     let gateway = gateway(&rule("", &[&backend]));
     assert_eq!(gateway.get("/").backend(), "a");
 }
+
+/// What the client sent last has gone on, the backend has no more to say for the time being, and nobody else is to blame for that.
+#[test]
+fn a_client_that_leaves_behind_its_body_while_it_is_answered_is_noticed_at_once() {
+    for (framing, body) in
+        [("Content-Length: 6", "theend"), ("Transfer-Encoding: chunked", "6\r\ntheend\r\n0\r\n\r\n")]
+    {
+        let gate = Gate::new();
+        let there = gate.clone();
+        let backend = Backend::scripted(move |conn| {
+            conn.request_head();
+            conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n");
+            let mut read = Vec::new();
+            while !read.windows(3).any(|it| it == b"end") {
+                read.extend(conn.read_some(100).unwrap());
+            }
+            there.wait();
+            // Until it is let go.
+            while conn.read_some(100).is_ok_and(|bytes| !bytes.is_empty()) {}
+        });
+        // No other deadline wakes anybody within the test's time.
+        let lines = "connect_timeout = \"60s\"\ntimeout = \"60s\"";
+        let gateway = gateway(&format!("[access_log]\nenabled = true\n{}", rule(lines, &[&backend])));
+        let mut client = gateway.client();
+        client.send(format!("POST /left HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n"));
+        client.response_head("POST").unwrap();
+        assert_eq!(client.read_exact(7).unwrap(), b"2\r\nok\r\n");
+        client.send(body);
+        eventually("all of it is there", PATIENCE, || gate.waiting() == 1);
+        std::thread::sleep(Duration::from_millis(50));
+        drop(client);
+        gate.open();
+        eventually("the backend is let go", PATIENCE, || backend.open_connections() == 0);
+        let line = gateway.log_line("it is logged", |line| line["path"] == "/left");
+        assert!(line["error"].as_str().is_some_and(|error| error.contains("the client left")), "{line}");
+    }
+}

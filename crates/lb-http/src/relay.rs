@@ -246,11 +246,15 @@ impl Relay<'_> {
         }
         let Conversation { client, transport, .. } = &mut *self.conversation;
         match self.upload.poll(cx, &client.worker, transport, self.backend) {
-            Ok(Progress::Some) => {
+            Ok(Progress::None) => Poll::Pending,
+            Ok(progress) => {
                 client.watch.begin(Phase::Relay, Instant::now(), self.idle);
-                Poll::Pending
+                if progress == Progress::Some {
+                    return Poll::Pending;
+                }
+                // Nobody has asked yet to be told when the client leaves.
+                self.conversation.poll_gone(cx).map(|Gone| Relayed::ClientGone)
             }
-            Ok(_) => Poll::Pending,
             Err(UploadError::ClientGone) => Poll::Ready(Relayed::ClientGone),
             Err(UploadError::Malformed(error)) => {
                 Poll::Ready(Relayed::Cut { code: "bad_request", reason: format!("request body: {error}") })
