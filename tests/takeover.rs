@@ -125,6 +125,28 @@ fn a_connection_that_stays_is_answered_once_more_by_the_process_it_knows() {
 }
 
 #[test]
+fn answers_of_the_gateways_own_send_clients_to_the_next_process_too() {
+    let backend = Backend::echo("a");
+    let listener = "[[listeners]]\nname = \"web\"\naddress = \"{listen}\"\nstatus_endpoints = true\n";
+    let redirect = "[[rules]]\npath = \"/old\"\nredirect = { to = \"https://a.example\", status = 308 }\n";
+    let rules = rule("path = \"/ok\"", &[&backend]);
+    let mut gateway = launch().config(&format!("{ADMIN}{listener}{redirect}{rules}")).start();
+    let paths = [("/nowhere", 404), ("/health", 200), ("/old", 308)];
+    let mut clients = paths.map(|(path, status)| {
+        let mut client = gateway.client();
+        let response = client.get(path);
+        assert_eq!((response.status, response.header("connection")), (status, None), "{path}");
+        client
+    });
+    let _successor = upgraded(&gateway);
+    for (client, (path, status)) in clients.iter_mut().zip(paths) {
+        let response = client.get(path);
+        assert_eq!((response.status, response.header("connection")), (status, Some("close")), "{path}");
+    }
+    eventually("then it ends", PATIENCE, || gateway.exited().is_some());
+}
+
+#[test]
 fn idle_connections_end_with_the_process_they_belong_to() {
     let backend = Backend::echo("a");
     let config = format!("{ADMIN}[server]\nshutdown_timeout = \"1s\"\n{}", rule("", &[&backend]));

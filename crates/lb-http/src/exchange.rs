@@ -354,7 +354,7 @@ async fn own(
     run_response_policies(ticket, status, &mut headers);
     headers.insert(&REQUEST_ID, ticket.request_id());
     ticket.client().listener.advertise(&mut headers);
-    let must_close = !upload.discard(&mut conversation.transport) || ticket.client().is_draining();
+    let must_close = !upload.discard(&mut conversation.transport) || ticket.client().is_leaving();
     let plan = manner.plan_own(body.len(), must_close);
     let sent = answer::send_own(conversation, (status, &headers), &body, &plan, manner, ticket.dump()).await;
     ticket.carried(upload.bytes(), if manner.is_head { 0 } else { body.len() as u64 });
