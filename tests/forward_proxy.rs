@@ -415,3 +415,30 @@ fn what_may_not_be_asked_twice_or_is_bound_to_its_connection_has_one_of_its_own(
     }
     assert_eq!(origin.accepted(), 4);
 }
+
+#[test]
+fn what_a_reload_takes_away_is_gone_for_clients_that_stay() {
+    let (origin, backend) = (Backend::echo("origin"), Backend::echo("backend"));
+    let authority = origin.address().to_string();
+    let gateway = of_one_worker(NEAR);
+    let put_in_force = |keys: &str| {
+        let text = proxy(keys, &rule("", &[&backend])).replacen("access_log = true\n", "", 1);
+        gateway.write_config(&format!("[server]\nworkers = 1\n{text}"));
+        gateway.signal("HUP");
+    };
+    let mut stays = gateway.client();
+    let mut asked = || {
+        stays.send(format!("GET http://{authority}/x HTTP/1.1\r\nHost: {authority}\r\n\r\n"));
+        stays.response()
+    };
+    assert_eq!(asked().backend(), "origin");
+    put_in_force(&format!("{NEAR}, deny_networks = [\"127.0.0.0/8\"]"));
+    eventually("it is denied", PATIENCE, || code(&asked()) == forbidden());
+    put_in_force(&format!("{NEAR}, users = [{{ name = \"a\", password = \"${{HOME}}\" }}]"));
+    eventually("he has to say who he is", PATIENCE, || asked().status == 407);
+    put_in_force(NEAR);
+    eventually("he has not", PATIENCE, || asked().status == 200);
+    put_in_force(&format!("enabled = false, {NEAR}"));
+    eventually("it is for the rules", PATIENCE, || asked().backend() == "backend");
+    assert_eq!(stays.get("/w").backend(), "backend", "it is one connection");
+}

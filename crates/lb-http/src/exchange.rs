@@ -59,7 +59,7 @@ pub(crate) async fn serve(conversation: &mut Conversation, mut request: Box<Requ
     {
         client.watch.end_by(Some(later(ticket.started(), deadline)));
     }
-    if forward_proxy::takes(&client, ticket.asked()) {
+    if forward_proxy::takes(&ticket) {
         return Box::pin(forward_proxy::serve(&mut ticket, conversation, manner, *request, &mut upload))
             .await;
     }

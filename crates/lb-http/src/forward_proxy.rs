@@ -32,12 +32,13 @@ pub(crate) use self::users::{Passwords, credentials};
 use crate::answer::Manner;
 use crate::attempt::Answer;
 use crate::client::Client;
-use crate::config::ForwardProxyConfig;
+use crate::config::{ForwardProxyConfig, ListenerConfig};
 use crate::conversation::{Conversation, Next};
 use crate::exchange;
 use crate::pool::Home;
 use crate::reject::{Reject, client_closed_request};
 use crate::send::{Sending, Sent};
+use crate::snapshot::Snapshot;
 use crate::target::Asked;
 use crate::ticket::Ticket;
 use crate::transport::Transport;
@@ -52,9 +53,16 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 pub(crate) const MAX_ADDRESSES: usize = 8;
 
 /// Whether a request is for another server, at a listener that connects to such.
-pub(crate) fn takes(client: &Client, asked: &Asked) -> bool {
-    client.listener.config.forward_proxy.is_some()
-        && matches!(asked.form, TargetForm::Authority | TargetForm::Absolute { .. })
+pub(crate) fn takes(ticket: &Ticket) -> bool {
+    ticket.client().listener.config.forward_proxy.is_some()
+        && matches!(ticket.asked().form, TargetForm::Authority | TargetForm::Absolute { .. })
+        && in_force(&ticket.snapshot(), &ticket.client().listener.config).is_some()
+}
+
+/// What the configuration in force says of a listener, which may be another than the one that the client came by.
+fn in_force<'a>(snapshot: &'a Snapshot, own: &'a ListenerConfig) -> Option<&'a ForwardProxyConfig> {
+    let now = snapshot.config.listeners.iter().find(|listener| listener.name == own.name);
+    now.unwrap_or(own).forward_proxy.as_ref()
 }
 
 /// Serves one request that is for another server.
@@ -65,8 +73,8 @@ pub(crate) async fn serve(
     request: RequestHead,
     upload: &mut Upload,
 ) -> Next {
-    let client = Rc::clone(&conversation.client);
-    let Some(proxy) = &client.listener.config.forward_proxy else { return Next::Close };
+    let (client, snapshot) = (Rc::clone(&conversation.client), ticket.snapshot());
+    let Some(proxy) = in_force(&snapshot, &client.listener.config) else { return Next::Close };
     let asked = Rc::clone(ticket.asked());
     let served = match asked.form {
         TargetForm::Authority => match join(&client, proxy, &asked, &request.headers, upload).await {
