@@ -59,7 +59,7 @@ fn a_weight_is_changed_while_it_runs() {
     });
     for (arguments, words) in [
         (["weight", &a.url(), "-1"], "weight"),
-        (["weight", "http://10.9.9.9:1", "1"], "no backend has this URL"),
+        (["weight", "http://10.9.9.9:1", "1"], "there is no backend"),
     ] {
         let (done, said) = command(&gateway, &arguments);
         assert!(!done && said.contains(words), "{said}");

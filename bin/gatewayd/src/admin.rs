@@ -16,7 +16,7 @@ use lb_http::control::{self, ControlBody, ControlRequest};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::api::{Api, edits, registrations};
+use crate::api::{Api, PREFIX, edits, registrations};
 use crate::exit::Failure;
 use crate::inherit::Given;
 use crate::status::Pages;
@@ -62,7 +62,11 @@ impl Bound {
     /// Begins to answer.
     pub(crate) fn serve(self, pages: Arc<Pages>, api: Api, board: Arc<Board>) -> Admin {
         let api = Arc::new(api);
-        let task = tokio::spawn(control::serve(self.listener, move |request| {
+        let task = tokio::spawn(control::serve(self.listener, move |mut request| {
+            if request.head.method == Method::HEAD && request.head.uri.path().starts_with(PREFIX) {
+                // The server sends the head alone.
+                request.head.method = Method::GET;
+            }
             let (pages, api, board) = (Arc::clone(&pages), Arc::clone(&api), Arc::clone(&board));
             async move {
                 let mut response = answered(&pages, &api, &board, &request).await;
@@ -95,7 +99,8 @@ async fn answered(
     board: &Arc<Board>,
     request: &ControlRequest,
 ) -> Response<ControlBody> {
-    if let Some(refused) = api.misled(request).or_else(|| api.stray(request)).or_else(|| api.late(request)) {
+    let refused = api.misled(request).or_else(|| api.stray(request)).or_else(|| api.late(request));
+    if let Some(refused) = refused.or_else(|| api.oversized(request)) {
         return refused.map(ControlBody::from);
     }
     match request.head.uri.path() {

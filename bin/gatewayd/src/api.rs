@@ -33,7 +33,7 @@ use crate::status::LiveStatus;
 use crate::upgrade::Upgrader;
 
 /// The paths below which changes are made.
-const PREFIX: &str = "/api/";
+pub(crate) const PREFIX: &str = "/api/";
 /// Where the log's level is asked for and changed.
 const LOG_LEVEL: &str = "log-level";
 /// What is told to whoever asks, under any name: what monitoring reads.
@@ -176,6 +176,17 @@ impl Api {
             },
         };
         Some(refused.response(action, request.peer))
+    }
+
+    /// What is said to whoever sends more than any question or change has.
+    pub(crate) fn oversized(&self, request: &ControlRequest) -> Option<Response<Bytes>> {
+        let action = request.head.uri.path().strip_prefix(PREFIX)?;
+        let read = request.body.len();
+        let detail = format!("the body has {} bytes, and no more than {read} are read", request.body_bytes);
+        let is_whole = request.body_bytes == read as u64;
+        (!is_whole).then(|| {
+            refused(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail).response(action, request.peer)
+        })
     }
 
     /// What is said to whoever would change something once another process serves in place of this one.

@@ -16,7 +16,7 @@ use http::StatusCode;
 use lb_http::config::GatewayConfig;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use apply::is_meant;
+pub(crate) use apply::{check_backend, is_meant};
 pub(crate) use saved::{KIND, file_of, read, write};
 
 /// Edits in force at once.
@@ -152,8 +152,12 @@ impl Refusal {
     }
 
     fn unknown(code: &'static str, what: &str, name: &str, known: &[&str]) -> Self {
-        let shown: Vec<&str> = known.iter().take(16).copied().collect();
-        let detail = format!("there is no {what} {name:?}; there are {}", shown.join(", "));
+        const SHOWN: usize = 16;
+        let mut shown = known.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+        if let Some(more) = known.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            shown.push_str(&format!(", and {more} more"));
+        }
+        let detail = format!("there is no {what} {name:?}; there are {shown}");
         Self::new(StatusCode::NOT_FOUND, code, detail)
     }
 
@@ -331,6 +335,19 @@ impl Edits {
 }
 
 impl What {
+    /// The same of a backend as it is written where there is one: `spell` knows.
+    pub(crate) fn spelt(self, spell: impl FnOnce(&str, String) -> String) -> Self {
+        match self {
+            Self::Add { upstream, backend, weight, backup } => {
+                Self::Add { backend: spell(&upstream, backend), upstream, weight, backup }
+            }
+            Self::Remove { upstream, backend } => {
+                Self::Remove { backend: spell(&upstream, backend), upstream }
+            }
+            other => other,
+        }
+    }
+
     /// That it can be made, and what it would be called then: the edits that it ends, and itself unless it only ends some.
     pub(crate) fn plan(&self, base: &GatewayConfig, now: &GatewayConfig) -> Result<Option<Self>, Refusal> {
         apply::plan(self, base, now)

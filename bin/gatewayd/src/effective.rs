@@ -13,7 +13,7 @@ use lb_config::{Loaded, MemberTemplate, Places};
 use lb_discovery::{Discovery, Member, UpstreamSources};
 use lb_http::config::{BackendConfig, BackendProtocol, GatewayConfig, RuleConfig};
 
-use crate::edits::{Edit, Edits};
+use crate::edits::{self, Edit, Edits};
 
 /// Every layer. Cheap to clone.
 #[derive(Clone)]
@@ -106,6 +106,22 @@ impl Effective {
     /// That an upstream can have a backend at this URL.
     pub(crate) fn check_backend(&self, upstream: &str, url: &str) -> Result<(), String> {
         self.edited(upstream, url).map(drop)
+    }
+
+    /// How the URL of a backend is written where there is one, now or in the file, which is what it is known by; as it is where there
+    /// is none.
+    pub(crate) fn spelt(&self, upstream: Option<&str>, url: String) -> String {
+        let configs = [self.compose().config, Arc::clone(&self.base.config)];
+        let upstreams = || configs.iter().flat_map(|config| &config.upstreams);
+        let meant = || upstreams().filter(|it| edits::is_meant(upstream, &it.name));
+        let known = || meant().flat_map(|it| &it.backends);
+        if known().any(|it| it.url == url) {
+            return url;
+        }
+        let Some(asked) = self.base.members.iter().find_map(|it| it.backend(&url, None).ok()) else {
+            return url;
+        };
+        known().find(|it| place(it) == place(&asked)).map_or(url, |it| it.url.clone())
     }
 
     /// A backend that an operator adds.

@@ -13,7 +13,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, request};
+use http::header::{self, HeaderValue};
+use http::{Request, Response, StatusCode, request};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -34,6 +35,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a client may take nothing of what is written to it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between two pieces of a request's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// The most of a request body that a handler is shown; the rest is read and counted.
 const MAX_KEPT_BODY: usize = 1 << 20;
 
@@ -143,7 +146,14 @@ where
 {
     let (head, mut incoming) = request.into_parts();
     let (mut kept, mut body_bytes) = (Vec::new(), 0);
-    while let Some(Ok(frame)) = incoming.frame().await {
+    loop {
+        // Half a request is not acted on.
+        let frame = match tokio::time::timeout(BODY_TIMEOUT, incoming.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) => break,
+            Ok(Some(Err(_))) => return unread(StatusCode::BAD_REQUEST),
+            Err(_) => return unread(StatusCode::REQUEST_TIMEOUT),
+        };
         if let Some(piece) = frame.data_ref() {
             body_bytes += piece.len() as u64;
             let room = MAX_KEPT_BODY - kept.len();
@@ -151,6 +161,14 @@ where
         }
     }
     handler(ControlRequest { head, body: Bytes::from(kept), body_bytes, peer }).await
+}
+
+/// The answer to a request whose body does not come.
+fn unread(status: StatusCode) -> Response<ControlBody> {
+    let mut response = Response::new(ControlBody::from(Bytes::new()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 impl Body for ControlBody {

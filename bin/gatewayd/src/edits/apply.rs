@@ -257,6 +257,30 @@ fn keys(split: &Split) -> Result<(Option<KeySource>, Option<HeaderName>), Refusa
     Ok((key.transpose()?, header.transpose()?))
 }
 
+/// That there is a backend at this URL, in the upstream that is named where one is.
+pub(crate) fn check_backend(
+    config: &GatewayConfig,
+    upstream: Option<&str>,
+    url: &str,
+) -> Result<(), Refusal> {
+    let places = match upstream {
+        Some(name) => {
+            let place = find_upstream(config, name)?;
+            place..place + 1
+        }
+        None => 0..config.upstreams.len(),
+    };
+    let upstreams = config.upstreams.get(places).unwrap_or_default();
+    let mut known: Vec<&str> =
+        upstreams.iter().flat_map(|it| &it.backends).map(|it| it.url.as_str()).collect();
+    if known.contains(&url) {
+        return Ok(());
+    }
+    known.sort_unstable();
+    known.dedup();
+    Err(Refusal::unknown("unknown_backend", "backend", url, &known))
+}
+
 /// Whether an upstream is the one of this name, or what a rule made of it.
 pub(crate) fn is_meant(meant: Option<&str>, name: &str) -> bool {
     meant.is_none_or(|meant| {

@@ -46,6 +46,7 @@ impl Reloading {
         self.by_itself(async move {
             let mut effective = this.effective.lock().await;
             this.may(&effective, &terms)?;
+            let what = what.spelt(|upstream, backend| effective.spelt(Some(upstream), backend));
             let (base, now) = (&effective.base().config, effective.compose().config);
             let (before, planned) = (what.state(&now), what.plan(base, &now)?);
             if let What::Add { upstream, backend, .. } = &what {
@@ -83,13 +84,10 @@ impl Reloading {
         self.by_itself(async move {
             let mut effective = this.effective.lock().await;
             this.may(&effective, &terms)?;
+            let now = effective.compose().config;
+            let backend = effective.spelt(upstream.as_deref(), backend);
+            edits::check_backend(&now, upstream.as_deref(), &backend)?;
             let before = this.live.offered(upstream.as_deref(), &backend);
-            let of = upstreams_of(&effective.compose().config, upstream.as_deref(), &backend);
-            if of.is_empty() {
-                let detail =
-                    "no backend has this URL; it is written as in the configuration, and shown by /proxy-status";
-                return Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_backend", detail));
-            }
             let drain = || What::Drain { upstream: upstream.clone(), backend: backend.clone() };
             let (what, is_made) = match change {
                 BackendChange::Drain => (drain(), true),
@@ -102,7 +100,7 @@ impl Reloading {
             let mut next = effective.clone();
             let recorded = is_made.then(|| what.clone());
             if !is_made && let Some(only) = &upstream {
-                let all = upstreams_of(&effective.compose().config, None, &backend);
+                let all = upstreams_of(&now, &backend);
                 next.edits_mut().spare(&backend, only, &all);
             }
             next.edits_mut().record(|other| what.ends(other), recorded, &terms, SystemTime::now())?;
@@ -306,8 +304,8 @@ impl Reloading {
     }
 }
 
-/// The upstreams that are meant and have a backend at this URL.
-fn upstreams_of(config: &GatewayConfig, meant: Option<&str>, backend: &str) -> Vec<String> {
-    let of = config.upstreams.iter().filter(|it| edits::is_meant(meant, &it.name));
-    of.filter(|it| it.backends.iter().any(|it| it.url == backend)).map(|it| it.name.clone()).collect()
+/// The upstreams that have a backend at this URL.
+fn upstreams_of(config: &GatewayConfig, backend: &str) -> Vec<String> {
+    let have = config.upstreams.iter().filter(|it| it.backends.iter().any(|it| it.url == backend));
+    have.map(|it| it.name.clone()).collect()
 }
