@@ -347,14 +347,17 @@ fn the_configuration_in_effect_is_shown_with_what_was_edited() {
     done(&gateway, &["weight", &b.url(), "5", "--expires", "1h"]);
     done(&gateway, &["remove", "app", &a.url()]);
     let file = gateway.config_file().display().to_string();
+    let admin = gateway.address_of("admin").to_string();
     let rows = |arguments: &[&str]| -> Vec<(String, String, String)> {
-        let said = done(&gateway, &[&["config", "show", &file, "--json"], arguments].concat());
+        let said = cli(&[&["config", "show", &file, "--json"], arguments].concat()).stdout;
+        let said = String::from_utf8(said).unwrap();
         let rows: Vec<Value> = serde_json::from_str(&said).unwrap();
         let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
         let edits = rows.iter().filter(|row| row["source"].as_str().unwrap().contains(": edit "));
         edits.map(|row| (text(row, "path"), text(row, "value"), text(row, "source"))).collect()
     };
-    let live = rows(&["--live"]);
+    let live = rows(&["--live", "--admin", &admin]);
+    assert_eq!(rows(&["--admin", &admin]), live, "who names a gateway means it");
     let told: Vec<_> = live.iter().map(|(path, value, _)| (path.as_str(), value.as_str())).collect();
     let [removed, weighed] = [(&a, "app", ""), (&b, "*", ".weight")]
         .map(|(it, of, key)| format!("upstreams.{of}.backends[{}]{key}", it.url()));

@@ -10,6 +10,7 @@
 )]
 
 mod accounts;
+mod api;
 mod balancing;
 mod breaker;
 mod browser;

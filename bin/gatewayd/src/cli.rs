@@ -1,5 +1,6 @@
 //! The command line: what may be typed, and its help.
 
+mod admin_at;
 mod edit;
 mod import;
 mod log_level;
@@ -9,6 +10,7 @@ mod upgrade;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(crate) use admin_at::AdminAt;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use edit::{Add, Edits, Remove, Split, Switch, Terms};
 use edit::{SPLIT_HELP, SWITCH_HELP};
@@ -17,7 +19,7 @@ pub(crate) use import::{Import, ImportSource};
 use lb_dump::{Since, Statuses};
 use log_level::LOG_LEVEL_HELP;
 pub(crate) use log_level::LogLevel;
-pub(crate) use look::{Completions, Config, ConfigShow, Explain, Why};
+pub(crate) use look::{Completions, Config, ConfigShow, Explain, Man, Why};
 use look::{EXPLAIN_HELP, WHY_HELP};
 use upgrade::UPGRADE_HELP;
 pub(crate) use upgrade::Upgrade;
@@ -110,8 +112,8 @@ pub(crate) enum Command {
     Schema,
     /// Print a shell's completion script
     Completions(Completions),
-    /// Print the manual page
-    Man,
+    /// Print a manual page, or write all of them
+    Man(Man),
 }
 
 #[derive(Debug, Default, Args)]
@@ -119,6 +121,10 @@ pub(crate) struct Run {
     /// The configuration [default: ./gatewayd.{toml,yaml,yml,json}, then /etc/gatewayd/]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+
+    /// The same, as check is told it
+    #[arg(value_name = "FILE", conflicts_with = "config", hide = true)]
+    pub(crate) file: Option<PathBuf>,
 
     /// The strategy of rules and upstreams that name none; beats LB_STRATEGY and the file
     #[arg(long, value_name = "NAME")]
@@ -252,18 +258,6 @@ pub(crate) enum ExportForm {
     Curl,
 }
 
-/// Where a running gateway is told what to do.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct AdminAt {
-    /// Its admin address
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
-    pub(crate) admin: String,
-
-    /// Its admin token, where it has one
-    #[arg(long, value_name = "TOKEN", env = "GATEWAYD_TOKEN", hide_env_values = true)]
-    pub(crate) token: Option<String>,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     #[command(flatten)]
@@ -313,7 +307,7 @@ pub(crate) struct SetWeight {
     pub(crate) change: Change,
 
     /// Its weight; 0 means no new requests
-    #[arg(allow_negative_numbers = true)]
+    #[arg(allow_negative_numbers = true, value_parser = edit::weight)]
     pub(crate) weight: f64,
 }
 

@@ -14,9 +14,8 @@ use crate::{Outcome, cli, operate, run, why};
 /// Loads on the path of `run`, and prints. Secrets, and what placeholders stand for, are not shown. What operators edited stands
 /// behind what it overrides: as the state file keeps it for the next start, or as a running gateway has it.
 pub(crate) fn show(args: &cli::ConfigShow) -> Outcome {
-    let path = args
-        .file
-        .clone()
+    let named = args.file.clone().or_else(|| args.config.clone());
+    let path = named
         .or_else(lb_config::find_config)
         .ok_or_else(|| run::no_file("name one: `gatewayd config show FILE`"))?;
     let loaded = lb_config::load(&run::sources(path, args.strategy.as_deref()).with_provenance())?;
@@ -40,8 +39,8 @@ pub(crate) fn show(args: &cli::ConfigShow) -> Outcome {
 
 /// What was edited while it ran.
 fn edited(args: &cli::ConfigShow, loaded: &Loaded) -> anyhow::Result<Vec<Provenance>> {
-    let (edits, source) = if args.live {
-        let document = operate::ask(&args.admin, Method::GET, "/api/edits", None)?;
+    let (edits, source) = if args.live || args.admin.is_named() {
+        let document = operate::ask(&args.admin, Method::GET, "/api/edits", None, "edits")?;
         let edits = document.get("edits").cloned().unwrap_or_default();
         (
             serde_json::from_value(edits).context("the gateway's edits are of another version")?,

@@ -172,9 +172,9 @@ pub(crate) fn explain(args: &cli::Explain) -> Outcome {
         leads_to: args.leads_to.clone(),
         proxy_user: args.proxy_user.clone(),
     };
-    if args.live {
+    if args.live || args.admin.is_named() {
         let asked = serde_json::to_value(&asked).map_err(anyhow::Error::from)?;
-        let document = operate::ask(&args.admin, Method::POST, "/api/explain", Some(&asked))?;
+        let document = operate::ask(&args.admin, Method::POST, "/api/explain", Some(&asked), "text")?;
         match args.json {
             true => exit::print(&document.to_string()),
             false => exit::print(document.get("text").and_then(|text| text.as_str()).unwrap_or_default()),

@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         Some(Command::Import(args)) => import::import(&args),
         Some(Command::Schema) => config::schema(),
         Some(Command::Completions(args)) => shell::completions(&args),
-        Some(Command::Man) => shell::man(),
+        Some(Command::Man(args)) => shell::man(&args),
         Some(Command::Reload(reload)) => operate::reload(&reload),
         Some(Command::Upgrade(args)) => operate::upgrade(&args),
         Some(Command::Status(status)) => operate::status(&status),

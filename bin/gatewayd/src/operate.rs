@@ -5,7 +5,7 @@ pub(crate) mod edit;
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
@@ -20,9 +20,13 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// The same for reading a configuration anew, which may be large and have names to resolve.
 const RELOAD_DEADLINE: Duration = Duration::from_secs(60);
 
+/// What to do where no gateway answers.
+pub(crate) const ADDRESS_HELP: &str =
+    "a gateway answers where `[admin] address` in its configuration says; name that by --admin HOST:PORT";
+
 /// `gatewayd status`.
 pub(crate) fn status(args: &cli::Status) -> Outcome {
-    let document = ask(&args.admin, Method::GET, "/proxy-status", None)?;
+    let document = ask(&args.admin, Method::GET, "/proxy-status", None, "upstreams")?;
     match args.json {
         true => print(&document.to_string()),
         false => print(table(&document).trim_end()),
@@ -40,7 +44,7 @@ pub(crate) fn reload(args: &cli::Reload) -> Outcome {
         }
         return Err(Failure::Told(field(&document, "rendered")));
     }
-    let document = good(&args.admin, status, document)?;
+    let document = good(&args.admin, status, document, "summary")?;
     for warning in document.get("warnings").and_then(Value::as_array).into_iter().flatten() {
         exit::say(&format!("warning: {}", field(warning, "message")));
     }
@@ -62,7 +66,7 @@ pub(crate) fn upgrade(args: &cli::Upgrade) -> Outcome {
         }
         return Err(Failure::Told(field(&document, "detail")));
     }
-    let document = good(&args.admin, status, document)?;
+    let document = good(&args.admin, status, document, "pid")?;
     match args.json {
         true => print(&document.to_string()),
         false => print(&format!(
@@ -90,11 +94,11 @@ pub(crate) fn weight(args: &cli::SetWeight) -> Outcome {
 pub(crate) fn log_level(args: &cli::LogLevel) -> Outcome {
     let path = "/api/log-level";
     let document = match &args.level {
-        None => ask(&args.admin, Method::GET, path, None)?,
+        None => ask(&args.admin, Method::GET, path, None, "level")?,
         Some(level) => {
             let lasts = args.lasts.map(|lasts| humantime::format_duration(lasts).to_string());
             let body = json!({ "level": level, "for": lasts });
-            ask(&args.admin, Method::POST, path, Some(&body))?
+            ask(&args.admin, Method::POST, path, Some(&body), "level")?
         }
     };
     let level = field(&document, "level");
@@ -112,7 +116,8 @@ fn change(args: &cli::Change, action: &str, weight: Option<f64>) -> Outcome {
         body.retain(|_, value| !value.is_null());
         edit::put_terms(&args.terms, body);
     }
-    let document = ask(&args.terms.admin, Method::POST, &format!("/api/backends/{action}"), Some(&body))?;
+    let path = format!("/api/backends/{action}");
+    let document = ask(&args.terms.admin, Method::POST, &path, Some(&body), "changed")?;
     edit::warn_of_the_next_start(&document);
     match args.terms.json {
         true => print(&document.to_string()),
@@ -121,27 +126,35 @@ fn change(args: &cli::Change, action: &str, weight: Option<f64>) -> Outcome {
     Ok(())
 }
 
-/// One question to the admin address; what is no success is an error in its own words.
+/// One question to the admin address; what is no success is an error in its own words. A gateway's answer has the key `holds`.
 pub(crate) fn ask(
     admin: &cli::AdminAt,
     method: Method,
     path: &str,
     body: Option<&Value>,
+    holds: &str,
 ) -> anyhow::Result<Value> {
     let (status, document) = send(admin, method, path, body, DEADLINE)?;
-    good(admin, status, document)
+    good(admin, status, document, holds)
 }
 
-fn good(admin: &cli::AdminAt, status: StatusCode, document: Value) -> anyhow::Result<Value> {
-    if status != StatusCode::OK {
-        let detail = document.get("detail").and_then(Value::as_str).unwrap_or("no reason was given");
-        bail!("{} answered {status}: {detail}", address(admin));
+fn good(admin: &cli::AdminAt, status: StatusCode, document: Value, holds: &str) -> anyhow::Result<Value> {
+    let address = admin.address();
+    if status.is_success() && document.get(holds).is_some() {
+        return Ok(document);
     }
-    Ok(document)
-}
-
-fn address(admin: &cli::AdminAt) -> &str {
-    admin.admin.strip_prefix("http://").unwrap_or(&admin.admin).trim_end_matches('/')
+    let detail = document.get("detail").and_then(Value::as_str);
+    let Some(detail) = detail.filter(|_| !status.is_success()) else {
+        bail!("what answers at {address} ({status}) is no gateway's admin address\n  help: {ADDRESS_HELP}");
+    };
+    let help = match (status, &admin.token) {
+        (StatusCode::UNAUTHORIZED, None) => "\n  help: give its `[admin] token` by GATEWAYD_TOKEN or --token",
+        (StatusCode::UNAUTHORIZED, Some(_)) => {
+            "\n  help: the token given by --token or GATEWAYD_TOKEN is not its `[admin] token`"
+        }
+        _ => "",
+    };
+    bail!("{address} answered {status}: {detail}{help}")
 }
 
 fn send(
@@ -160,7 +173,9 @@ fn send(
     }
     let body = body.map(Value::to_string).unwrap_or_default();
     let request = request.body(Full::new(Bytes::from(body))).context("not a token")?;
-    let (status, answer) = control_runtime()?.block_on(client::send(address(admin), request, deadline))?;
+    let address = admin.address();
+    let sent = control_runtime()?.block_on(client::send(address.authority(), request, deadline));
+    let (status, answer) = sent.map_err(|error| anyhow!("{error:#}\n  help: {ADDRESS_HELP}"))?;
     Ok((status, serde_json::from_slice(&answer).unwrap_or_default()))
 }
 

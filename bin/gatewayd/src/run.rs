@@ -14,7 +14,8 @@ use crate::{Outcome, cli, demo, inherit, systemd, upgrade, watch};
 
 /// `gatewayd run` and `gatewayd start`.
 pub(crate) fn run(args: &cli::Run) -> Outcome {
-    let path = args.config.clone().or_else(lb_config::find_config).ok_or_else(|| {
+    let named = args.config.clone().or_else(|| args.file.clone());
+    let path = named.or_else(lb_config::find_config).ok_or_else(|| {
         no_file("name one with `gatewayd run -c FILE`, or see `gatewayd demo` and `gatewayd proxy --to URL`")
     })?;
     let source = Source { path, strategy: args.strategy.clone() };

@@ -12,7 +12,7 @@ use crate::{Outcome, cli, exit, operate};
 /// `gatewayd why`.
 pub(crate) fn why(args: &cli::Why) -> Outcome {
     let id = percent_encoding::utf8_percent_encode(&args.id, percent_encoding::NON_ALPHANUMERIC);
-    let document = operate::ask(&args.admin, Method::GET, &format!("/api/why/{id}"), None)?;
+    let document = operate::ask(&args.admin, Method::GET, &format!("/api/why/{id}"), None, "exchanges")?;
     let text = document.get("text").and_then(|text| text.as_str()).unwrap_or_default();
     match args.json {
         true => exit::print(&document.to_string()),

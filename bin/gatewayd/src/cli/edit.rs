@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use lb_core::Weight;
 
 use super::AdminAt;
 
@@ -91,7 +92,7 @@ pub(crate) struct Add {
     pub(crate) backend: String,
 
     /// Its share of requests
-    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_parser = weight)]
     pub(crate) weight: f64,
 
     /// Use it only while no other can be used
@@ -130,9 +131,14 @@ pub(crate) struct Edits {
 
 /// `app=90`
 fn part(text: &str) -> Result<(String, f64), String> {
-    let (upstream, weight) = text.rsplit_once('=').ok_or("a part is an upstream and its weight: app=90")?;
-    let weight = weight.parse().map_err(|_| format!("{weight:?} is no weight"))?;
-    Ok((upstream.to_owned(), weight))
+    let (upstream, share) = text.rsplit_once('=').ok_or("a part is an upstream and its weight: app=90")?;
+    Ok((upstream.to_owned(), weight(share)?))
+}
+
+/// A share of requests.
+pub(super) fn weight(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    Weight::try_from(number).map(Weight::get).map_err(|error| error.to_string())
 }
 
 /// A time ahead. What begins with a hyphen is taken for one, too, to say what is wrong with it.

@@ -1,4 +1,4 @@
-//! The commands that look and change nothing: `explain`, `why`, `config`, `completions`.
+//! The commands that look and change nothing: `explain`, `why`, `config`, `completions`, `man`.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -19,11 +19,15 @@ pub(crate) struct ConfigShow {
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 
+    /// The same, as run is told it
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file", hide = true)]
+    pub(crate) config: Option<PathBuf>,
+
     /// The strategy, as for run
     #[arg(long, value_name = "NAME")]
     pub(crate) strategy: Option<String>,
 
-    /// Add what operators edited in a running gateway, instead of what its state file keeps of that
+    /// Add what operators edited in a running gateway, instead of what its state file keeps of that; --admin says so, too
     #[arg(long)]
     pub(crate) live: bool,
 
@@ -40,6 +44,17 @@ pub(crate) struct Completions {
     /// The shell
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The command whose page is printed, such as run or config show [default: gatewayd's own, which names all others]
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+
+    /// Write a page for every command into this directory
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "command")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 pub(super) const EXPLAIN_HELP: &str = "\
@@ -97,14 +112,14 @@ pub(crate) struct Explain {
     pub(crate) proxy_user: Option<String>,
 
     /// The configuration [default: as for run]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "admin")]
     pub(crate) config: Option<PathBuf>,
 
     /// The strategy, as for run
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "admin")]
     pub(crate) strategy: Option<String>,
 
-    /// Ask a running gateway
+    /// Ask a running gateway; --admin says so, too
     #[arg(long, conflicts_with_all = ["config", "strategy"])]
     pub(crate) live: bool,
 

@@ -43,8 +43,8 @@ pub(crate) fn remove(args: &cli::Remove) -> Outcome {
 /// `gatewayd edits`.
 pub(crate) fn edits(args: &cli::Edits) -> Outcome {
     let document = match args.revert {
-        None => ask(&args.admin, Method::GET, "/api/edits", None)?,
-        Some(id) => ask(&args.admin, Method::DELETE, &format!("/api/edits/{id}"), None)?,
+        None => ask(&args.admin, Method::GET, "/api/edits", None, "edits")?,
+        Some(id) => ask(&args.admin, Method::DELETE, &format!("/api/edits/{id}"), None, "reverted")?,
     };
     warn_of_the_next_start(&document);
     if args.json {
@@ -67,7 +67,7 @@ fn edit(terms: &cli::Terms, method: Method, path: &str, mut body: Value) -> Outc
     if let Some(body) = body.as_object_mut() {
         put_terms(terms, body);
     }
-    let document = ask(&terms.admin, method, path, Some(&body))?;
+    let document = ask(&terms.admin, method, path, Some(&body), "before")?;
     warn_of_the_next_start(&document);
     if terms.json {
         print(&document.to_string());

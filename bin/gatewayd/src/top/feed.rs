@@ -8,10 +8,11 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use super::model::Event;
 use crate::cli::AdminAt;
+use crate::operate::ADDRESS_HELP;
 
 /// For a connection, and for each event, which come once a second.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -103,10 +104,13 @@ fn listen_once(
 
 /// The second event, which knows how fast things go, as JSON.
 pub(super) fn second(admin: &AdminAt, query: &str) -> anyhow::Result<String> {
-    let mut events = Events::open(admin, query).with_context(|| format!("no gateway at {}", admin.admin))?;
+    let mut events = Events::open(admin, query)
+        .map_err(|error| anyhow!("no gateway at {}: {error:#}\n  help: {ADDRESS_HELP}", admin.address()))?;
     match (events.next()?, events.next()?) {
         (Some(_), Some(second)) => Ok(second),
-        _ => bail!("the gateway at {} closed the connection", admin.admin),
+        _ => {
+            bail!("what answers at {} is no gateway's admin address\n  help: {ADDRESS_HELP}", admin.address())
+        }
     }
 }
 
@@ -117,8 +121,8 @@ struct Events {
 
 impl Events {
     fn open(admin: &AdminAt, query: &str) -> anyhow::Result<Self> {
-        let address = admin.admin.strip_prefix("http://").unwrap_or(&admin.admin).trim_end_matches('/');
-        let mut stream = connect(address)?;
+        let address = admin.address();
+        let mut stream = connect(address.authority())?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let token = admin
@@ -131,10 +135,16 @@ impl Events {
         match status.split(' ').nth(1) {
             Some("200") => {}
             Some("503") => bail!("too many dashboards and terminals watch it already"),
-            _ => bail!("not the admin address of a gateway: it answers {:?}", status.trim()),
+            _ => bail!("what answers is no gateway's admin address: {:?}", status.trim()),
         }
-        while line(&mut stream)?.is_some_and(|line| !line.trim().is_empty()) {}
-        Ok(Self { stream })
+        let mut are_events = false;
+        while let Some(field) = line(&mut stream)?.filter(|line| !line.trim().is_empty()) {
+            are_events |= field.to_ascii_lowercase().starts_with("content-type: text/event-stream");
+        }
+        match are_events {
+            true => Ok(Self { stream }),
+            false => bail!("what answers is no gateway's admin address"),
+        }
     }
 
     /// The next event's data.
