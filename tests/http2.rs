@@ -2,7 +2,7 @@
 
 mod backends;
 mod bounds;
-mod frames;
+pub(crate) mod frames;
 pub(crate) mod grpc;
 mod hostile;
 mod negotiated;

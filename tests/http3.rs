@@ -4,6 +4,7 @@ mod changes;
 mod frames;
 mod grpc;
 mod hostile;
+mod trailers;
 mod upgrade;
 mod websocket;
 

@@ -5,44 +5,44 @@ use std::net::{SocketAddr, TcpStream};
 
 use lb_testkit::PATIENCE;
 
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const RST_STREAM: u8 = 3;
-pub(super) const SETTINGS: u8 = 4;
-pub(super) const PING: u8 = 6;
-pub(super) const GOAWAY: u8 = 7;
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const CONTINUATION: u8 = 9;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
-pub(super) const END_STREAM: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
-pub(super) const PROTOCOL_ERROR: u32 = 1;
-pub(super) const REFUSED_STREAM: u32 = 7;
-pub(super) const CANCEL: u32 = 8;
-pub(super) const ENHANCE_YOUR_CALM: u32 = 11;
+pub(crate) const PROTOCOL_ERROR: u32 = 1;
+pub(crate) const REFUSED_STREAM: u32 = 7;
+pub(crate) const CANCEL: u32 = 8;
+pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// What every request has.
-pub(super) const GET: [(&str, &str); 4] =
+pub(crate) const GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")];
 
 #[derive(Debug, Clone)]
-pub(super) struct Frame {
-    pub(super) kind: u8,
-    pub(super) flags: u8,
-    pub(super) stream: u32,
-    pub(super) payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Frame {
     /// The number that RST_STREAM and GOAWAY end with.
-    pub(super) fn reason(&self) -> u32 {
+    pub(crate) fn reason(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
     }
 
     /// The status that HEADERS begin with, where it is one of HPACK's own table.
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         match self.payload.first() {
             Some(0x88) => 200,
             Some(0x8c) => 400,
@@ -52,17 +52,17 @@ impl Frame {
         }
     }
 
-    pub(super) fn ends_stream(&self) -> bool {
+    pub(crate) fn ends_stream(&self) -> bool {
         matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
     }
 }
 
 /// One connection.
-pub(super) struct Peer(TcpStream);
+pub(crate) struct Peer(TcpStream);
 
 impl Peer {
     /// Connects and says hello with these settings.
-    pub(super) fn with_settings(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
+    pub(crate) fn with_settings(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
@@ -73,12 +73,12 @@ impl Peer {
     }
 
     /// The other side: a client that has just been accepted, whose greeting is answered.
-    pub(super) fn accepted(stream: TcpStream) -> Option<Self> {
+    pub(crate) fn accepted(stream: TcpStream) -> Option<Self> {
         Self::accepted_with(stream, &[])
     }
 
     /// The same with these settings.
-    pub(super) fn accepted_with(stream: TcpStream, settings: &[(u16, u32)]) -> Option<Self> {
+    pub(crate) fn accepted_with(stream: TcpStream, settings: &[(u16, u32)]) -> Option<Self> {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut peer = Self(stream);
         peer.fill(&mut [0; 24])?;
@@ -92,27 +92,27 @@ impl Peer {
         self.send(SETTINGS, 0, 0, &payload);
     }
 
-    pub(super) fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         Self::with_settings(address, &[])
     }
 
     /// Writes these bytes; a gateway that has closed is no fault of the test's.
-    pub(super) fn raw(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).is_ok()
     }
 
-    pub(super) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
+    pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
         self.raw(&frame(kind, flags, stream, payload))
     }
 
     /// A whole head in one frame.
-    pub(super) fn headers(&mut self, stream: u32, fields: &[(&str, &str)], end: bool) -> bool {
+    pub(crate) fn headers(&mut self, stream: u32, fields: &[(&str, &str)], end: bool) -> bool {
         let flags = END_HEADERS | if end { END_STREAM } else { 0 };
         self.send(HEADERS, flags, stream, &block(fields))
     }
 
     /// The next frame; none where the connection is over.
-    pub(super) fn read(&mut self) -> Option<Frame> {
+    pub(crate) fn read(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.fill(&mut head)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -134,7 +134,7 @@ impl Peer {
 
     /// The first frame for which `wanted` holds.
     #[track_caller]
-    pub(super) fn until(&mut self, what: &str, wanted: impl Fn(&Frame) -> bool) -> Frame {
+    pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&Frame) -> bool) -> Frame {
         let mut seen = Vec::new();
         while let Some(frame) = self.read() {
             if wanted(&frame) {
@@ -147,7 +147,7 @@ impl Peer {
 
     /// Why this stream, or the whole connection, was ended.
     #[track_caller]
-    pub(super) fn refusal(&mut self, stream: u32) -> u32 {
+    pub(crate) fn refusal(&mut self, stream: u32) -> u32 {
         let ends = |frame: &Frame| {
             frame.kind == GOAWAY || frame.stream == stream && matches!(frame.kind, RST_STREAM | HEADERS)
         };
@@ -158,20 +158,20 @@ impl Peer {
 
     /// Whether this connection still serves a request.
     #[track_caller]
-    pub(super) fn serves(&mut self, stream: u32) {
+    pub(crate) fn serves(&mut self, stream: u32) {
         self.headers(stream, &GET, true);
         let answer = self.until("an answer", |frame| frame.stream == stream && frame.kind == HEADERS);
         assert_eq!(answer.status(), 200);
     }
 }
 
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags][..], &stream.to_be_bytes()[..], payload].concat()
 }
 
 /// A header block of literal fields, which no table remembers (RFC 7541 §6.2.2).
-pub(super) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);

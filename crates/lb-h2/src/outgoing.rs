@@ -23,7 +23,17 @@ impl Trailers {
         last_chunk.map(Self)
     }
 
-    fn into_fields(mut self) -> Option<http::HeaderMap> {
+    /// These fields, for a stream of HTTP/3, whose crates have them as a map.
+    #[must_use]
+    pub fn of_fields(fields: &http::HeaderMap) -> Self {
+        let mut last_chunk = BytesMut::new();
+        lb_h1::encode_trailers(&mut last_chunk, fields);
+        Self(last_chunk)
+    }
+
+    /// The fields; none where they are no trailers.
+    #[must_use]
+    pub fn into_fields(mut self) -> Option<http::HeaderMap> {
         let mut decoder = BodyDecoder::for_request(BodyFraming::Chunked, BodyLimits::default());
         match decoder.decode(&mut self.0) {
             Ok(Decoded::Trailers(fields)) => Some(fields),

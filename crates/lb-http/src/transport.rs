@@ -12,6 +12,7 @@ mod trailers;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use tokio::io::{AsyncWrite, DuplexStream, Interest};
 use tokio::net::TcpStream;
 
 use self::stream::Stream;
+pub(crate) use self::trailers::{Ends, FarEnds};
 use crate::socket;
 
 /// A worker's reading buffer. Small enough to stay in a core's cache, large enough for bulk.
@@ -96,8 +98,8 @@ impl Transport {
 
     /// The near end of a pipe to a client's stream of HTTP/3, whose request's head has been read. `is_connect` where the client
     /// waits for the consent to speak another protocol.
-    pub(crate) fn piped(pipe: DuplexStream, head: BytesMut, is_connect: bool) -> Self {
-        Self { stream: Stream::Piped { pipe, is_connect }, tls: None, inbox: head }
+    pub(crate) fn piped(pipe: DuplexStream, head: BytesMut, is_connect: bool, ends: Rc<Ends>) -> Self {
+        Self { stream: Stream::Piped { pipe, is_connect, ends }, tls: None, inbox: head }
     }
 
     /// A stream of HTTP/2 to a backend.

@@ -20,7 +20,7 @@ use lb_h1::{
     Asked, BodyDecoder, BodyLimits, CHUNK_END, Decoded, HeadLimits, LAST_CHUNK, ParseState, ResponseHead,
     Upgrade, chunk_head, encode_trailers, parse_response,
 };
-use lb_h2::BodyLine;
+use lb_h2::{BodyLine, Trailers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -31,7 +31,7 @@ use crate::config::Timeouts;
 use crate::conversation::{Conversation, Next};
 use crate::http2::{Tenant, answer_one};
 use crate::serve::in_time;
-use crate::transport::Transport;
+use crate::transport::{Ends, FarEnds, Transport};
 
 /// Bytes that may be under way between a stream and its exchange, each way.
 const PIPE: usize = 16 << 10;
@@ -196,8 +196,10 @@ async fn run(carry: Carry, head: BytesMut, out: &mut Out, recv: &mut Incoming, c
     let client = Client::stream(client);
     let is_connect = carry.upgrade.is_some();
     let is_whole = Cell::new(false);
+    let ends = Rc::new(Ends::default());
+    let far_ends = FarEnds(Rc::clone(&ends));
     let exchange = async {
-        let transport = Transport::piped(near, head, is_connect);
+        let transport = Transport::piped(near, head, is_connect, ends);
         let mut conversation = Conversation::new(transport, Rc::clone(&client));
         let answered = async {
             let next = answer_one(&mut conversation, None).await;
@@ -207,7 +209,7 @@ async fn run(carry: Carry, head: BytesMut, out: &mut Out, recv: &mut Incoming, c
     };
     let mut exchange = pin!(exchange);
     let is_switched = Cell::new(false);
-    let mut carried = pin!(carry.run(far, out, recv, &is_switched));
+    let mut carried = pin!(carry.run((far, far_ends), out, recv, &is_switched));
     tokio::select! {
         end = &mut carried => {
             // It sees that its client is gone, or has been done already.
@@ -237,7 +239,7 @@ impl Carry {
     /// `is_switched` is set once the stream is another protocol's.
     async fn run(
         self,
-        pipe: DuplexStream,
+        (pipe, ends): (DuplexStream, FarEnds),
         out: &mut Out,
         recv: &mut Incoming,
         is_switched: &Cell<bool>,
@@ -247,7 +249,7 @@ impl Carry {
         let agreed = Notify::new();
         let both = async {
             let up = async {
-                upload(recv, &mut to, body, first).await?;
+                upload(recv, (&mut to, &ends.0), body, first).await?;
                 if body == Body::Tunnel {
                     // Before that, the end would be taken for the client's leave.
                     agreed.notified().await;
@@ -261,7 +263,7 @@ impl Carry {
                     is_switched.set(true);
                     agreed.notify_one();
                 };
-                match answer(out, &mut from, asked, switched).await {
+                match answer(out, (&mut from, &ends.0), asked, switched).await {
                     Ok(()) if is_switched.get() => Ok(()),
                     Ok(()) => Err(End::Answered),
                     Err(Stop::Client) => Err(End::Left),
@@ -287,7 +289,7 @@ impl Carry {
 /// Passes the request's body on; its end is not that of the pipe.
 async fn upload(
     recv: &mut Incoming,
-    pipe: &mut WriteHalf<DuplexStream>,
+    (pipe, ends): (&mut WriteHalf<DuplexStream>, &Ends),
     body: Body,
     first: First,
 ) -> Result<(), End> {
@@ -309,7 +311,11 @@ async fn upload(
     }
     let trailers = recv.recv_trailers().await.map_err(|error| ended_by(&error))?;
     match left {
-        Body::Length(0) | Body::Tunnel => Ok(()),
+        Body::Length(0) => {
+            ends.request.tell(trailers.as_ref().map(Trailers::of_fields));
+            Ok(())
+        }
+        Body::Tunnel => Ok(()),
         Body::Length(_) => Err(End::Malformed),
         Body::Chunked => {
             let mut last = BytesMut::new();
@@ -354,7 +360,7 @@ enum Stop {
 /// Passes the answer on; tells where it is the consent to another protocol.
 async fn answer(
     out: &mut Out,
-    pipe: &mut ReadHalf<DuplexStream>,
+    (pipe, ends): (&mut ReadHalf<DuplexStream>, &Ends),
     asked: Asked<'_>,
     switched: impl FnOnce(),
 ) -> Result<(), Stop> {
@@ -379,6 +385,17 @@ async fn answer(
                 break;
             }
             _ => break,
+        }
+    }
+    if ends.is_held() {
+        // A body whose length was told is here; its end may come with trailers.
+        let trailers = tokio::select! {
+            biased;
+            trailers = std::future::poll_fn(|cx| ends.answer.poll(cx)) => trailers,
+            _ = read(pipe, &mut buffer) => return Err(Stop::Exchange),
+        };
+        if let Some(trailers) = trailers.and_then(Trailers::into_fields) {
+            sent(out.stream.send_trailers(trailers)).await?;
         }
     }
     out.is_over = true;

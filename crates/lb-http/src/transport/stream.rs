@@ -4,12 +4,14 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use lb_h2::{ClientStream, ServerStream};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::trailers::Ends;
 use crate::socket;
 
 /// What carries the bytes.
@@ -23,6 +25,8 @@ pub(super) enum Stream {
     Piped {
         pipe: DuplexStream,
         is_connect: bool,
+        /// Where trailers pass.
+        ends: Rc<Ends>,
     },
 }
 
