@@ -26,6 +26,11 @@ fn what_strangers_say_about_themselves_is_replaced() {
         ("X-Forwarded-Host", "evil.example"),
         ("X-Real-IP", "203.0.113.3"),
         ("Forwarded", "for=203.0.113.4;host=evil.example"),
+        ("X-Forwarded-Port", "203"),
+        ("x-forwarded-prefix", "/evil"),
+        ("X-FORWARDED-SERVER", "evil.example"),
+        ("X-Forwarded-Uri", "/evil"),
+        ("X-Forwarded-Tls-Client-Cert", "evil"),
     ];
     let response = gateway.fetch("GET", "/", &forged);
     assert_eq!(echoed(&response, "x-forwarded-for"), ["127.0.0.1"]);
@@ -33,6 +38,22 @@ fn what_strangers_say_about_themselves_is_replaced() {
     assert_eq!(echoed(&response, "x-forwarded-host"), ["gateway.localhost"]);
     assert_eq!(echoed(&response, "x-real-ip"), ["127.0.0.1"]);
     assert!(!response.text().contains("203.0.113") && !response.text().contains("evil"), "{response:?}");
+    for name in ["x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server"] {
+        assert!(echoed(&response, name).is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn what_else_is_said_to_be_forwarded_is_a_trusted_proxys_or_a_rules_to_say() {
+    let backend = Backend::echo("a");
+    let said = [("X-Forwarded-Port", "444"), ("X-Forwarded-Prefix", "/shop"), ("X-Forwarded-Server", "edge")];
+    let trusting = gateway(&format!("trusted_proxies = [\"127.0.0.1/32\"]\n{}", rule("", &[&backend])));
+    let response = trusting.fetch("GET", "/", &said);
+    for (name, value) in said {
+        assert_eq!(echoed(&response, name), [value]);
+    }
+    let setting = gateway(&rule("request_headers = { set = { X-Forwarded-Port = \"8443\" } }", &[&backend]));
+    assert_eq!(echoed(&setting.fetch("GET", "/", &said), "x-forwarded-port"), ["8443"]);
 }
 
 #[test]

@@ -248,6 +248,16 @@ impl Fields {
         true
     }
 
+    /// Takes every line away whose name begins so, in any case.
+    pub fn remove_beginning(&mut self, start: &str) {
+        let begins = |name: &[u8]| {
+            name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start.as_bytes()))
+        };
+        if self.list.iter().any(|field| begins(self.name(field))) {
+            self.retain_names(|name| !begins(name));
+        }
+    }
+
     /// Moves every value of `from` under `to`, in their order. What stood under `to` goes. Does nothing where there is no
     /// `from`, or where it is `to`.
     pub fn rename(&mut self, from: &HeaderName, to: &HeaderName) {

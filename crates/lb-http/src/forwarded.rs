@@ -1,7 +1,8 @@
 //! Who the client is, and how the backend is told: `X-Forwarded-*`, `X-Real-IP`, `Forwarded` (RFC 7239).
 //!
 //! These fields are believed from trusted proxies alone and appended to; from anyone else they are replaced, so
-//! that nobody can speak for another address.
+//! that nobody can speak for another address. There are more of that family than the gateway has anything to say of (`-Port`,
+//! `-Prefix`, `-Server`, …), which applications build addresses from and decide by: from anyone else they go, whatever they are called.
 
 use std::net::IpAddr;
 
@@ -54,8 +55,14 @@ pub(crate) struct Hop<'a> {
     pub(crate) host: Option<&'a [u8]>,
 }
 
+/// How the names of the family begin.
+const FAMILY: &str = "x-forwarded-";
+
 /// Sets the fields on a request that is about to be forwarded.
 pub(crate) fn apply(headers: &mut Fields, hop: &Hop<'_>) {
+    if !hop.trusted {
+        headers.remove_beginning(FAMILY);
+    }
     let before = if hop.trusted { joined(headers, hop.peer) } else { None };
     headers.insert(&FORWARDED_FOR, before.as_ref().unwrap_or(hop.peer));
     if headers.contains(&header::FORWARDED) {
@@ -188,8 +195,13 @@ mod tests {
                 ("x-forwarded-proto", "https"),
                 ("x-forwarded-host", "evil"),
                 ("forwarded", "for=6.6.6.6"),
+                ("x-forwarded-port", "6"),
+                ("x-forwarded-anything", "evil"),
+                ("x-forwarded", "is of no family"),
             ],
         );
+        assert!(!headers.contains_key("x-forwarded-port") && !headers.contains_key("x-forwarded-anything"));
+        assert!(headers.contains_key("x-forwarded"));
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
         assert_eq!(headers["x-real-ip"], "10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "http");
@@ -205,8 +217,10 @@ mod tests {
                 ("x-forwarded-for", "203.0.113.7"),
                 ("x-forwarded-proto", "https"),
                 ("forwarded", "for=203.0.113.7"),
+                ("x-forwarded-port", "443"),
             ],
         );
+        assert_eq!(headers["x-forwarded-port"], "443");
         assert_eq!(headers["x-forwarded-for"], "203.0.113.7, 10.0.0.9");
         assert_eq!(headers["x-real-ip"], "203.0.113.7");
         assert_eq!(headers["x-forwarded-proto"], "https");
