@@ -254,3 +254,18 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
         assert!(output.status.code() == Some(78) && said.contains(words), "{rollback}: {said}");
     }
 }
+
+#[test]
+fn a_client_that_leaves_while_a_policy_holds_its_request_is_let_go_at_once() {
+    let backend = Backend::echo("a");
+    let lines = "name = \"r\"\ntimeout = \"2h\"\nfault = { delay = { duration = \"1h\", percent = 100 } }";
+    let config = format!("[access_log]\nenabled = true\n{}", rule(lines, &[&backend]));
+    let gateway = launch().config(&config).start();
+    let mut client = gateway.client();
+    client.send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n");
+    std::thread::sleep(Duration::from_millis(100));
+    drop(client);
+    let line = gateway.log_line("it is over", |line| line["path"] == "/held");
+    assert_eq!((&line["status_code"], &line["attempts"]), (&499.into(), &0.into()));
+    assert_eq!(backend.hits(), 0);
+}

@@ -3,7 +3,10 @@
 //! One future a request, polled inside its connection's task. Dropping it gives the lease back, closes the
 //! upstream connection that was in use and records the exchange as broken off.
 
+use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -19,7 +22,7 @@ use crate::answer::{self, Manner, Plan};
 use crate::attempt::{Answer, Outgoing};
 use crate::body::Passage;
 use crate::config::{Redirect, Timeouts};
-use crate::conversation::{Conversation, Next};
+use crate::conversation::{Conversation, Gone, Next};
 use crate::decisions;
 use crate::fields::REQUEST_ID;
 use crate::forward::forward;
@@ -34,7 +37,7 @@ use crate::ticket::Ticket;
 use crate::tunnel::{self, End, Tunnel};
 use crate::upload::Upload;
 use crate::upstream::{ConnectError, Connection};
-use crate::watch::{Expired, Phase, later, within_deadline};
+use crate::watch::{Phase, later};
 
 /// Who answers.
 enum Outcome {
@@ -149,7 +152,7 @@ async fn answer(
 
     // Policies: each lets the request pass, answers it or refuses it.
     client.watch.begin(Phase::Wait, ticket.started(), rule.timeouts.response_head);
-    if let Some(response) = run_policies(ticket, rule, &asked, &mut headers).await? {
+    if let Some(response) = run_policies(ticket, rule, conversation, &asked, &mut headers).await? {
         return Ok(Outcome::Own(response));
     }
 
@@ -189,10 +192,11 @@ pub(crate) fn redirected(redirect: &Redirect, uri: &Uri, path: &str) -> Result<R
     Ok(response)
 }
 
-/// The rule's policies in their order; an answer ends the exchange.
+/// The rule's policies in their order; an answer ends the exchange. Whoever is made to wait may leave.
 async fn run_policies(
     ticket: &mut Ticket,
     rule: &Rule,
+    conversation: &mut Conversation,
     asked: &Asked,
     headers: &mut Fields,
 ) -> Result<Option<Response<Bytes>>, Reject> {
@@ -215,18 +219,30 @@ async fn run_policies(
                 }
                 Verdict::Answer(response) => return Ok(Some(*response)),
                 Verdict::Delay(delay, then) => {
-                    within_deadline(&ticket.client().watch, tokio::time::sleep(delay))
-                        .await
-                        .map_err(|Expired| Reject::UpstreamTimeout)?;
+                    while_there(conversation, tokio::time::sleep(delay)).await?;
                     *then
                 }
-                Verdict::Wait(future) => within_deadline(&ticket.client().watch, future)
-                    .await
-                    .map_err(|Expired| Reject::UpstreamTimeout)?,
+                Verdict::Wait(future) => while_there(conversation, future).await?,
             };
         }
     }
     Ok(None)
+}
+
+/// Waits for a policy, for as long as there is time and the client is there. Dropping it drops the future.
+async fn while_there<F: Future>(conversation: &mut Conversation, future: F) -> Result<F::Output, Reject> {
+    let client = Rc::clone(&conversation.client);
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        if client.watch.is_expired() {
+            return Poll::Ready(Err(Reject::UpstreamTimeout));
+        }
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        conversation.poll_gone(cx).map(|Gone| Err(Reject::ClientGone))
+    })
+    .await
 }
 
 /// The rule's policies on a response head, in reverse order; and the filter for its body, if one wants it.
