@@ -190,3 +190,35 @@ fn who_has_waited_longest_is_served_next() {
     let late = served.iter().enumerate().map(|(turn, number)| turn.saturating_sub(*number)).max().unwrap();
     assert!(late < 20, "{served:?}");
 }
+
+#[test]
+fn who_waits_for_another_backend_has_no_place_at_the_one_that_failed() {
+    let gate = Gate::new();
+    let busy = Backend::held("busy", &gate);
+    let failing = Backend::scripted(|conn| {
+        while let Some(request) = conn.request() {
+            if request.target == "/reset" {
+                return conn.reset();
+            }
+            conn.reply("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let lines = "passive = false\ntimeout = \"120s\"\nqueue = { timeout = \"60s\" }";
+    let gateway = gateway(&limited(lines, &[(&busy, 1), (&failing, 1)]));
+    let mut held = gateway.client();
+    while gate.waiting() == 0 {
+        held.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut moved = gateway.client();
+    moved.send("GET /reset HTTP/1.1\r\nHost: x\r\n\r\n");
+    eventually("it waits for the busy one", PATIENCE, || {
+        failing.requests().iter().any(|request| request.target == "/reset") && failing.open_connections() == 0
+    });
+    eventually("its place at the other is free", PATIENCE, || {
+        backend_status(&gateway, "r", &failing.url())["active_connections"] == 0
+    });
+    assert_eq!(gateway.get("/").text(), "ok", "which another may have");
+    gate.open();
+    assert_eq!(moved.response().backend(), "busy");
+}

@@ -281,3 +281,29 @@ fn a_backend_killed_under_load_costs_no_get() {
         assert_eq!(backend_status(&gateway, "r", &backend.url())["active_connections"], 0);
     }
 }
+
+#[test]
+fn what_one_backend_did_is_not_told_of_the_next() {
+    let (bad, silent) = (answering("503 Service Unavailable"), Backend::silent());
+    let lines = format!("{STAYS}name = \"r\"\ntimeout = \"60s\"\nretries = {{ on = [\"503\"] }}");
+    let log = "[access_log]\nfields = [\"status_code\", \"backend\", \"attempts\", \"upstream_ms\"]\n";
+    let gateway = gateway(&format!("{log}{STATUS_LISTENER}{}", rule(&lines, &[&bad, &silent])));
+    for count in 1..=2 {
+        let mut client = gateway.client();
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        eventually("the silent one is asked", PATIENCE, || silent.hits() == count);
+        drop(client);
+    }
+    let line = gateway.log_line("one went from the one to the other", |line| line["attempts"] == 2);
+    assert_eq!(line["backend"], silent.url());
+    assert_eq!(line["status_code"], 499, "the client left ahead of any answer: {line}");
+    assert!(line["upstream_ms"].is_null(), "the silent one has answered nothing: {line}");
+    let status = backend_status(&gateway, "r", &silent.url());
+    assert_eq!(status["failed_requests"], 0, "{status}");
+    let metrics = gateway.get("/metrics").text();
+    let answered = format!(
+        "gatewayd_backend_request_duration_seconds_count{{upstream=\"r\",backend=\"{}\"}} ",
+        silent.url()
+    );
+    assert!(metrics.contains(&format!("{answered}0\n")), "{metrics}");
+}

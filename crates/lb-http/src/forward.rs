@@ -97,6 +97,10 @@ pub(crate) async fn forward(
             return ended.map_err(|failed| failed.rejected);
         };
         choices.exclude(position);
+        // Another one may have to be waited for.
+        if let Err(failed) = &ended {
+            ticket.attempt_over(&failed.rejected);
+        }
         match retries.next(cause, &mut choices, conversation, deadline).await {
             Ok(next) => choice = next,
             // The last word stands, if it is only a refusal.

@@ -241,6 +241,8 @@ impl Ticket {
     /// Another attempt begins, at this backend.
     pub(crate) fn attempt(&mut self, upstream: usize, lease: Lease, permit: Attempt) {
         self.give_back();
+        // What the attempt before has brought is not this one's.
+        (self.status, self.upstream_latency) = (client_closed_request(), None);
         self.permit = Some(permit);
         self.attempts += 1;
         self.backend = Some((upstream, lease.position()));
@@ -254,12 +256,17 @@ impl Ticket {
         self.permit.as_ref().is_some_and(Attempt::is_trial)
     }
 
-    /// The attempt failed and another one is to follow.
-    pub(crate) fn attempt_failed(&mut self, reject: &Reject) {
+    /// The attempt failed, whatever is to follow: the backend is judged, and its place is free.
+    pub(crate) fn attempt_over(&mut self, reject: &Reject) {
         self.feed_back(false, None);
         self.judge(reject);
         self.span_failed(reject.code());
         self.give_back();
+    }
+
+    /// The attempt failed and another one is to follow.
+    pub(crate) fn attempt_failed(&mut self, reject: &Reject) {
+        self.attempt_over(reject);
         let (Some((_, _, target)), Some(kind)) = (self.target(), FailureKind::of_code(reject.code())) else {
             return;
         };
