@@ -91,3 +91,24 @@ fn a_client_that_leaves_ends_both() {
     drop(client);
     eventually("both are let go", PATIENCE, || silent.iter().all(|backend| backend.open_connections() == 0));
 }
+
+#[test]
+fn a_second_backend_that_fails_is_judged_although_the_first_answers() {
+    let (slow, mut other) = (Backend::slow("slow", Duration::from_millis(300)), Backend::echo("other"));
+    let lines = "name = \"r\"\nhedge = { after = \"50ms\" }\nload_balancing = { strategy = \"rendezvous\", key = \"header:X-Key\" }";
+    let gateway = gateway(&format!("{STATUS_LISTENER}{}", rule(lines, &[&slow, &other])));
+    // A key that leads to the slow one first.
+    let key = (0..100).map(|key| key.to_string()).find(|key| {
+        let before = slow.hits();
+        gateway.fetch("GET", "/", &[("X-Key", key)]);
+        slow.hits() > before
+    });
+    let key = key.unwrap();
+    other.stop();
+    let told = |field: &str| backend_status(&gateway, "r", &other.url())[field].clone();
+    for _ in 0..5 {
+        assert_eq!(gateway.fetch("GET", "/", &[("X-Key", &key)]).backend(), "slow");
+    }
+    assert_eq!(told("failed_requests"), 5);
+    eventually("it is kept out", PATIENCE, || told("healthy") == false);
+}

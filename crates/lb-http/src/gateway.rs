@@ -341,7 +341,7 @@ async fn keep_percentiles(shared: Arc<Shared>) {
         let by_percentile = |rule: &&Rule| rule.hedge == Some(HedgeAfter::P95);
         for rule in snapshot.rules.iter().filter(by_percentile) {
             for upstream in rule.upstreams().filter_map(|place| snapshot.upstreams.get(place)) {
-                upstream.slow.learn(&upstream.targets);
+                upstream.slow.learn(&upstream.targets, Instant::now());
             }
         }
     }

@@ -5,18 +5,20 @@
 //! loser's connection is closed and its place given back. Off unless written; a rule without it pays one comparison.
 //! Interim answers (103) are not passed on. Dropping the future closes both connections.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use http::Method;
 use lb_h1::{Asked, ParseState, ResponseHead, parse_response};
+use lb_observe::FailureKind;
 use lb_observe::histogram::Summary;
 
 use crate::attempt::{Answer, Cause, Failed, Limits, Outgoing, encode};
@@ -26,7 +28,7 @@ use crate::config::HedgeAfter;
 use crate::conversation::{Conversation, Gone};
 use crate::decisions;
 use crate::pool::Home;
-use crate::reject::Reject;
+use crate::reject::{Reject, client_closed_request};
 use crate::send::{MAX_INTERIM, response_limits};
 use crate::snapshot::{Rule, Target, Upstream};
 use crate::ticket::Ticket;
@@ -45,11 +47,20 @@ pub(crate) fn patience(rule: &Rule, upstream: &Upstream, outgoing: &Outgoing<'_>
     }
 }
 
-/// How long 95 of 100 answers of an upstream took; kept by the control side.
+/// How long 95 of 100 answers of an upstream took of late; kept by the control side.
 #[derive(Debug, Default)]
 pub(crate) struct Percentile {
     nanos: AtomicU64,
+    /// What had been answered at a few moments of the last minute.
+    readings: Mutex<VecDeque<(Instant, Summary)>>,
 }
+
+/// How far back answers count: what an upstream took yesterday says nothing of today.
+const WINDOW: Duration = Duration::from_secs(60);
+/// From one reading that is kept to the next.
+const STEP: Duration = Duration::from_secs(5);
+/// Of fewer answers than this nothing is learnt.
+const FEW: u64 = 20;
 
 impl Percentile {
     fn get(&self) -> Option<Duration> {
@@ -60,10 +71,25 @@ impl Percentile {
     }
 
     /// Looks at the figures of the upstream's backends. To be called about once a second.
-    pub(crate) fn learn(&self, targets: &[Target]) {
+    pub(crate) fn learn(&self, targets: &[Target], now: Instant) {
         let mut all = Summary::default();
-        targets.iter().for_each(|target| all.merge(&target.stats.totals().latency));
-        if let Some(slow) = all.quantile(0.95) {
+        targets.iter().for_each(|target| target.stats.add_latency(&mut all));
+        self.take(all, now);
+    }
+
+    /// Takes a reading of all answers up to now.
+    fn take(&self, all: Summary, now: Instant) {
+        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        // The one at or before the window's start stays, to count from.
+        while readings.get(1).is_some_and(|(at, _)| now.saturating_duration_since(*at) >= WINDOW) {
+            readings.pop_front();
+        }
+        let of_late = readings.front().map_or_else(|| all.clone(), |(_, before)| all.since(before));
+        if readings.back().is_none_or(|(at, _)| now.saturating_duration_since(*at) >= STEP) {
+            readings.push_back((now, all));
+        }
+        let is_enough = of_late.count() >= FEW || self.get().is_none();
+        if let Some(slow) = of_late.quantile(0.95).filter(|_| is_enough) {
             self.nanos.store(u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX), Relaxed);
         }
     }
@@ -145,15 +171,16 @@ pub(crate) async fn race<'a>(
                 let loser = legs.pop();
                 if let Some(choice) = winner.choice {
                     // The first one's end is told before the second one takes its place.
-                    if let Some(failed) = loser.and_then(|loser| loser.failed) {
-                        ticket.attempt_failed(&failed.rejected);
+                    match loser.map(|loser| (loser.target, loser.failed)) {
+                        Some((_, Some(failed))) => ticket.attempt_failed(&failed.rejected),
+                        Some((target, None)) => overtaken(&client, target),
+                        None => {}
                     }
                     ticket.attempt(place, choice.lease, choice.permit);
                     ticket.rival_won();
                 } else if let Some(loser) = loser {
-                    ticket.rival_lost(loser.failed.map(|failed| failed.rejected.code()));
-                    drop(loser.choice);
-                    upstream.queue.freed();
+                    ticket.rival_lost(loser.failed.as_ref().map(|failed| failed.rejected.code()));
+                    lost(&client, upstream, loser);
                 }
                 let came_at = Instant::now();
                 ticket.answered(head.status, sent_at, came_at);
@@ -163,7 +190,7 @@ pub(crate) async fn race<'a>(
                 for leg in legs.drain(1..) {
                     ticket.rival_lost(leg.failed.as_ref().map(|failed| failed.rejected.code()));
                     choices.exclude(leg.position);
-                    blame(upstream, leg);
+                    lost(&client, upstream, leg);
                 }
                 let failed = legs.pop().and_then(|leg| leg.failed);
                 return Err(failed.unwrap_or_else(|| Failed::for_good(Reject::NoBackend)));
@@ -221,15 +248,33 @@ fn rival(rule: &Rule, upstream: &Upstream, choices: &mut Choices<'_>, position: 
     rival
 }
 
-/// The second backend has failed too.
-fn blame(upstream: &Upstream, leg: Leg<'_>) {
-    let (Some(mut choice), Some(failed)) = (leg.choice, leg.failed) else { return };
-    choice.lease.failed();
-    if let Some(kind) = failed.rejected.blames() {
-        choice.permit.failed(&upstream.monitor, leg.position, kind, Instant::now());
+/// The second backend has failed, or the first has answered before it.
+fn lost(client: &Client, upstream: &Upstream, leg: Leg<'_>) {
+    let Leg { target, position, choice, run, failed } = leg;
+    drop(run);
+    let Some(mut choice) = choice else { return };
+    let now = Instant::now();
+    match failed {
+        None => overtaken(client, target),
+        Some(failed) => {
+            choice.lease.failed();
+            if let Some(kind) = failed.rejected.blames() {
+                choice.permit.failed(&upstream.monitor, position, kind, now);
+            }
+            if let Some(kind) = FailureKind::of_code(failed.rejected.code()) {
+                target.stats.record_retried(client.worker.index, kind, client.worker.wall_clock(now));
+            }
+        }
     }
     drop(choice);
     upstream.queue.freed();
+}
+
+/// An attempt was given up since another backend has answered: to this one its client has left.
+fn overtaken(client: &Client, target: &Target) {
+    let worker = &client.worker;
+    let now = worker.wall_clock(Instant::now());
+    target.stats.record_discarded(worker.index, client_closed_request(), None, now);
 }
 
 /// One backend asked: on a pooled connection, or a new one where there is none or it proves stale.
@@ -305,5 +350,39 @@ fn poll_head(
                 return Poll::Ready(Err(SendError::Io { backend: backend(), source }));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_observe::Histogram;
+
+    use super::*;
+
+    #[test]
+    fn what_answers_took_long_ago_is_forgotten_and_of_a_few_nothing_is_learnt() {
+        let (percentile, histogram, start) = (Percentile::default(), Histogram::default(), Instant::now());
+        let mut second = 0;
+        let mut answered = |times: u32, took: Duration| {
+            (0..times).for_each(|_| histogram.record(took));
+            second += 1;
+            percentile.take([&histogram].into_iter().collect(), start + Duration::from_secs(second));
+            percentile.get().map(|slow| slow.as_millis())
+        };
+        let (quick, slow) = (Duration::from_millis(10), Duration::from_millis(200));
+        assert_eq!(answered(0, quick), None);
+        for _ in 0..600 {
+            answered(100, quick);
+        }
+        assert_eq!(answered(100, quick), Some(9));
+        for _ in 0..80 {
+            answered(100, slow);
+        }
+        assert!((198..203).contains(&answered(100, slow).unwrap()), "it has been slow for a minute");
+        for _ in 0..200 {
+            answered(0, quick);
+        }
+        assert!((198..203).contains(&answered(5, quick).unwrap()), "five answers are too few");
+        assert_eq!(percentile.readings.lock().unwrap().len(), 14);
     }
 }

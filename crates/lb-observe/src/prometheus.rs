@@ -110,7 +110,7 @@ fn backends(text: &mut Text, registry: &Registry) {
         .into_iter()
         .map(|backend| (backend_labels(backend.upstream(), backend.backend()), backend))
         .collect();
-    let help = "Attempts at a backend by class of the answer; those without one count as 5xx.";
+    let help = "Attempts at a backend by class of the answer; those without one count as 5xx, and as 499 where another backend was quicker or the client left.";
     let mut family = text.family("gatewayd_backend_requests_total", Kind::Counter, help);
     for (labels, backend) in &backends {
         for (class, count) in backend.counts().0.by_class().filter(is_shown) {
