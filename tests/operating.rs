@@ -198,7 +198,10 @@ fn each_change_of_health_is_one_call_of_the_webhook() {
     let [mut a, b] = ["a", "b"].map(Backend::echo);
     let health = "health_check = { path = \"/\", interval = \"100ms\" }\npassive = false";
     let rules = rule(&format!("name = \"r\"\n{health}"), &[&a, &b]);
-    let gateway = operated("", &format!("[alerts]\nwebhook = \"{}/hook?x=1\"\n{rules}", webhook.url()));
+    let gateway = operated(
+        "",
+        &format!("[alerts]\nwebhook = \"http://user:p%3Aw@{}/hook?x=1\"\n{rules}", webhook.address()),
+    );
     let url = a.url();
     a.stop();
     eventually("it is told", PATIENCE, || !told(&webhook).is_empty());
@@ -214,6 +217,7 @@ fn each_change_of_health_is_one_call_of_the_webhook() {
     );
     assert!(told[0]["error"].as_str().is_some_and(|error| !error.is_empty()), "{}", told[0]);
     assert_eq!(webhook.requests()[0].target, "/hook?x=1");
+    assert_eq!(webhook.requests()[0].header("authorization"), Some("Basic dXNlcjpwOnc="), "user:p:w");
     let lines =
         gateway.log().into_iter().filter(|line| line["component"] == "proxy" && line["backend"] == url);
     assert_eq!(lines.filter(|line| line["healthy"].is_boolean()).count(), 2, "one line a change");

@@ -530,3 +530,21 @@ fn a_dump_that_is_turned_off_writes_what_it_has_and_is_closed() {
     assert_eq!(gateway.get("/again").status, 200);
     eventually("it runs again", PATIENCE, || threads() == 1);
 }
+
+#[test]
+fn a_plan_tells_no_secret_of_an_address() {
+    let backend = Backend::echo("a");
+    let config = |user: &str| {
+        format!(
+            "[tracing]\nendpoint = \"http://{user}127.0.0.1:9\"\n[admin]\naddress = \"{{admin}}\"\n{}",
+            rule("", &[&backend])
+        )
+    };
+    let gateway = launch().config(&config("")).start();
+    gateway.write_config(&config("me:s3cret@"));
+    let (code, said) = reload(&gateway, &[]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("tracing.endpoint") && !said.contains("s3cret"), "{said}");
+    gateway.log_line("it is in the log", |line| line["component"] == "reload");
+    assert!(!gateway.log().iter().any(|line| line.to_string().contains("s3cret")));
+}

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header};
+use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use lb_config::Called;
 use lb_tls::ClientTls;
+use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -19,6 +22,8 @@ const MAX_ANSWER: usize = 64 << 20;
 pub(crate) struct Callee {
     url: Uri,
     authority: String,
+    /// Who calls, where the URL says so.
+    credentials: Option<HeaderValue>,
     tls: Option<ClientTls>,
 }
 
@@ -32,7 +37,8 @@ impl Callee {
         let authority = format!("{host}:{}", url.port_u16().unwrap_or(usual));
         // What an operator should know of its files was said when the configuration was read.
         let tls = tls.map(|options| ClientTls::new(options).map(|(tls, _)| tls)).transpose()?;
-        Ok(Self { url, authority, tls })
+        let credentials = url.authority().and_then(|authority| credentials(authority.as_str()));
+        Ok(Self { url, authority, credentials, tls })
     }
 
     /// Its URL.
@@ -43,15 +49,30 @@ impl Callee {
     /// Sends one request, whose target is a path, on a connection of its own; all of it within `deadline`.
     pub(crate) async fn send(
         &self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
         deadline: Duration,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
+        if let Some(credentials) = &self.credentials {
+            request.headers_mut().entry(header::AUTHORIZATION).or_insert_with(|| credentials.clone());
+        }
         if let Some(tls) = &self.tls {
             // A file that has become useless leaves what there was.
             let _ = tls.look();
         }
         exchange(&self.authority, self.tls.as_ref(), request, deadline).await
     }
+}
+
+/// The `user:password` before an authority's `@` as Basic has it (RFC 7617).
+fn credentials(authority: &str) -> Option<HeaderValue> {
+    let (user_info, _) = authority.rsplit_once('@')?;
+    let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
+    let [user, password] = [user, password].map(|part| percent_decode_str(part).collect::<Vec<u8>>());
+    let mut value =
+        HeaderValue::try_from(format!("Basic {}", BASE64.encode([&user[..], b":", &password].concat())))
+            .ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Sends one request in the clear to `authority` (`host:port`) on a connection of its own; all of it within `deadline`.

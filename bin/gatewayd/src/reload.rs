@@ -318,7 +318,7 @@ impl Reloading {
         }
         if *tracing != loaded.tracing {
             let shown = |tracing: &Option<TracingConfig>| match tracing {
-                Some(tracing) => tracing.endpoint.url.to_string(),
+                Some(tracing) => tracing.endpoint.shown(),
                 None => "none".to_owned(),
             };
             plan.needs_restart("tracing.endpoint", shown(tracing), shown(&loaded.tracing));

@@ -9,6 +9,7 @@ use lb_discovery::UpstreamSources;
 use lb_http::config::GatewayConfig;
 
 use crate::diagnostic::Diagnostic;
+use crate::mask;
 use crate::member::MemberTemplate;
 use crate::source::SourceKind;
 
@@ -110,6 +111,14 @@ pub struct Called {
     pub url: http::Uri,
     /// How it is believed, where it is `https`.
     pub tls: Option<lb_tls::ClientOptions>,
+}
+
+impl Called {
+    /// Its URL as it may be shown: without passwords and tokens.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        mask::line(&self.url.to_string(), std::iter::empty(), 0..0).0
+    }
 }
 
 /// Who is told of changes of health.
