@@ -2,7 +2,7 @@
 
 use lb_testkit::{Backend, PATIENCE, eventually};
 
-use super::{run, start};
+use super::{LISTENER, run, start};
 use crate::support::rule;
 
 #[test]
@@ -356,4 +356,34 @@ run(main)
 ",
     );
     assert!(backend.requests().iter().all(|request| request.target == "/late"));
+}
+
+#[test]
+fn heads_that_are_late_are_no_answers_and_requests_without_an_end_have_theirs() {
+    let backend = Backend::echo("b");
+    let listener = LISTENER.replace("http3 = true", "http3 = true\nheader_timeout = \"500ms\"");
+    let gateway = crate::support::gateway(&format!("{listener}{}", rule("", &[&backend])));
+    run(
+        &gateway,
+        "
+async def main():
+    async with connected() as client:
+        late = client._quic.get_next_available_stream_id()
+        client._quic.send_stream_data(late, b'\\x01\\x20ab')
+        client.transmit()
+        got = await client.answer(late)
+        assert got.reset == 0x10d and got.stopped == 0x10d, (got.reset, got.stopped, got.ended, got.heads)
+        # A tunnel that nobody makes, and a request of which only its stream's end would tell that it has no body.
+        tunnel = client._quic.get_next_available_stream_id()
+        client.head(tunnel, [(':method', 'CONNECT'), (':authority', 'a.example:443')], False)
+        endless = client.open('GET', '/endless', end=False)
+        for stream, status in [(tunnel, 405), (endless, 200)]:
+            if stream == endless:
+                await asyncio.sleep(1)
+                client.send(endless, b'', True)
+            got = await client.answer(stream)
+            assert got.status == status, (got.heads, got.reset)
+run(main)
+",
+    );
 }

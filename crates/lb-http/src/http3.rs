@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h3::error::Code;
-use h3::quic::SendStream as _;
 use h3::server::RequestResolver;
 use lb_observe::HandshakeFailure;
 use quinn::{Incoming, ServerConfig, VarInt};
@@ -191,18 +190,17 @@ impl Server {
     }
 
     /// Takes a stream in.
-    fn admit(&mut self, mut resolver: RequestResolver<Connection, Bytes>) {
+    fn admit(&mut self, resolver: RequestResolver<Connection, Bytes>) {
         let id = resolver.frame_stream.id();
         let Some(aside) = self.asides.take(id) else { return };
         let id = id.into_inner();
         if matches!(self.leaving, Leaving::Told(_)) && id >= self.next_stream {
             // It was named in the goodbye as one that nobody looks at, so that it may be sent again.
-            resolver.frame_stream.reset(Code::H3_REQUEST_REJECTED.value());
-            return;
+            return stream::refuse(resolver, Code::H3_REQUEST_REJECTED);
         }
         self.next_stream = self.next_stream.max(id.saturating_add(STREAMS_APART));
         if self.streams.open() >= self.limits.max_streams.saturating_mul(2) {
-            return;
+            return stream::refuse(resolver, Code::H3_REQUEST_REJECTED);
         }
         let (client, tenant) = (Rc::clone(&self.client), self.streams.enter());
         drop(tokio::task::spawn_local(stream::serve(resolver, aside, client, tenant)));

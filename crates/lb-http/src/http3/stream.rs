@@ -11,9 +11,11 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use h3::error::{Code, StreamError};
+use h3::quic::{RecvStream as _, SendStream as _};
 use h3::server::{RequestResolver, RequestStream};
 use http::{HeaderValue, Method, Request, header};
 use lb_h1::{
@@ -66,21 +68,24 @@ enum Body {
 
 /// Serves a stream's request.
 pub(super) async fn serve(
-    resolver: RequestResolver<Connection, Bytes>,
+    mut resolver: RequestResolver<Connection, Bytes>,
     aside: Aside,
     client: Rc<Client>,
     tenant: Tenant,
 ) {
     let Aside { stopped, is_websocket } = aside;
     let limit = client.listener.config.limits.header_timeout;
-    // One that is refused or late is dropped, which ends it.
-    let Ok(resolved) = timeout(limit, resolver.resolve_request()).await else { return };
+    let first = std::future::poll_fn(|cx| resolver.frame_stream.poll_next(cx));
+    let Ok(first) = timeout(limit, first).await else {
+        return refuse(resolver, Code::H3_REQUEST_INCOMPLETE);
+    };
+    // One that is malformed has been told so, or dropped with its connection.
+    let Ok(resolved) = resolver.accept_with_frame(first) else { return tenant.was_reset() };
+    let Ok(resolved) = timeout(limit, resolved.resolve()).await else { return };
     let Ok((request, stream)) = resolved else { return tenant.was_reset() };
     let (send, mut recv) = stream.split();
     let mut out = Out { stream: send, is_over: false };
-    let opening = open(&request, &mut recv, is_websocket.get());
-    let Ok(opened) = timeout(limit, opening).await else { return };
-    let end = match opened {
+    let end = match open(&request, &mut recv, is_websocket.get(), limit).await {
         Ok(Opened { head, body, first, upgrade }) => {
             let method = if upgrade.is_some() { Method::GET } else { request.method().clone() };
             let carry = Carry { method, upgrade, body, first, stopped };
@@ -103,6 +108,12 @@ pub(super) async fn serve(
     }
     recv.stop_sending(code);
     out.break_off(code);
+}
+
+/// Ends a stream that has had no request. Dropped, it would end as an answer does.
+pub(super) fn refuse(mut resolver: RequestResolver<Connection, Bytes>, code: Code) {
+    resolver.frame_stream.stream.stop_sending(code.value());
+    resolver.frame_stream.reset(code.value());
 }
 
 /// The way to the client. Dropped before its end, it is reset, so that nobody takes a part for the whole.
@@ -143,7 +154,13 @@ enum First {
     None,
 }
 
-async fn open(request: &Request<()>, recv: &mut Incoming, is_websocket: bool) -> Result<Opened, End> {
+/// `limit` is how long it is waited for whether there is a body.
+async fn open(
+    request: &Request<()>,
+    recv: &mut Incoming,
+    is_websocket: bool,
+    limit: Duration,
+) -> Result<Opened, End> {
     let headers = request.headers();
     if lb_h2::names_a_connection(headers) {
         return Err(End::Malformed);
@@ -154,13 +171,14 @@ async fn open(request: &Request<()>, recv: &mut Incoming, is_websocket: bool) ->
     let length: Option<u64> = headers.get(header::CONTENT_LENGTH).map(number);
     // Only a stream's end tells that there is no body. Whoever has a right to send none is waited for; a call of gRPC may be waiting for
     // our answer itself.
-    let first = match (length, request.method()) {
-        _ if upgrade.is_some() => First::Unread,
-        (None, method) if *method != Method::POST && *method != Method::PUT && *method != Method::PATCH => {
-            match recv.recv_data().await {
-                Ok(Some(mut piece)) => First::Piece(piece.copy_to_bytes(piece.remaining())),
-                Ok(None) => First::None,
-                Err(error) => return Err(ended_by(&error)),
+    let usual = [Method::POST, Method::PUT, Method::PATCH, Method::CONNECT];
+    let first = match length {
+        None if upgrade.is_none() && !usual.contains(request.method()) => {
+            match timeout(limit, recv.recv_data()).await {
+                Ok(Ok(Some(mut piece))) => First::Piece(piece.copy_to_bytes(piece.remaining())),
+                Ok(Ok(None)) => First::None,
+                Ok(Err(error)) => return Err(ended_by(&error)),
+                Err(_) => First::Unread,
             }
         }
         _ => First::Unread,
