@@ -64,6 +64,7 @@ impl Peer {
     /// Connects and says hello with these settings.
     pub(crate) fn with_settings(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
         let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
         let mut peer = Self(stream);

@@ -1,12 +1,15 @@
 //! Clients that share a connection to a backend of HTTP/2, and streams there whose end comes late or never.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
-use lb_testkit::{Client, Gateway};
+use lb_testkit::{Backend, Client, Gate, Gateway};
 
 use super::backends::Origin;
-use super::frames::{CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, Peer, RST_STREAM, block};
-use crate::support::launch;
+use super::frames::{
+    CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, PING, Peer, RST_STREAM, SETTINGS, WINDOW_UPDATE, block,
+};
+use crate::support::{launch, rule};
 
 /// A gateway of one worker, so that all that is asked of the backend shares a connection.
 fn gateway(backend: &str) -> Gateway {
@@ -123,4 +126,97 @@ fn a_client_of_http2_has_the_whole_of_an_answer_whose_end_never_comes() {
         }
     }
     assert_eq!(body, b"hello");
+}
+
+/// A client's uploads, kept to the windows that it is given.
+struct Uploads {
+    peer: Peer,
+    windows: std::collections::BTreeMap<u32, i64>,
+    initial: i64,
+}
+
+impl Uploads {
+    fn to(gateway: &Gateway) -> Self {
+        let mut peer = Peer::connect(gateway.address());
+        let settings = peer.until("settings", |frame| frame.kind == SETTINGS && frame.flags == 0).payload;
+        let entry = settings.chunks(6).find(|entry| entry[..2] == [0, 4]).expect("an initial window");
+        let initial = u32::from_be_bytes(entry[2..].try_into().unwrap()).into();
+        peer.send(SETTINGS, 1, 0, &[]);
+        let mut uploads = Self { peer, windows: [(0, 65_535)].into(), initial };
+        uploads.hear();
+        uploads
+    }
+
+    /// Reads what has been sent by now.
+    fn hear(&mut self) {
+        self.peer.send(PING, 0, 0, b"by now??");
+        loop {
+            let frame = self.peer.until("an answer", |frame| matches!(frame.kind, PING | WINDOW_UPDATE));
+            if frame.kind == PING {
+                return;
+            }
+            let more = u32::from_be_bytes(frame.payload[..4].try_into().unwrap());
+            *self.windows.entry(frame.stream).or_insert(self.initial) += i64::from(more);
+        }
+    }
+
+    fn begin(&mut self, stream: u32, path: &str) {
+        let head = [(":method", "POST"), (":scheme", "http"), (":authority", "a.example"), (":path", path)];
+        self.peer.headers(stream, &head, false);
+        self.windows.entry(stream).or_insert(self.initial);
+    }
+
+    /// Sends as much of a body as the windows let through, up to so much; how much that is.
+    fn fill(&mut self, stream: u32, most: i64) -> i64 {
+        // How often nothing more had been given.
+        let (mut sent, mut idle) = (0, 0);
+        loop {
+            let room = self.windows[&stream].min(self.windows[&0]).min(most - sent).min(16 << 10);
+            if room > 0 {
+                self.peer.send(DATA, 0, stream, &vec![b'x'; usize::try_from(room).unwrap()]);
+                for window in [0, stream] {
+                    *self.windows.get_mut(&window).unwrap() -= room;
+                }
+                (sent, idle) = (sent + room, 0);
+            } else if sent == most || idle == 20 {
+                return sent;
+            } else {
+                std::thread::sleep(Duration::from_millis(10));
+                self.hear();
+                idle += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn uploads_that_nobody_reads_hold_up_no_other_of_the_same_client_and_take_so_much_memory_and_no_more() {
+    let gate = Gate::new();
+    let reading = gate.clone();
+    let deaf = Backend::scripted(move |conn| {
+        conn.request_head();
+        reading.wait();
+    });
+    let good = Backend::echo("good");
+    let config =
+        format!("[server]\nworkers = 1\n{}{}", rule("path = \"/deaf\"", &[&deaf]), rule("", &[&good]));
+    let gateway = launch().config(&config).start();
+    let mut client = Uploads::to(&gateway);
+    let streams: Vec<u32> = (1..=16).step_by(2).collect();
+    for stream in &streams {
+        client.begin(*stream, "/deaf");
+    }
+    // What the sockets on the way take is no window's; all that is left then is held here.
+    let mut held: Vec<i64> = streams.iter().map(|stream| client.fill(*stream, 64 << 20)).collect();
+    for (stream, sent) in streams.iter().zip(&mut held) {
+        *sent += client.fill(*stream, 64 << 20);
+    }
+    assert!(client.windows[&0] > 0, "the connection's window is shut: {:?}", client.windows);
+    client.begin(101, "/");
+    let body = 200_000;
+    assert_eq!(client.fill(101, body), body);
+    client.peer.send(DATA, END_STREAM, 101, b"");
+    let answer = client.peer.until("an answer", |frame| frame.stream == 101 && frame.kind == HEADERS);
+    assert_eq!(answer.status(), 200);
+    gate.open();
 }

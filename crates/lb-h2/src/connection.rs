@@ -9,8 +9,8 @@
 //! written once, into room that the thread's connections hand to each other. A connection that is idle owns its tables of fields and
 //! little else.
 //!
-//! Bounds: bodies that have come and not been read, by the windows (a client's by that of its connection, a backend's by those of its
-//! streams, so that none holds up another); what waits to be sent, by [`FULL`](out::FULL) and what the rules
+//! Bounds: bodies that have come and not been read, by the windows of their streams, so that none holds up another: a client's begin with
+//! 64 KiB, and as they are read those of a connection may have so much more between them; what waits to be sent, by [`FULL`](out::FULL) and what the rules
 //! oblige us to say, beyond which nothing is read; heads, by their limit; and what a peer does to make work of nothing, by
 //! [`Forbearance`].
 
@@ -74,6 +74,9 @@ enum Role {
 #[derive(Debug, Clone, Copy)]
 struct Ours {
     max_streams: u32,
+    /// What a stream begins with.
+    first_window: i64,
+    /// What it may come to.
     window: i64,
     connection_window: i64,
     max_frame: u32,
@@ -134,6 +137,8 @@ struct Core {
     announced: Option<u32>,
     recv_window: i64,
     unreleased: i64,
+    /// By how much the windows of streams may still grow, all together.
+    spare: i64,
     send_window: i64,
     forbearance: Forbearance,
     heard: Heard,
@@ -194,6 +199,8 @@ impl Connection {
     pub fn server(limits: &Http2Limits, max_header_bytes: usize) -> Self {
         let ours = Ours {
             max_streams: limits.max_streams,
+            // A client that has not read of a smaller one takes it for as much.
+            first_window: i64::from(limits.stream_window).min(FIRST_WINDOW),
             window: i64::from(limits.stream_window),
             connection_window: i64::from(limits.connection_window),
             max_frame: limits.max_frame_size,
@@ -202,7 +209,7 @@ impl Connection {
         let mut core = Core::new(Role::Server, ours);
         core.introduce(&[
             (setting::MAX_CONCURRENT_STREAMS, ours.max_streams),
-            (setting::INITIAL_WINDOW_SIZE, limits.stream_window),
+            (setting::INITIAL_WINDOW_SIZE, u32::try_from(ours.first_window).unwrap_or(limits.stream_window)),
             (setting::MAX_FRAME_SIZE, ours.max_frame),
             (setting::MAX_HEADER_LIST_SIZE, u32::try_from(max_header_bytes).unwrap_or(u32::MAX)),
             (setting::ENABLE_CONNECT_PROTOCOL, 1),
@@ -215,6 +222,7 @@ impl Connection {
     pub fn client(limits: &BackendLimits) -> Self {
         let ours = Ours {
             max_streams: 0,
+            first_window: i64::from(limits.stream_window),
             window: i64::from(limits.stream_window),
             connection_window: i64::from(limits.connection_window),
             max_frame: limits.max_frame_size,
@@ -419,6 +427,7 @@ impl Core {
             recv_window: ours.connection_window.max(FIRST_WINDOW),
             // A window smaller than the first cannot be asked for: it is one that is not opened as far again.
             unreleased: (ours.connection_window - FIRST_WINDOW).min(0),
+            spare: ours.connection_window,
             send_window: FIRST_WINDOW,
             forbearance: Forbearance::new(),
             heard: Heard::Nothing,

@@ -4,13 +4,18 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Bounds on an HTTP/2 connection.
+///
+/// What waits here of a client's bodies for backends to take it is bounded by these: each stream's begins with 64 KiB (what a client takes
+/// for granted before it has read of anything else), and while they are read they may grow to `stream_window` each, by `connection_window`
+/// in all. So a connection holds `max_streams` times 64 KiB and `connection_window` at most, which by default is 9 MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Http2Limits {
     /// Streams at once that the peer may open.
     pub max_streams: u32,
-    /// Bytes of one stream's body that may be under way to us.
+    /// Bytes of one stream's body that may be under way to us, or wait here for its backend.
     pub stream_window: u32,
-    /// Bytes of all streams' bodies together that may be under way to us.
+    /// Bytes of all streams' bodies together that may be under way to us; and by how much their windows may be more than what they begin
+    /// with, all together.
     pub connection_window: u32,
     /// The largest frame that is taken (16 KiB to 16 MiB less one).
     pub max_frame_size: u32,

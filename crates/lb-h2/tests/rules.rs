@@ -286,6 +286,81 @@ fn windows_of_streams_are_their_own() {
     );
 }
 
+/// By how much a stream's window has been opened, or the connection's (0).
+fn opened(said: &[frames::Frame], stream: u32) -> u32 {
+    let updates = said.iter().filter(|frame| frame.kind == WINDOW_UPDATE && frame.stream == stream);
+    updates.map(|frame| u32::from_be_bytes(frame.payload[..].try_into().unwrap())).sum()
+}
+
+fn read_all(stream: &mut lb_h2::ServerStream) {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut room = vec![0; 64 << 10];
+    while let std::task::Poll::Ready(Ok(1..)) = stream.poll_read(&mut cx, &mut room) {}
+}
+
+#[test]
+fn bodies_that_nobody_reads_shut_no_window_but_their_own() {
+    let mut peer = Peer::of_server();
+    let settings = peer.said();
+    let settings = settings.iter().find(|frame| frame.kind == SETTINGS && frame.flags == 0).unwrap();
+    let window = settings.payload.chunks(6).find(|entry| entry[..2] == [0, 4]).unwrap();
+    assert_eq!(window[2..], 65_535_u32.to_be_bytes());
+    peer.send(&frame(SETTINGS, ACK, 0, &[]));
+    let mut sent = 0;
+    for stream in (1..256).step_by(2) {
+        open(&mut peer, stream, false);
+        let held = peer.accept();
+        peer.keep(held);
+        for _ in 0..15 {
+            peer.send(&frame(DATA, 0, stream, &[0; 4 << 10]));
+            sent += 4 << 10;
+        }
+    }
+    let said = peer.said();
+    assert!(said.iter().all(|frame| frame.kind == WINDOW_UPDATE && frame.stream == 0), "{said:?}");
+    assert!(opened(&said, 0) > sent - (1 << 19), "{} of {sent}", opened(&said, 0));
+    peer.send(&frame(DATA, 0, 1, &[0; 4 << 10]));
+    assert_eq!(end(&mut peer), End::Stream(1, Reason::FLOW_CONTROL_ERROR), "its own is shut");
+}
+
+#[test]
+fn streams_that_are_read_have_larger_windows_within_what_the_connection_has_for_all() {
+    let mut peer = Peer::of_server();
+    peer.send(&frame(SETTINGS, ACK, 0, &[]));
+    let read = |peer: &mut Peer, stream: u32| {
+        open(peer, stream, false);
+        let mut held = peer.accept().unwrap();
+        (0..8).for_each(|_| peer.send(&frame(DATA, 0, stream, &[0; 4 << 10])));
+        read_all(&mut held);
+        let more = opened(&peer.said(), stream);
+        (held, more - (32 << 10))
+    };
+    let (full, growth) = (256 << 10, (256 << 10) - 65_535);
+    let mut grown = Vec::new();
+    for stream in (1..=21).step_by(2) {
+        grown.push(read(&mut peer, stream));
+    }
+    let told: Vec<u32> = grown.iter().map(|(_, more)| *more).collect();
+    assert_eq!(told[..5], [growth; 5], "up to {full}");
+    assert_eq!(told.iter().sum::<u32>(), 1 << 20, "all together: {told:?}");
+    // Who ends gives it back.
+    drop(grown);
+    let (_held, more) = read(&mut peer, 23);
+    assert_eq!(more, growth);
+}
+
+#[test]
+fn what_is_known_to_come_whole_needs_no_more_room() {
+    let mut peer = Peer::of_server();
+    let fields = [&POST[..], &[("content-length", "50000")]].concat();
+    peer.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields)));
+    let mut held = peer.accept().unwrap();
+    peer.said();
+    (0..10).for_each(|_| peer.send(&frame(DATA, 0, 1, &[0; 4 << 10])));
+    read_all(&mut held);
+    assert_eq!(opened(&peer.said(), 1), 0);
+}
+
 #[test]
 fn requests_are_well_formed() {
     let changed = |changes: &[(&'static str, &'static str)]| {

@@ -115,7 +115,7 @@ impl Core {
         };
         // A smaller window than the first is not known to the peer before it has read of it.
         let least = if self.is_known { 0 } else { FIRST_WINDOW };
-        let mut stream = Stream::new(id, self.ours.window.max(least), self.theirs.window);
+        let mut stream = Stream::new(id, self.ours.first_window.max(least), self.theirs.window);
         stream.is_recv_ended = is_ended;
         stream.expected = request.length;
         let key = self.streams.insert(stream);

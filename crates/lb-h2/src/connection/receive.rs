@@ -240,11 +240,7 @@ impl Core {
                 None
             }
         };
-        // What nobody reads is room again at once.
-        match key {
-            Some(_) => self.release_at_once(padding, total),
-            None => self.release(total),
-        }
+        self.release(total);
         let data = Data { stream: head.stream, key, left: head.length as usize, is_last };
         self.reading.data = Some(data);
         if data.left == 0 { self.receive_body(data, &[]) } else { Ok(()) }
@@ -257,7 +253,6 @@ impl Core {
         let Some(key) = data.key else { return Ok(()) };
         // The stream may have gone since the frame began, and another one have its place.
         let Some(stream) = self.streams.get_mut(key).filter(|stream| stream.id == data.stream) else {
-            self.release_read(i64::try_from(piece.len()).unwrap_or_default());
             return Ok(());
         };
         stream.body.extend_from_slice(piece);
@@ -324,6 +319,10 @@ impl Core {
             && stream.fault.is_none()
         {
             stream.fault = Some(Fault::ResetByPeer(Reason(reason)));
+            if self.role == Role::Server {
+                // It counts no more, so it may hold nothing either.
+                stream.body = BytesMut::new();
+            }
             stream.wake_for_both();
             self.settle_reset(key);
             self.drop_if_not_accepted(key);

@@ -159,7 +159,8 @@ impl Core {
         self.settle(key);
     }
 
-    /// Bytes that have been read are room for more. The peer is told of it when it is worth a frame.
+    /// Bytes of DATA that have come are room for others at once, before anyone has read of them: some streams whose bodies nobody takes
+    /// would shut the window that all share. What they hold is bounded by their own. The peer is told of it when it is worth a frame.
     pub(super) fn release(&mut self, count: i64) {
         self.unreleased += count;
         if self.unreleased > 0 && self.unreleased >= self.ours.connection_window / 2 && !self.is_over() {
@@ -169,30 +170,21 @@ impl Core {
         }
     }
 
-    /// The same of a body's bytes that wait no more. Those of a backend have been room since they came: see
-    /// [`Core::release_at_once`].
-    pub(super) fn release_read(&mut self, count: i64) {
-        if self.role == Role::Server {
-            self.release(count);
-        }
-    }
-
-    /// How much of a DATA frame is room for others before anyone has read of it, where its stream takes it: of a backend all of it.
-    /// Streams to one are those of many clients, and some that take nothing of their answers would shut the window that all share; what
-    /// they hold is bounded by their own. A client's streams share theirs with nobody else.
-    pub(super) fn release_at_once(&mut self, padding: i64, total: i64) {
-        self.release(if self.role == Role::Client { total } else { padding });
-    }
-
-    /// The same for a stream, which has read so much.
+    /// Bytes of a stream that have been read are room for more of it. Its window grows then, as far as those of all streams may: what
+    /// nobody reads stays small.
     fn release_stream(&mut self, key: usize, count: usize) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.release_read(count);
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.unreleased += count;
-        let is_worth_it = stream.unreleased > 0 && stream.unreleased >= self.ours.window / 2;
-        if is_worth_it && !stream.is_recv_ended && stream.fault.is_none() {
-            let (id, more) = (stream.id, std::mem::take(&mut stream.unreleased));
+        let window = self.ours.first_window + stream.growth;
+        let is_worth_it = stream.unreleased > 0 && stream.unreleased >= window / 2;
+        let is_enough = |left: u64| u64::try_from(stream.recv_window).is_ok_and(|window| left <= window);
+        let is_wanted = !stream.expected.is_some_and(is_enough);
+        if is_worth_it && is_wanted && !stream.is_recv_ended && stream.fault.is_none() {
+            let growth = (self.ours.window - window).clamp(0, self.spare.max(0));
+            self.spare -= growth;
+            stream.growth += growth;
+            let (id, more) = (stream.id, std::mem::take(&mut stream.unreleased) + growth);
             stream.recv_window += more;
             self.put_window_update(id, more);
         }
@@ -211,13 +203,13 @@ impl Core {
         }
         let Some(stream) = self.streams.try_remove(key) else { return };
         self.keys.remove(&stream.id);
+        self.spare += stream.growth;
         if stream.is_counted && !self.is_over() {
             self.open = self.open.saturating_sub(1);
         }
         if stream.is_queued {
             self.queue.retain(|queued| *queued != key);
         }
-        self.release_read(i64::try_from(stream.body.len()).unwrap_or_default());
     }
 }
 
@@ -239,7 +231,7 @@ pub(crate) fn open(promise: &Promise, ask: &Ask<'_>, is_ended: bool) -> Result<S
     let id = core.next_own;
     core.next_own += 2;
     // Our settings are ahead of it on the way.
-    let mut stream = Stream::new(id, core.ours.window, core.theirs.window);
+    let mut stream = Stream::new(id, core.ours.first_window, core.theirs.window);
     stream.begins_at = core.out.place();
     stream.is_send_ended = is_ended;
     stream.is_head = *ask.method == Method::HEAD;

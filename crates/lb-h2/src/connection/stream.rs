@@ -32,6 +32,8 @@ pub(super) struct Stream {
     pub(super) recv_window: i64,
     /// What has been read and not been given back to that window.
     pub(super) unreleased: i64,
+    /// By how much that window has grown since it began.
+    pub(super) growth: i64,
 
     pub(super) is_send_ended: bool,
     /// What the peer has still room for.
@@ -70,6 +72,7 @@ impl Stream {
             expected: None,
             recv_window,
             unreleased: 0,
+            growth: 0,
             is_send_ended: false,
             send_window,
             is_queued: false,
