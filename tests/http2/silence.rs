@@ -179,3 +179,23 @@ fn nobody_is_asked_where_that_is_off() {
     let response = client.response();
     assert_eq!(response.status, 504, "its own deadline has come");
 }
+
+/// The timer that the system keeps for each connection to this address (`/proc/net/tcp`): 2 is one of keep-alive.
+fn timers(address: SocketAddr) -> Vec<u8> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = format!(":{:04X}", address.port());
+    let of_backend = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let established = of_backend.filter(|fields| fields[2].ends_with(&port) && fields[3] == "01");
+    established.map(|fields| fields[5][..2].parse().unwrap()).collect()
+}
+
+#[test]
+fn the_system_looks_after_connections_to_backends_that_may_be_asked_no_more() {
+    for (http2, timer) in [("ping = { interval = \"2s\", timeout = \"2s\" }", 2), ("ping = false", 0)] {
+        let origin = Origin::start();
+        let relay = Relay::to(origin.address());
+        let gateway = relay.gateway(http2);
+        assert_eq!(gateway.get("/").text(), "hello\n");
+        eventually("all is acknowledged", PATIENCE, || timers(relay.address) == [timer]);
+    }
+}

@@ -86,6 +86,9 @@ impl Multiplex {
         let connection = Connection::client(&limits);
         let settings = Rc::<Settings>::default();
         let is_silent = Rc::<Cell<bool>>::default();
+        if let Some(pings) = limits.pings {
+            transport.look_after(pings.interval, pings.timeout);
+        }
         let mut driver = Driver {
             connection: connection.clone(),
             transport,

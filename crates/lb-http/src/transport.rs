@@ -389,6 +389,23 @@ impl Transport {
         }
     }
 
+    /// Has the system look whether the peer's machine is still there: by a probe where nothing has come for `quiet`, and whether what is
+    /// sent arrives. Where neither is acknowledged for `patience` more, the connection breaks. The peer's program is told of none of it.
+    pub(crate) fn look_after(&self, quiet: Duration, patience: Duration) {
+        use rustix::net::sockopt;
+        /// Probes within `patience`.
+        const PROBES: u32 = 2;
+        let Ok(socket) = self.stream.socket() else { return };
+        // The system counts in seconds (tcp(7)).
+        let whole = |time: Duration| Duration::from_secs(time.as_secs().clamp(1, 32_767));
+        let _ = sockopt::set_tcp_keepidle(socket, whole(quiet));
+        let _ = sockopt::set_tcp_keepintvl(socket, whole(patience / PROBES));
+        let _ = sockopt::set_tcp_keepcnt(socket, PROBES);
+        let _ = sockopt::set_socket_keepalive(socket, true);
+        let all = quiet.saturating_add(patience).max(Duration::from_secs(1)).as_millis();
+        let _ = sockopt::set_tcp_user_timeout(socket, u32::try_from(all).unwrap_or(u32::MAX));
+    }
+
     /// Ends the sending side; what the peer still sends can be read.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(session) = &mut self.tls {

@@ -5,7 +5,9 @@
 //! elsewhere. Until there is a sign, it is given no other requests. One that had no streams for so long is asked with the next one.
 //!
 //! Servers of gRPC break off with those that ask too often while they themselves have no messages to send, by default more than
-//! [`FEW`] times within [`LONG`] (`too_many_pings`). So that is all that a silence is asked at its beginning.
+//! [`FEW`] times within [`LONG`] (`too_many_pings`). So that is all that a silence is asked at its beginning. Of a machine that is gone the
+//! system tells meanwhile, which probes below HTTP/2 at the same pace (`Transport::look_after`) and which no program counts; a program
+//! that stands still on a machine that is well is what only the next PING tells.
 //!
 //! Cost: a timer a connection, which is set and looked into once in an interval however many requests there are, and a look at the
 //! clock whenever something has come.
