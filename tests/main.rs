@@ -10,6 +10,7 @@
 )]
 
 mod accounts;
+mod admin_tls;
 mod api;
 mod balancing;
 mod breaker;

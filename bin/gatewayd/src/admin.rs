@@ -12,7 +12,7 @@ use http::{Method, Response, StatusCode};
 use lb_admin::live::{Board, MAX_VIEWERS};
 use lb_config::AdminConfig;
 use lb_http::LocalPages;
-use lb_http::control::{self, ControlBody, ControlRequest};
+use lb_http::control::{self, ControlBody, ControlRequest, Secured};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -34,6 +34,7 @@ pub(crate) struct Admin {
 pub(crate) struct Bound {
     address: SocketAddr,
     listener: TcpListener,
+    tls: Option<Secured>,
 }
 
 impl Bound {
@@ -46,7 +47,9 @@ impl Bound {
             None => TcpListener::bind(config.address).await,
         };
         let listener = listener.map_err(refused)?;
-        Ok(Self { address: listener.local_addr().unwrap_or(config.address), listener })
+        let tls = config.tls.as_ref().map(Secured::new).transpose();
+        let tls = tls.map_err(|error| Failure::Refused(format!("admin: {error}")))?;
+        Ok(Self { address: listener.local_addr().unwrap_or(config.address), listener, tls })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -62,7 +65,8 @@ impl Bound {
     /// Begins to answer.
     pub(crate) fn serve(self, pages: Arc<Pages>, api: Api, board: Arc<Board>) -> Admin {
         let api = Arc::new(api);
-        let task = tokio::spawn(control::serve(self.listener, move |mut request| {
+        let files = self.tls.clone();
+        let serving = control::serve(self.listener, self.tls, move |mut request| {
             if request.head.method == Method::HEAD && request.head.uri.path().starts_with(PREFIX) {
                 // The server sends the head alone.
                 request.head.method = Method::GET;
@@ -76,7 +80,16 @@ impl Bound {
                 }
                 response
             }
-        }));
+        });
+        let task = tokio::spawn(async move {
+            let files = async {
+                match files {
+                    Some(files) => files.follow_files("admin").await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(serving, files);
+        });
         Admin { address: self.address, task }
     }
 }

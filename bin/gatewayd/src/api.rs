@@ -17,9 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use lb_config::Secret;
+use lb_http::config::ListenerTls;
 use lb_http::control::ControlRequest;
 use lb_observe::DecisionLog;
 use serde::Deserialize;
@@ -39,10 +40,33 @@ const LOG_LEVEL: &str = "log-level";
 /// What is told to whoever asks, under any name: what monitoring reads.
 const FOR_MONITORING: [&str; 3] = ["/health", "/ready", "/metrics"];
 
+/// Whether clients show certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clients {
+    /// They are not asked for one.
+    Unasked,
+    /// One that is believed is as good as the token.
+    Welcome,
+    /// Nobody is answered without one.
+    Required,
+}
+
+impl Clients {
+    fn of(tls: Option<&ListenerTls>) -> Self {
+        match tls.and_then(|tls| tls.options.client_auth.as_ref()) {
+            None => Self::Unasked,
+            Some(auth) if auth.is_required => Self::Required,
+            Some(_) => Self::Welcome,
+        }
+    }
+}
+
 /// The writing side of the admin address.
 pub(crate) struct Api {
     /// Where it is reached.
     address: SocketAddr,
+    scheme: &'static str,
+    clients: Clients,
     live: Arc<LiveStatus>,
     token: Token,
     decisions: Arc<DecisionLog>,
@@ -101,20 +125,22 @@ struct Refused {
 impl Api {
     pub(crate) fn new(
         address: SocketAddr,
+        tls: Option<&ListenerTls>,
         live: Arc<LiveStatus>,
         token: Token,
         decisions: Arc<DecisionLog>,
         reloading: Arc<Reloading>,
         upgrader: Arc<Upgrader>,
     ) -> Self {
-        Self { address, live, token, decisions, reloading, upgrader }
+        let (scheme, clients) = (if tls.is_some() { "https" } else { "http" }, Clients::of(tls));
+        Self { address, scheme, clients, live, token, decisions, reloading, upgrader }
     }
 
     /// `POST /api/reload`, and `?dry_run` for the plan alone: what changes, or what is wrong with the file.
     pub(crate) async fn reload(&self, request: &ControlRequest) -> Response<Bytes> {
         let action = "reload";
         let allowed = self.must_post(request).and_then(|()| {
-            self.authorise(&request.head.headers, request.peer)?;
+            self.authorise(request)?;
             let has_file = self.reloading.source().is_some();
             has_file.then_some(()).ok_or_else(|| refused(StatusCode::CONFLICT, "no_file", NO_FILE))
         });
@@ -123,7 +149,7 @@ impl Api {
         }
         let query = request.head.uri.query().unwrap_or_default();
         let dry_run = query.split('&').any(|part| matches!(part, "dry_run" | "dry_run=true" | "dry_run=1"));
-        tracing::info!(component = "admin", action, dry_run, peer = %request.peer, "reload asked for");
+        tracing::info!(component = "admin", action, dry_run, subject = request.subject.as_deref(), peer = %request.peer, "reload asked for");
         let result = match dry_run {
             true => self.reloading.plan().await,
             false => self.reloading.reload(Cause::Command).await,
@@ -137,7 +163,8 @@ impl Api {
     /// What is said to whoever reaches an address of this machine's alone under a name that is not its own.
     pub(crate) fn misled(&self, request: &ControlRequest) -> Option<Response<Bytes>> {
         let path = request.head.uri.path();
-        let is_private = self.address.ip().to_canonical().is_loopback() && !self.has_token();
+        let is_guarded = self.has_token() || self.clients == Clients::Required;
+        let is_private = self.address.ip().to_canonical().is_loopback() && !is_guarded;
         if !is_private || FOR_MONITORING.contains(&path) {
             return None;
         }
@@ -149,8 +176,8 @@ impl Api {
         tracing::warn!(component = "admin", path, %host, peer = %request.peer, "asked under a foreign name: refused");
         let detail = format!(
             "without `admin.token` this address answers to localhost and to IP addresses alone, and the Host is {host:?}: ask \
-             http://{}{path}; have a proxy before it send that as the Host; or set `admin.token`",
-            self.address
+             {}://{}{path}; have a proxy before it send that as the Host; or set `admin.token`",
+            self.scheme, self.address
         );
         Some(refused(StatusCode::FORBIDDEN, "forbidden", detail).document())
     }
@@ -224,7 +251,7 @@ impl Api {
     /// `GET /api/explain?method=…&url=…`, or POST with the same as JSON. It tells of rules what `/proxy-status` does not, so
     /// it asks for what changes ask for.
     fn explain(&self, request: &ControlRequest) -> Result<serde_json::Value, Refused> {
-        self.authorise(&request.head.headers, request.peer)?;
+        self.authorise(request)?;
         let bad = |detail: String| refused(StatusCode::BAD_REQUEST, "bad_request", detail);
         let asked = match request.head.method {
             Method::GET => Asked::of_query(request.head.uri.query().unwrap_or_default()).map_err(bad)?,
@@ -258,19 +285,35 @@ impl Api {
         self.token.secret().is_some()
     }
 
-    /// Whether this peer may make changes.
-    fn authorise(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<(), Refused> {
+    /// Whether whoever asks may make changes: by the token, or by a client certificate where those are asked for.
+    fn authorise(&self, request: &ControlRequest) -> Result<(), Refused> {
+        let headers = &request.head.headers;
         let field = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let Some(token) = self.token.secret() else {
-            let forbidden = |detail: &str| Err(refused(StatusCode::FORBIDDEN, "forbidden", detail));
-            let host = field(header::HOST).unwrap_or_default();
-            if !peer.ip().to_canonical().is_loopback() {
+        let forbidden = |detail: &str| Err(refused(StatusCode::FORBIDDEN, "forbidden", detail));
+        let unauthorized = |detail: &str| Err(refused(StatusCode::UNAUTHORIZED, "unauthorized", detail));
+        let host = field(header::HOST).unwrap_or_default();
+        let is_foreign = field(header::ORIGIN)
+            .is_some_and(|origin| origin.split_once("://").is_none_or(|(_, from)| from != host));
+        let token = self.token.secret();
+        // Where everyone has a certificate, the token is a second key; else either is enough.
+        let is_shown = request.subject.is_some() && (token.is_none() || self.clients == Clients::Welcome);
+        if is_shown {
+            // A browser shows its certificate whichever page asks.
+            return if is_foreign { forbidden("another site's page cannot make changes") } else { Ok(()) };
+        }
+        let Some(token) = token else {
+            if self.clients != Clients::Unasked {
+                return unauthorized(
+                    "changes need a client certificate that `admin.tls.client_auth` believes",
+                );
+            }
+            if !request.peer.ip().to_canonical().is_loopback() {
                 return forbidden("without `admin.token` changes are taken from this machine alone");
             }
             if named(host) != Named::ThisMachine {
                 return forbidden("without `admin.token` the Host must be localhost or a loopback address");
             }
-            if field(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host)) {
+            if is_foreign {
                 return forbidden("another site's page cannot make changes");
             }
             return Ok(());
@@ -279,11 +322,7 @@ impl Api {
         match given.is_some_and(|given| are_equal(given.trim().as_bytes(), token.expose().trim().as_bytes()))
         {
             true => Ok(()),
-            false => Err(refused(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "changes need `Authorization: Bearer` with the admin token",
-            )),
+            false => unauthorized("changes need `Authorization: Bearer` with the admin token"),
         }
     }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn start(
         name: name.unwrap_or_else(|| address.to_string()),
         health: AtomicU16::new(StatusCode::OK.as_u16()),
     });
-    let task = tokio::spawn(control::serve(listener, move |request| {
+    let task = tokio::spawn(control::serve(listener, None, move |request| {
         let echo = Arc::clone(&echo);
         async move { echo.answer(request).await }
     }));

@@ -59,7 +59,7 @@ impl Callee {
             // A file that has become useless leaves what there was.
             let _ = tls.look();
         }
-        exchange(&self.authority, self.tls.as_ref(), request, deadline).await
+        send(&self.authority, self.tls.as_ref(), request, deadline).await
     }
 }
 
@@ -75,16 +75,22 @@ fn credentials(authority: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Sends one request in the clear to `authority` (`host:port`) on a connection of its own; all of it within `deadline`.
-pub(crate) async fn send(
-    authority: &str,
-    request: Request<Full<Bytes>>,
-    deadline: Duration,
-) -> anyhow::Result<(StatusCode, Bytes)> {
-    exchange(authority, None, request, deadline).await
+/// A connection, in the clear or by TLS.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Connects to `authority` (`host:port`).
+pub(crate) async fn connect(authority: &str, tls: Option<&ClientTls>) -> anyhow::Result<Box<dyn Stream>> {
+    let stream =
+        TcpStream::connect(authority).await.with_context(|| format!("cannot connect to {authority}"))?;
+    let Some(tls) = tls else { return Ok(Box::new(stream)) };
+    let stream = tls.wrap(stream, b"http/1.1").await;
+    Ok(Box::new(stream.with_context(|| format!("no TLS with {authority}"))?))
 }
 
-async fn exchange(
+/// Sends one request to `authority` (`host:port`) on a connection of its own; all of it within `deadline`.
+pub(crate) async fn send(
     authority: &str,
     tls: Option<&ClientTls>,
     mut request: Request<Full<Bytes>>,
@@ -92,26 +98,13 @@ async fn exchange(
 ) -> anyhow::Result<(StatusCode, Bytes)> {
     let host = authority.parse().context("not a host and a port")?;
     request.headers_mut().insert(header::HOST, host);
-    let exchange = async {
-        let stream =
-            TcpStream::connect(authority).await.with_context(|| format!("cannot connect to {authority}"))?;
-        match tls {
-            None => ask(stream, request).await,
-            Some(tls) => {
-                let stream = tls.wrap(stream, b"http/1.1").await;
-                ask(stream.with_context(|| format!("no TLS with {authority}"))?, request).await
-            }
-        }
-    };
+    let exchange = async { ask(connect(authority, tls).await?, request).await };
     tokio::time::timeout(deadline, exchange)
         .await
         .with_context(|| format!("{authority} did not answer in time"))?
 }
 
-async fn ask(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    request: Request<Full<Bytes>>,
-) -> anyhow::Result<(StatusCode, Bytes)> {
+async fn ask(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let answer = async {
         let response = sender.send_request(request).await?;

@@ -21,8 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const RELOAD_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What to do where no gateway answers.
-pub(crate) const ADDRESS_HELP: &str =
-    "a gateway answers where `[admin] address` in its configuration says; name that by --admin HOST:PORT";
+pub(crate) const ADDRESS_HELP: &str = "a gateway answers where `[admin] address` in its configuration says; name that by --admin HOST:PORT, or https://HOST:PORT where it has `tls`";
 
 /// `gatewayd status`.
 pub(crate) fn status(args: &cli::Status) -> Outcome {
@@ -173,8 +172,9 @@ fn send(
     }
     let body = body.map(Value::to_string).unwrap_or_default();
     let request = request.body(Full::new(Bytes::from(body))).context("not a token")?;
-    let address = admin.address();
-    let sent = control_runtime()?.block_on(client::send(address.authority(), request, deadline));
+    let (address, tls) = (admin.address(), admin.tls()?);
+    let sent = client::send(address.authority(), tls.as_ref(), request, deadline);
+    let sent = control_runtime()?.block_on(sent);
     let (status, answer) = sent.map_err(|error| anyhow!("{error:#}\n  help: {ADDRESS_HELP}"))?;
     Ok((status, serde_json::from_slice(&answer).unwrap_or_default()))
 }

@@ -16,6 +16,7 @@ use std::time::{Instant, SystemTime};
 use lb_admin::{ConfigurationView, EditView, ReloadView};
 use lb_config::{AccessLogConfig, AdminConfig, AlertsConfig, Diagnostic, Loaded, TracingConfig};
 use lb_discovery::Discovery;
+use lb_http::config::ListenerTls;
 use lb_http::{Plan, Reloader, in_background_since};
 use lb_observe::control::{self, Reload};
 use serde_json::{Value, json};
@@ -307,6 +308,12 @@ impl Reloading {
         let (now, next) = (address(admin), address(&loaded.admin));
         if now != next {
             plan.needs_restart("admin.address", now, next);
+        }
+        let tls = |admin: &Option<AdminConfig>| admin.as_ref().and_then(|admin| admin.tls.clone());
+        let (now, next) = (tls(admin), tls(&loaded.admin));
+        if now != next {
+            let shown = |tls: &Option<ListenerTls>| if tls.is_some() { "on" } else { "off" };
+            plan.needs_restart("admin.tls", shown(&now), shown(&next));
         }
         if *alerts != loaded.alerts {
             let shown = |alerts: &Option<AlertsConfig>| if alerts.is_some() { "on" } else { "off" };

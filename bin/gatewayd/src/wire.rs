@@ -121,6 +121,7 @@ impl Running {
         recorders.extend(traces.iter().map(|traces| Arc::clone(traces) as Arc<dyn Recorder>));
 
         let token = Token::new(admin.as_ref().and_then(|admin| admin.token.clone()));
+        let admin_tls = admin.as_ref().and_then(|admin| admin.tls.clone());
         let beside = Beside { admin: admin.clone(), alerts: alerts.clone(), access_log, tracing };
         let admin = match &admin {
             Some(admin) => {
@@ -181,6 +182,7 @@ impl Running {
         let admin = admin.map(|(bound, watched)| {
             let api = Api::new(
                 bound.address(),
+                admin_tls.as_ref(),
                 Arc::clone(&live),
                 token,
                 watched.decisions,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lb_discovery::UpstreamSources;
-use lb_http::config::GatewayConfig;
+use lb_http::config::{GatewayConfig, ListenerTls};
 
 use crate::diagnostic::Diagnostic;
 use crate::mask;
@@ -102,6 +102,8 @@ pub struct AdminConfig {
     pub address: SocketAddr,
     /// What writes must carry; without one they are taken from loopback only.
     pub token: Option<Secret>,
+    /// Spoken to by TLS; a client certificate that it asks for is as good as the token.
+    pub tls: Option<ListenerTls>,
 }
 
 /// What the gateway calls by itself.

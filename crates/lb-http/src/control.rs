@@ -6,6 +6,7 @@ mod patience;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,11 +22,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lb_tls::{ServerTls, TlsError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use self::patience::Patient;
+use crate::config::ListenerTls;
 
 /// Connections served at once on one address.
 const MAX_CONNECTIONS: usize = 4096;
@@ -51,6 +55,32 @@ pub struct ControlRequest {
     pub body_bytes: u64,
     /// Who sent it.
     pub peer: SocketAddr,
+    /// Whose certificate its connection has shown (RFC 4514), where that is asked for.
+    pub subject: Option<Arc<str>>,
+}
+
+/// The TLS of an address.
+#[derive(Debug, Clone)]
+pub struct Secured {
+    tls: Arc<ServerTls>,
+    handshake_timeout: Duration,
+}
+
+impl Secured {
+    /// Reads its files.
+    ///
+    /// # Errors
+    /// Which one is wrong, and how to mend it.
+    pub fn new(config: &ListenerTls) -> Result<Self, TlsError> {
+        // What an operator should know of them was said when the configuration was read.
+        let (tls, _) = ServerTls::new(config.options.clone(), None)?;
+        Ok(Self { tls: Arc::new(tls), handshake_timeout: config.handshake_timeout })
+    }
+
+    /// Takes up files that change, for as long as it is polled.
+    pub async fn follow_files(self, name: &'static str) {
+        crate::tls::follow_files(name, &self.tls).await;
+    }
 }
 
 /// A response body: what is there, a number of filler bytes that need no memory, or one that goes on.
@@ -95,7 +125,7 @@ impl From<Bytes> for ControlBody {
 }
 
 /// Serves an address until the future is dropped.
-pub async fn serve<H, F>(listener: TcpListener, handler: H)
+pub async fn serve<H, F>(listener: TcpListener, secured: Option<Secured>, handler: H)
 where
     H: Fn(ControlRequest) -> F + Send + Sync + 'static,
     F: Future<Output = Response<ControlBody>> + Send + 'static,
@@ -106,9 +136,13 @@ where
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let handler = Arc::clone(&handler);
+                let (handler, secured) = (Arc::clone(&handler), secured.clone());
                 tokio::spawn(async move {
-                    connection(stream, peer, handler).await;
+                    let _ = stream.set_nodelay(true);
+                    match secured {
+                        None => connection(stream, peer, None, handler).await,
+                        Some(secured) => secure_connection(stream, peer, &secured, handler).await,
+                    }
                     drop(permit);
                 });
             }
@@ -120,15 +154,31 @@ where
     }
 }
 
-async fn connection<H, F>(stream: TcpStream, peer: SocketAddr, handler: Arc<H>)
+async fn secure_connection<H, F>(stream: TcpStream, peer: SocketAddr, secured: &Secured, handler: Arc<H>)
 where
     H: Fn(ControlRequest) -> F + Send + Sync + 'static,
     F: Future<Output = Response<ControlBody>> + Send + 'static,
 {
-    let _ = stream.set_nodelay(true);
+    let shaken = tokio::time::timeout(secured.handshake_timeout, secured.tls.wrap(stream)).await;
+    match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok((stream, certificate)) => {
+            // One that has been believed is somebody's, also where its subject is empty.
+            let subject = certificate.map(|it| lb_tls::subject(&it).unwrap_or_default().into());
+            connection(stream, peer, subject, handler).await;
+        }
+        Err(error) => tracing::debug!(%peer, %error, "no TLS on a control connection"),
+    }
+}
+
+async fn connection<S, H, F>(stream: S, peer: SocketAddr, subject: Option<Arc<str>>, handler: Arc<H>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(ControlRequest) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<ControlBody>> + Send + 'static,
+{
     let service = service_fn(move |request: Request<Incoming>| {
-        let handler = Arc::clone(&handler);
-        async move { Ok::<_, Infallible>(answer(&*handler, request, peer).await) }
+        let (handler, subject) = (Arc::clone(&handler), subject.clone());
+        async move { Ok::<_, Infallible>(answer(&*handler, request, peer, subject).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -139,7 +189,12 @@ where
     }
 }
 
-async fn answer<H, F>(handler: &H, request: Request<Incoming>, peer: SocketAddr) -> Response<ControlBody>
+async fn answer<H, F>(
+    handler: &H,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    subject: Option<Arc<str>>,
+) -> Response<ControlBody>
 where
     H: Fn(ControlRequest) -> F,
     F: Future<Output = Response<ControlBody>>,
@@ -160,7 +215,7 @@ where
             kept.extend(piece.iter().take(room));
         }
     }
-    handler(ControlRequest { head, body: Bytes::from(kept), body_bytes, peer }).await
+    handler(ControlRequest { head, body: Bytes::from(kept), body_bytes, peer, subject }).await
 }
 
 /// The answer to a request whose body does not come.

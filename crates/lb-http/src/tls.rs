@@ -173,6 +173,14 @@ async fn keep_looking(listeners: Vec<Served>, backends: Vec<Arc<BackendTls>>) {
     }
 }
 
+/// Takes up the changed files of one more address for as long as it is polled.
+pub(crate) async fn follow_files(name: &str, tls: &ServerTls) {
+    loop {
+        tokio::time::sleep(until_next_look()).await;
+        tell("listener", name, tls.look());
+    }
+}
+
 /// Looks come at the same times whoever makes them, so that who begins anew with each configuration does not put them off.
 fn until_next_look() -> Duration {
     static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -12,10 +12,10 @@ use tokio::net::TcpStream;
 use crate::certificate::CertificateFiles;
 use crate::error::TlsError;
 use crate::files::{Reload, Watched};
-use crate::roots;
 use crate::session::Session;
 use crate::suites::{MinVersion, provider};
 use crate::verify::{Pin, Verifier};
+use crate::{failure, roots};
 
 /// Sessions that are kept to be resumed, of one backend: one for each connection that may be opened at once.
 const SESSIONS: usize = 64;
@@ -117,13 +117,7 @@ impl ClientTls {
         let mut config = ClientConfig::clone(&self.current.load());
         config.alpn_protocols = vec![alpn.to_vec()];
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        connector.connect(self.name.clone(), stream).await.map_err(|error| {
-            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            match inner.cloned() {
-                Some(inner) => std::io::Error::other(crate::HandshakeError::Tls(inner)),
-                None => error,
-            }
-        })
+        connector.connect(self.name.clone(), stream).await.map_err(failure::in_words)
     }
 
     /// Looks at the files, and takes them up where they have changed. To be called every second or so.

@@ -139,3 +139,12 @@ fn incompatible(why: &PeerIncompatible) -> String {
         other => format!("the other side cannot do what is needed: {other:?}"),
     }
 }
+
+/// An error of a handshake that tokio's TLS made, said as those of [`HandshakeError`] are.
+pub(crate) fn in_words(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match inner.cloned() {
+        Some(inner) => io::Error::other(HandshakeError::Tls(inner)),
+        None => error,
+    }
+}

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection, WebPkiClientVerifier};
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
 
 use crate::certificate::{CertificateFiles, FileError, FileProblem};
 use crate::error::TlsError;
@@ -18,7 +19,7 @@ use crate::self_signed::SelfSigned;
 use crate::session::Session;
 use crate::suites::{MinVersion, provider};
 use crate::tickets::{TicketKeys, Ticketer, Trusted};
-use crate::{certificate, quic, roots};
+use crate::{certificate, failure, quic, roots};
 
 /// What a listener's TLS is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +165,22 @@ impl ServerTls {
     pub fn accept(&self) -> Result<Session, TlsError> {
         let config = Arc::clone(&self.current.load().config);
         Ok(Session::server(UnbufferedServerConnection::new(config)?))
+    }
+
+    /// Speaks TLS over a connection of its own, for whoever is asked seldom; beside it the certificate that the client has shown (DER).
+    ///
+    /// # Errors
+    /// Why the handshake failed, in words.
+    pub async fn wrap(
+        &self,
+        stream: TcpStream,
+    ) -> std::io::Result<(tokio_rustls::server::TlsStream<TcpStream>, Option<Vec<u8>>)> {
+        let config = Arc::clone(&self.current.load().config);
+        let stream =
+            tokio_rustls::TlsAcceptor::from(config).accept(stream).await.map_err(failure::in_words)?;
+        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let shown = shown.map(|certificate| certificate.to_vec());
+        Ok((stream, shown))
     }
 
     /// What a connection of HTTP/3 begins with, where that is spoken; the same until files change.

@@ -102,7 +102,7 @@ impl Api {
         let unknown = || refused(StatusCode::NOT_FOUND, "no_page", "the admin API has no such path");
         let asked = Asked::of(action).ok_or_else(unknown)?;
         let method = &request.head.method;
-        self.authorise(&request.head.headers, request.peer)?;
+        self.authorise(request)?;
         let by = request.peer.ip().to_string();
         let reloading = &self.reloading;
         match asked {
@@ -140,6 +140,7 @@ impl Api {
                     after = made.after,
                     version = made.version,
                     token = self.has_token(),
+                    subject = request.subject.as_deref(),
                     peer = %request.peer,
                     "backend changed"
                 );
@@ -201,6 +202,7 @@ impl Api {
             expires_at_ms = expires,
             persist = made.edit.as_ref().is_some_and(|edit| edit.persist),
             token = self.has_token(),
+            subject = request.subject.as_deref(),
             peer = %request.peer,
             "configuration edited"
         );

@@ -35,7 +35,7 @@ impl Api {
                 return Err(refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail));
             }
         }
-        self.authorise(&request.head.headers, request.peer)?;
+        self.authorise(request)?;
         let bad = |detail: String| refused(StatusCode::BAD_REQUEST, "bad_request", detail);
         let asked: Asked = serde_json::from_slice(&request.body).map_err(|error| {
             bad(format!("the body must be JSON such as {{\"level\": \"info,lb_http=debug\"}}: {error}"))

@@ -63,7 +63,7 @@ impl Api {
     }
 
     async fn registered(&self, request: &ControlRequest) -> Result<(StatusCode, Value), Refused> {
-        self.authorise(&request.head.headers, request.peer)?;
+        self.authorise(request)?;
         let not_found = |code, detail: String| refused(StatusCode::NOT_FOUND, code, detail);
         let (upstream, id) = parts(request.head.uri.path())
             .ok_or_else(|| not_found("no_page", "the admin API has no such path".to_owned()))?;

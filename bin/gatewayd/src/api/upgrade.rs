@@ -21,7 +21,7 @@ impl Api {
         let timeout = patience(request.head.uri.query().unwrap_or_default())
             .map_err(|detail| refused(StatusCode::BAD_REQUEST, "bad_request", detail));
         let allowed = self.must_post(request);
-        let allowed = allowed.and_then(|()| self.authorise(&request.head.headers, request.peer));
+        let allowed = allowed.and_then(|()| self.authorise(request));
         let timeout = match allowed.and(timeout) {
             Ok(timeout) => timeout,
             Err(refused) => return refused.response(action, request.peer),

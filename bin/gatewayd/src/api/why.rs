@@ -18,7 +18,7 @@ impl Api {
             ));
         }
         // It names addresses of clients and backends.
-        self.authorise(&request.head.headers, request.peer)?;
+        self.authorise(request)?;
         let unreadable = |_| {
             let detail = "a request's id is visible ASCII, percent-encoded where a URL needs it";
             refused(StatusCode::BAD_REQUEST, "bad_request", detail)

@@ -150,8 +150,21 @@ pub(super) fn admin(context: &mut Context<'_>, written: &At<Admin>) -> (AdminCon
             .help("remove the key to allow writes from this machine alone");
     }
     let token = table.token.as_ref().map(|token| Secret::new(token.value.clone()));
+    let tls = table.tls.as_ref().and_then(|tls| {
+        let lowered = tls::listener(context, tls, address.ip(), false)?;
+        if lowered.subject_header.is_some() {
+            context
+                .error(
+                    tls.id,
+                    "nobody is told the subject of a client of the admin address",
+                    "`subject_header`",
+                )
+                .help("remove `subject_header`; the subject stands in the log, with each change");
+        }
+        Some(lowered)
+    });
     let place = Some(table.address.as_ref().map_or(written.id, |address| address.id));
-    (AdminConfig { address, token }, Bound { address, place, what: "the admin address".into() })
+    (AdminConfig { address, token, tls }, Bound { address, place, what: "the admin address".into() })
 }
 
 /// An address to bind: numbers only, as loading resolves no name.

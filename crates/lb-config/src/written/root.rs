@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::health::HealthCheck;
-use super::listener::Listener;
+use super::listener::{Listener, ListenerTls};
 use super::observe::{AccessLog, Tracing, TrafficDump};
 use super::policy::{Cache, Compression, Cors, Filter, RateLimit, RequestLimits, Security};
 use super::rule::Rule;
@@ -66,6 +66,8 @@ pub(crate) struct Server {
 pub(crate) struct Admin {
     pub(crate) address: Option<At<String>>,
     pub(crate) token: Option<At<String>>,
+    /// As of a listener; a certificate that `client_auth` believes is as good as the token.
+    pub(crate) tls: Option<At<WordOr<ListenerTls>>>,
 }
 
 /// Who is told of changes of health.
