@@ -6,22 +6,26 @@ use std::time::{Duration, Instant};
 use rustix::process::setpriority_process;
 use tokio::sync::oneshot;
 
-/// How far such work gives way to workers where they want the same core (nice(1)), by how long whoever waits for it has waited: at
-/// first it gets little but what they leave (a seventieth of a core that both want at all times), later an eighth, and in the end a
-/// half. What it gets of a core that workers want comes in slices of milliseconds, which their requests wait for. No thread can take
-/// back what it gave without privileges, so each step of a longer task is a thread.
+/// How far work gives way that somebody waits for, by how long they have waited: niceness (nice(1)) as against workers that want the
+/// same core. At first it takes what they leave and a twelfth, in pieces too short for a request to notice; with more of the core,
+/// requests would queue up behind it. What has taken long all the same, beside a worker that leaves nothing, gets a quarter of the core,
+/// and in the end a half. No thread can take back what it gave without privileges, so each step of a longer task is a thread.
 const NICE: [(Duration, i32); 3] =
-    [(Duration::from_millis(200), LEAST), (Duration::from_millis(450), 9), (Duration::MAX, 0)];
+    [(Duration::from_millis(400), 11), (Duration::from_millis(700), 5), (Duration::MAX, 0)];
 
-/// Does the work on a thread of its own, which gives way to those that serve requests.
+/// The niceness of work that nobody waits for: it takes what workers leave. It is also the most that there is, whose pieces are so short
+/// that most of its time goes by in filling caches anew, two and a half times what it takes by itself.
+const LEAST: i32 = 19;
+
+/// Does work that nobody waits for on a thread of its own, which gives way to those that serve requests.
 ///
 /// # Errors
 /// There can be no thread, or the work has panicked.
 pub async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    in_background_since(Instant::now(), work).await
+    at(LEAST, work).await
 }
 
-/// The same for a step of something that began then; the longer ago that was, the less it gives way.
+/// The same for a step of something that somebody has waited for since then; the longer ago that was, the less it gives way.
 ///
 /// # Errors
 /// There can be no thread, or the work has panicked.
@@ -29,7 +33,10 @@ pub async fn in_background_since<T: Send + 'static>(
     begun: Instant,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    let nice = nice_after(begun.elapsed());
+    at(nice_after(begun.elapsed()), work).await
+}
+
+async fn at<T: Send + 'static>(nice: i32, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (done, result) = oneshot::channel();
     std::thread::Builder::new().name("background".to_owned()).spawn(move || {
         // Linux has it of the thread that calls. Where it is refused, the work goes on as it is.
@@ -39,9 +46,6 @@ pub async fn in_background_since<T: Send + 'static>(
     })?;
     result.await.map_err(io::Error::other)
 }
-
-/// The niceness of who gives way most.
-const LEAST: i32 = 19;
 
 fn nice_after(waited: Duration) -> i32 {
     NICE.iter().find(|(until, _)| waited < *until).map_or(0, |(_, nice)| *nice)
@@ -57,12 +61,14 @@ mod tests {
         let before = nice();
         let during = in_background(nice).await.unwrap();
         assert_eq!((during, nice()), ((before + LEAST).min(LEAST), before));
+        let awaited = in_background_since(Instant::now(), nice).await.unwrap();
+        assert_eq!((awaited, nice()), ((before + 11).min(LEAST), before));
     }
 
     #[test]
     fn the_longer_it_takes_the_less_it_gives_way() {
-        let waited = [0, 199, 200, 449, 450, 100_000].map(Duration::from_millis);
-        assert_eq!(waited.map(nice_after), [19, 19, 9, 9, 0, 0]);
+        let waited = [0, 399, 400, 699, 700, 100_000].map(Duration::from_millis);
+        assert_eq!(waited.map(nice_after), [11, 11, 5, 5, 0, 0]);
     }
 
     #[tokio::test]

@@ -39,6 +39,10 @@ const WINDOW: Duration = Duration::from_millis(100);
 /// How long it is left alone between two rows.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// How long into a row its first change is: until then the backends that the row before replaced are connected to again, and the
+/// load is more than what is asked for.
+const FIRST: Duration = Duration::from_secs(1);
+
 /// Idle connections to backends.
 const POOL: u32 = 12_000;
 
@@ -330,15 +334,13 @@ impl Gateway {
             Beside::Reloads | Beside::FreeReloads => Variant::Second,
             Beside::Weights => Variant::Weighted,
         };
-        loop {
-            std::thread::sleep(Duration::from_millis(500));
-            if is_over.load(Ordering::Relaxed) {
-                return Ok(changes);
-            }
+        std::thread::sleep(FIRST);
+        while !is_over.load(Ordering::Relaxed) {
             let at_s = began.elapsed().as_secs_f64();
             changes.push(Change { at_s, ms: self.reload(other)? });
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_secs(1));
         }
+        Ok(changes)
     }
 
     /// Whether threads that the gateway starts beside its worker may have the other core, too: they are where its first one is.
