@@ -250,3 +250,29 @@ fn shells_and_man_know_the_commands() {
     }
     assert!(String::from_utf8_lossy(&cli(&["man"]).stdout).starts_with(".ie"));
 }
+
+#[test]
+fn what_the_gateway_answers_itself_is_explained_as_it_is_answered() {
+    let a = Backend::echo("a");
+    let gateway = launch()
+        .config(&format!(
+            "[[listeners]]\nname = \"web\"\naddress = \"{{listen}}\"\nstatus_endpoints = true\n\
+             [admin]\naddress = \"{{admin}}\"\n{}",
+            rule("name = \"r\"", &[&a])
+        ))
+        .start();
+    let admin = gateway.address_of("admin").to_string();
+    let explained = |method: &str, path: &str| {
+        let output = cli(&["explain", method, path, "--admin", &admin]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(
+        explained("GET", "/health").starts_with("rule r; at web it is the page /health, ahead of the rules")
+    );
+    assert!(explained("GET", "/healthy").starts_with("rule r\n"));
+    assert!(explained("OPTIONS", "*").starts_with("204: "), "{}", explained("OPTIONS", "*"));
+    // So it is.
+    assert_eq!(gateway.get("/health").json()["status"], "ok");
+    assert_eq!(gateway.get("/healthy").backend(), "a");
+    assert_eq!(gateway.fetch("OPTIONS", "*", &[]).status, 204);
+}

@@ -201,3 +201,77 @@ fn a_record_is_for_who_may_make_changes() {
         code == Some(0) && said.contains("rule      r")
     });
 }
+
+#[test]
+fn who_is_turned_away_is_told_by_which_bound() {
+    let gate = Gate::new();
+    let (held, failing) = (
+        Backend::held("held", &gate),
+        Backend::scripted(|conn| {
+            while conn.request().is_some() {
+                conn.reply("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n");
+            }
+        }),
+    );
+    let config = format!(
+        "[upstreams.app]\nbackends = [{{ url = \"{held}\", max_connections = 1 }}]\nqueue = {{ max_pending = 1, timeout = \"100ms\" }}\n\
+         [upstreams.one]\nbackends = [\"{held}\"]\n\
+         [upstreams.broken]\nbackends = [\"{failing}\"]\ncircuit_breaker = {{ failure_threshold = 1, recovery_timeout = \"60s\" }}\n\
+         [upstreams.out]\nbackends = [\"{failing}\", \"http://127.0.0.1:1\"]\nretries = {{ attempts = 0 }}\n\
+         passive = {{ consecutive_failures = 1, ejection_time = \"60s\" }}\n\
+         [[rules]]\nname = \"queue\"\npath = \"/queue\"\nupstream = \"app\"\n\
+         [[rules]]\nname = \"bound\"\npath = \"/bound\"\nupstream = \"one\"\nconcurrency = {{ max = 1 }}\n\
+         [[rules]]\nname = \"broken\"\npath = \"/broken\"\nupstream = \"broken\"\n\
+         [[rules]]\nname = \"out\"\npath = \"/out\"\nupstream = \"out\"\n\
+         [[rules]]\nname = \"fault\"\npath = \"/fault\"\nupstream = \"one\"\nfault = {{ abort = {{ status = 503, percent = 100 }} }}\n",
+        held = held.url(),
+        failing = failing.url(),
+    );
+    let gateway = watched("", &config);
+    let ask = |path: &str, id: &str| gateway.fetch("GET", path, &[("X-Request-Id", id)]).status;
+    std::thread::scope(|scope| {
+        let (ask, gate) = (&ask, &gate);
+        scope.spawn(move || ask("/queue", "holds"));
+        scope.spawn(move || ask("/bound", "holds"));
+        eventually("both are in flight", PATIENCE, || gate.waiting() == 2);
+        assert_eq!(ask("/queue", "waits"), 503);
+        let waiting = scope.spawn(move || ask("/queue", "queued"));
+        eventually("one of two is turned away at once", PATIENCE, || {
+            ask("/queue", "full") == 503 && {
+                let reason = record_of(&gateway, "full");
+                reason.contains("queue.max_pending") || {
+                    // The one before had waited its time; the next is early enough.
+                    scope.spawn(move || ask("/queue", "queued"));
+                    false
+                }
+            }
+        });
+        assert_eq!(ask("/bound", "shed"), 503);
+        waiting.join().unwrap();
+        gate.open();
+    });
+    for (id, words) in [("waits", "queue.timeout"), ("full", "queue.max_pending"), ("shed", "`concurrency`")]
+    {
+        let (code, said) = why(&gateway, &[id]);
+        assert!(code == Some(0) && said.contains("reason ") && said.contains(words), "{id}: {said}");
+    }
+    assert_eq!((ask("/fault", "fault"), ask("/broken", "breaks"), ask("/broken", "open")), (503, 500, 503));
+    assert!(why(&gateway, &["fault"]).1.contains("has a fault injected"), "{}", why(&gateway, &["fault"]).1);
+    let open = record(&gateway, "open");
+    assert_eq!(open["upstream"]["candidates"][0]["why"], "its circuit was open", "{open}");
+    let admin = gateway.address_of("admin").to_string();
+    let said = String::from_utf8(cli(&["status", "--admin", &admin]).stdout).unwrap();
+    let line = said.lines().skip_while(|line| *line != "broken").nth(1).unwrap();
+    assert!(line.contains("circuit open"), "{said}");
+    eventually("one is out for a while", PATIENCE, || {
+        ask("/out", "out");
+        let why = record_of(&gateway, "out");
+        why.contains("ejected for a while")
+    });
+}
+
+/// The newest exchange of an id, as text.
+fn record_of(gateway: &Gateway, id: &str) -> String {
+    eventually("it is kept", PATIENCE, || why(gateway, &[id]).0 == Some(0));
+    why(gateway, &[id]).1
+}

@@ -123,6 +123,15 @@ pub(crate) fn placed(mut explanation: Explanation, places: &Places) -> Explanati
     let place = |key: &str| places.listener(key).map(str::to_owned);
     let listener = match &mut explanation {
         Explanation::Request(explained) => {
+            let pages = explained.path.clone().filter(|path| lb_admin::is_status_path(path));
+            match pages.filter(|_| !explained.status_listeners.is_empty()) {
+                Some(path) => {
+                    let at = explained.status_listeners.join(", ");
+                    explained.answer +=
+                        &format!("; at {at} it is the page {path}, ahead of the rules (`status_endpoints`)");
+                }
+                None => explained.status_listeners.clear(),
+            }
             for (index, rule) in explained.rules.iter_mut().enumerate() {
                 rule.place = places.rule(index);
             }

@@ -186,9 +186,13 @@ fn table(document: &Value) -> String {
         lines.push_str(&format!("{}\n", field(upstream, "name")));
         for backend in upstream.get("backends").and_then(Value::as_array).into_iter().flatten() {
             lines.push_str(&format!(
-                "  {:<40} {:<10} weight {:<5} active {:<5} requests {:<9} failed {}\n",
+                "  {:<40} {:<12} weight {:<5} active {:<5} requests {:<9} failed {}\n",
                 field(backend, "url"),
-                field(backend, "state"),
+                match backend.get("circuit").and_then(Value::as_str) {
+                    Some("open") => "circuit open".to_owned(),
+                    Some("half_open") => "on trial".to_owned(),
+                    _ => field(backend, "state"),
+                },
                 field(backend, "weight"),
                 field(backend, "active_connections"),
                 field(backend, "total_requests"),

@@ -30,7 +30,7 @@ mod title;
 mod view;
 
 pub use lb_observe::live::Circuit;
-pub use pages::StatusPages;
+pub use pages::{StatusPages, is_status_path};
 pub use view::{
     BackendState, BackendView, ConfigurationView, EditView, Features, GatewayView, ListenerView, ReloadView,
     RollbackView, RuleView, StatusSource, StrategyView, Tally, UpstreamView,

@@ -78,6 +78,12 @@ pub(crate) struct Scene<'a> {
     pub(crate) now: Instant,
 }
 
+/// Whether a status endpoint stands at this path.
+#[must_use]
+pub fn is_status_path(path: &str) -> bool {
+    STATUS_PATHS.contains(&path)
+}
+
 impl StatusPages {
     /// Status pages that show what `source` and `registry` tell; nothing at `/`.
     pub fn new(source: Arc<dyn StatusSource>, registry: Arc<Registry>) -> Self {
@@ -168,7 +174,7 @@ impl StatusPages {
 
     /// Whether a page stands at this path.
     pub fn has(&self, path: &str) -> bool {
-        STATUS_PATHS.contains(&path) || self.asset(path).is_some()
+        is_status_path(path) || self.asset(path).is_some()
     }
 
     fn get(&self, path: &str, query: Option<&str>, accept: Option<&str>) -> Option<Response<Bytes>> {

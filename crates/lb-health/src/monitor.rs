@@ -228,6 +228,12 @@ impl HealthMonitor {
         self.lock().vitals.iter().map(|vitals| HealthView::brief(vitals.standing())).collect()
     }
 
+    /// How a backend stands, in brief; nothing where that is being changed, for who does not wait.
+    pub fn try_standing(&self, position: usize) -> Option<(HealthState, Circuit)> {
+        let state = self.state.try_lock().ok()?;
+        state.vitals.get(position).map(|vitals| HealthView::brief(vitals.standing()))
+    }
+
     /// How each backend stands, in the balancer's order.
     pub fn views(&self, clock: &Clock) -> Vec<HealthView> {
         self.lock().vitals.iter().map(|vitals| HealthView::of(vitals, clock)).collect()

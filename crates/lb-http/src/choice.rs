@@ -96,7 +96,7 @@ impl<'a> Choices<'a> {
                 Err(AcquireError::NoneEligible | AcquireError::AllTried) => return Err(Reject::NoBackend),
             }
         }
-        let place = queue.join().ok_or(Reject::Overloaded)?;
+        let place = queue.join().ok_or(Reject::Overloaded(QUEUE_FULL))?;
         conversation.client.watch.begin_until(Phase::Wait, later(now, queue.timeout()).min(deadline));
         self.wait(conversation, &place).await
     }
@@ -122,7 +122,7 @@ impl<'a> Choices<'a> {
             let mut pause = pin!(tokio::time::sleep(LOOK_INTERVAL));
             let looks = std::future::poll_fn(|cx| {
                 if client.watch.is_expired() {
-                    return Poll::Ready(Err(Reject::Overloaded));
+                    return Poll::Ready(Err(Reject::Overloaded(WAITED)));
                 }
                 let has_left = match may_listen {
                     true => matches!(conversation.poll_gone(cx), Poll::Ready(Gone)),
@@ -140,6 +140,12 @@ impl<'a> Choices<'a> {
         }
     }
 }
+
+/// Why nobody waits longer for a place.
+const QUEUE_FULL: &str =
+    "every backend was at its max_connections, and as many waited as may (`queue.max_pending`)";
+const WAITED: &str =
+    "every backend was at its max_connections, and none had a place in time (`queue.timeout`)";
 
 /// What the upstream's strategy hashes of a request that goes there.
 pub(crate) fn key_of(upstream: &Upstream, ticket: &Ticket, outgoing: &Outgoing<'_>) -> u64 {

@@ -67,6 +67,9 @@ pub struct Explained {
     pub client: ClientAnswer,
     /// The path in the form that rules see; none where it has none.
     pub path: Option<String>,
+    /// Listeners that answer status endpoints themselves, ahead of the rules. Whoever knows the pages empties it for other paths.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub status_listeners: Vec<String>,
     /// The name of the rule that takes it.
     pub rule: Option<String>,
     /// Every rule in its order.
@@ -177,6 +180,7 @@ fn of(snapshot: &Snapshot, question: &RequestQuestion) -> Explained {
         scheme: question.scheme.unwrap_or_else(|| scheme_of_listeners(&snapshot.config)),
         client: client(snapshot, peer, None),
         path: None,
+        status_listeners: Vec::new(),
         rule: None,
         rules: Vec::new(),
         policies: Vec::new(),
@@ -199,11 +203,17 @@ fn of(snapshot: &Snapshot, question: &RequestQuestion) -> Explained {
     for field in &snapshot.identity_headers {
         head.headers.remove(field);
     }
+    if asked.uri.path() == "*" {
+        explained.answer = "204: it is about the gateway itself, which answers".to_owned();
+        return explained;
+    }
     let target = match Target::read(&asked.uri, asked.host.as_deref(), snapshot.merge_slashes) {
         Ok(target) => target,
         Err(rejected) => return refused(explained, &rejected),
     };
     explained.path = Some(target.path.to_string());
+    let listeners = snapshot.config.listeners.iter().filter(|listener| listener.status_endpoints);
+    explained.status_listeners = listeners.map(|listener| listener.name.clone()).collect();
     let view = RequestView {
         method: &asked.method,
         host: target.host,

@@ -100,7 +100,9 @@ impl Place {
     fn take(client: &Client, proxy: &ForwardProxyConfig) -> Result<Self, Reject> {
         let stats = &client.listener.stats;
         let is_there_room = stats.begin_forwarding(proxy.max_connections.get());
-        is_there_room.then(|| Self(Arc::clone(stats))).ok_or(Reject::Overloaded)
+        is_there_room.then(|| Self(Arc::clone(stats))).ok_or(Reject::Overloaded(
+            "as many connections to other servers were open as may be (`forward_proxy.max_connections`)",
+        ))
     }
 }
 

@@ -29,8 +29,8 @@ pub(crate) enum Reject {
     Refused(Box<Refusal>),
     /// No backend of the upstream is eligible.
     NoBackend,
-    /// Every backend is at its limit.
-    Overloaded,
+    /// Every backend, or what else is bounded, is at its limit; which bound kept it waiting no longer.
+    Overloaded(&'static str),
     /// As many requests of the rule are under way as may be.
     Shed,
     /// No connection to a backend could be made.
@@ -88,6 +88,11 @@ impl Reject {
             Self::Send(error) => Some(error.to_string()),
             Self::Head(error) => Some(error.to_string()),
             Self::BadRequest(detail) => Some(detail.to_string()),
+            Self::Refused(refusal) => Some(refusal.detail.clone()),
+            Self::Overloaded(bound) => Some((*bound).to_owned()),
+            Self::Shed => {
+                Some("as many requests of the rule were under way as may be (`concurrency`)".to_owned())
+            }
             _ => None,
         }
     }
@@ -121,7 +126,7 @@ impl Reject {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
             Self::MethodNotAllowed(allow) => drop(headers.insert(header::ALLOW, allow.clone())),
-            Self::NoBackend | Self::Overloaded | Self::Shed => {
+            Self::NoBackend | Self::Overloaded(_) | Self::Shed => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Refused(refusal) => headers.extend(refusal.headers.clone()),
@@ -157,7 +162,7 @@ impl Reject {
                 "no_backend",
                 "no server behind this gateway can take the request now",
             ),
-            Self::Overloaded => row(
+            Self::Overloaded(_) => row(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",
                 "every server behind this gateway is at its limit of requests",

@@ -76,7 +76,8 @@ impl Question {
         from: IpAddr,
     ) -> Result<Self, String> {
         let (scheme, authority, path) = parts(url)?;
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let is_whole = path.starts_with('/') || path == "*";
+        let path = if is_whole { path.to_owned() } else { format!("/{path}") };
         let path = PathAndQuery::from_maybe_shared(Bytes::from(path));
         let path = path.map_err(|error| format!("{url:?} is no URL: {error}"))?;
         let method = read_method(method)?;

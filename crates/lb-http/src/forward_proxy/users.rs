@@ -21,6 +21,9 @@ use crate::config::{ForwardProxyConfig, ForwardProxyUser};
 use crate::reject::Reject;
 use crate::watch::{Phase, within_deadline};
 
+/// Why a password is not looked at.
+const LOOKED_AT: &str = "more passwords were to be looked at than that could be done for in time";
+
 /// Slow hashes that are looked at a time, each by a core.
 const AT_ONCE: usize = 2;
 /// Who may wait for that; more are told that there is too much to do.
@@ -99,7 +102,7 @@ impl Passwords {
         if is_named && mark.is_some_and(|mark| self.verified.knows(mark)) {
             return Ok(true);
         }
-        let Some(_waiting) = Waiting::begin(&self.waiting) else { return Err(Reject::Overloaded) };
+        let Some(_waiting) = Waiting::begin(&self.waiting) else { return Err(Reject::Overloaded(LOOKED_AT)) };
         client.watch.begin(Phase::Wait, Instant::now(), PATIENCE);
         let kept = kept.clone();
         let looking = async {
@@ -113,7 +116,7 @@ impl Passwords {
             client.worker.control().runtime.spawn_blocking(look).await.ok()
         };
         let looked = within_deadline(&client.watch, looking).await.ok().flatten();
-        let is_right = looked.ok_or(Reject::Overloaded)? && is_named;
+        let is_right = looked.ok_or(Reject::Overloaded(LOOKED_AT))? && is_named;
         if let Some(mark) = mark.filter(|_| is_right) {
             self.verified.remember(mark);
         }

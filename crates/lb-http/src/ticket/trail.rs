@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use lb_core::Backend;
+use lb_health::{Circuit, HealthState};
 use lb_observe::Exchange;
 use lb_observe::decision::{Fate, MAX_SEEN, Mirrored, Seen, Step, WhyNot};
 
@@ -46,7 +47,12 @@ impl Ticket {
         let group = few.then(|| best_group(&upstream.targets)).flatten();
         // Of many only those that stand first, which is no more than a sample.
         let targets = upstream.targets.iter().take(MAX_SEEN).enumerate();
-        trail.seen.extend(targets.map(|(place, target)| seen(place, &target.backend, group, now)));
+        let targets = targets.map(|(place, target)| (place, seen(place, &target.backend, group, now)));
+        // Who is out for a while is told from who is down, where nobody is waited for.
+        trail.seen.extend(targets.map(|(place, seen)| match seen.why_not {
+            Some(WhyNot::Unhealthy) => Seen { why_not: Some(why_out(upstream, place)), ..seen },
+            _ => seen,
+        }));
     }
 
     /// The present attempt sends on this connection.
@@ -115,6 +121,15 @@ impl Ticket {
 fn best_group(targets: &[Target]) -> Option<u8> {
     let eligible = targets.iter().map(|target| &*target.backend).filter(|backend| backend.is_eligible());
     eligible.map(Backend::priority).min()
+}
+
+/// Why a backend that does not work gets nothing.
+fn why_out(upstream: &Upstream, place: usize) -> WhyNot {
+    match upstream.monitor.try_standing(place) {
+        Some((_, Circuit::Open)) => WhyNot::CircuitOpen,
+        Some((HealthState::Ejected, _)) => WhyNot::Ejected,
+        _ => WhyNot::Unhealthy,
+    }
 }
 
 fn seen(place: usize, backend: &Backend, group: Option<u8>, now: Instant) -> Seen {

@@ -92,6 +92,10 @@ pub enum WhyNot {
     Draining,
     /// Probes or traffic say that it does not work.
     Unhealthy,
+    /// So many of its requests in a row failed that it gets none for a while.
+    CircuitOpen,
+    /// The same, where there is no circuit breaker.
+    Ejected,
     /// It has no share.
     Weightless,
     /// It is a backup, and others can be used.
@@ -107,6 +111,8 @@ impl WhyNot {
         match self {
             Self::Draining => "it was being drained",
             Self::Unhealthy => "it was unhealthy",
+            Self::CircuitOpen => "its circuit was open",
+            Self::Ejected => "it was ejected for a while, as its requests had failed",
             Self::Weightless => "its weight was 0",
             Self::Backup => "it is a backup, and others could be used",
             Self::Full => "it was at its max_connections",
