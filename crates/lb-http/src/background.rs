@@ -8,10 +8,9 @@ use tokio::sync::oneshot;
 
 /// How far work gives way that somebody waits for, by how long they have waited: niceness (nice(1)) as against workers that want the
 /// same core. At first it takes what they leave and a twelfth, in pieces too short for a request to notice; with more of the core,
-/// requests would queue up behind it. What has taken long all the same, beside a worker that leaves nothing, gets a quarter of the core,
-/// and in the end a half. No thread can take back what it gave without privileges, so each step of a longer task is a thread.
-const NICE: [(Duration, i32); 3] =
-    [(Duration::from_millis(400), 11), (Duration::from_millis(700), 5), (Duration::MAX, 0)];
+/// requests would queue up behind it. What has taken long all the same, beside a worker that leaves nothing, gets a half. No thread can
+/// take back what it gave without privileges, so each step of a longer task is a thread.
+const NICE: [(Duration, i32); 2] = [(Duration::from_millis(600), 11), (Duration::MAX, 0)];
 
 /// The niceness of work that nobody waits for: it takes what workers leave. It is also the most that there is, whose pieces are so short
 /// that most of its time goes by in filling caches anew, two and a half times what it takes by itself.
@@ -67,8 +66,8 @@ mod tests {
 
     #[test]
     fn the_longer_it_takes_the_less_it_gives_way() {
-        let waited = [0, 399, 400, 699, 700, 100_000].map(Duration::from_millis);
-        assert_eq!(waited.map(nice_after), [11, 11, 5, 5, 0, 0]);
+        let waited = [0, 599, 600, 100_000].map(Duration::from_millis);
+        assert_eq!(waited.map(nice_after), [11, 11, 0, 0]);
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Serialize;
 
-use super::due::{Answers, Load};
+use super::due::{Answer, Answers, Load};
 use super::extra::Outcome;
 use super::measure::Bench;
 use super::open_loop::{self, OF_LOAD, OF_ORIGINS};
@@ -84,11 +84,9 @@ struct Looked {
     /// Requests a second that were answered, and requests that got no answer of 200.
     rate: f64,
     lost: u64,
-    /// Latencies, µs.
-    p50: f64,
-    p99: f64,
-    p999: f64,
-    most: f64,
+    /// Latencies of requests that were due while no change went on, and while one did.
+    between: Latencies,
+    during: Option<Latencies>,
     /// Share of its core that the worker used, and for which it was ready and something else had it.
     core: f64,
     waited: f64,
@@ -96,6 +94,16 @@ struct Looked {
     windows_us: Vec<(f64, f64)>,
     /// When each change was asked for, in seconds since the begin, and how long it took until it was in force.
     changes: Vec<Change>,
+}
+
+/// In µs.
+#[derive(Clone, Copy, Serialize)]
+struct Latencies {
+    p50: f64,
+    p95: f64,
+    p99: f64,
+    p999: f64,
+    most: f64,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -145,11 +153,10 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
             bench.interrupt.sleep(SETTLE)?;
             let one = look(bench, &gateway, (*row, *beside), load)?;
             eprintln!(
-                "  changing round {}: {row} p50 {:.0} p99 {:.0} p99.9 {:.0} µs, {} lost, {:.0} % of a core, waited {:.1} %, changes {:.0?}",
+                "  changing round {}: {row} {}{} µs, {} lost, {:.0} % of a core, waited {:.1} %, changes {:.0?}",
                 round + 1,
-                one.p50,
-                one.p99,
-                one.p999,
+                one.between,
+                one.during.map(|during| format!(", while changing {during}")).unwrap_or_default(),
                 one.lost,
                 one.core * 100.0,
                 one.waited * 100.0,
@@ -195,10 +202,13 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
         columns: vec![
             "beside requests",
             "p50",
+            "while changing",
+            "p95",
+            "while changing",
             "p99",
-            "spread",
-            "p99.9",
+            "while changing",
             "max",
+            "while changing",
             "core",
             "lost",
             "changes",
@@ -214,23 +224,28 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
 fn table_row(row: &str, looked: &[Looked]) -> Option<Vec<String>> {
     let of_row = || looked.iter().filter(|one| one.row == row);
     let spread = |value: fn(&Looked) -> f64| Spread::of(of_row().map(value).collect());
-    let p99 = spread(|one| one.p99)?;
+    let latency = |value: fn(&Latencies) -> f64| {
+        let median =
+            |all: Vec<f64>| Spread::of(all).map_or("–".to_owned(), |all| format!("{:.0}", all.median));
+        [
+            median(of_row().map(|one| value(&one.between)).collect()),
+            median(of_row().filter_map(|one| one.during.as_ref()).map(value).collect()),
+        ]
+    };
     let changes: Vec<f64> = of_row().flat_map(|one| one.changes.iter().map(|change| change.ms)).collect();
     let count = changes.len();
     let changes = Spread::of(changes);
-    Some(vec![
-        row.to_owned(),
-        format!("{:.0}", spread(|one| one.p50)?.median),
-        format!("{:.0}", p99.median),
-        format!("{:.0}–{:.0}", p99.least, p99.most),
-        format!("{:.0}", spread(|one| one.p999)?.median),
-        format!("{:.0}", spread(|one| one.most)?.median),
+    let mut cells = vec![row.to_owned()];
+    cells.extend([latency(|one| one.p50), latency(|one| one.p95), latency(|one| one.p99)].concat());
+    cells.extend(latency(|one| one.most));
+    cells.extend([
         format!("{:.0} %", spread(|one| one.core * 100.0)?.median),
         of_row().map(|one| one.lost).sum::<u64>().to_string(),
         count.to_string(),
         changes.as_ref().map_or_else(|| "–".to_owned(), |changes| format!("{:.0}", changes.median)),
         changes.map_or_else(|| "–".to_owned(), |changes| format!("{:.0}–{:.0}", changes.least, changes.most)),
-    ])
+    ]);
+    Some(cells)
 }
 
 fn look(
@@ -252,12 +267,9 @@ fn look(
     let (after, took) = (gateway.running.cpu_time_of(is_worker), began.elapsed());
     let share = |before: u64, after: u64| after.saturating_sub(before) as f64 / took.as_nanos() as f64;
     let late = answers.began.duration_since(began).as_secs_f64();
-    Ok(Looked {
-        core: share(before.ran, after.ran),
-        waited: share(before.waited, after.waited),
-        changes: changes.into_iter().map(|change| Change { at_s: change.at_s - late, ..change }).collect(),
-        ..Looked::of(row, &answers, load)?
-    })
+    let changes = changes.into_iter().map(|change| Change { at_s: change.at_s - late, ..change }).collect();
+    let core = [share(before.ran, after.ran), share(before.waited, after.waited)];
+    Looked::of(row, &answers, changes, core)
 }
 
 fn is_worker(thread: &str) -> bool {
@@ -265,28 +277,48 @@ fn is_worker(thread: &str) -> bool {
 }
 
 impl Looked {
-    /// The first tenth is left out, as with `open-loop`.
-    fn of(row: &'static str, answers: &Answers, load: Load) -> Result<Self> {
-        let of_all = answers.all.iter().filter(|answer| answer.due >= load.time / 10);
-        let mut latencies: Vec<f64> = of_all.map(|answer| answer.latency.as_secs_f64() * 1e6).collect();
-        latencies.sort_by(f64::total_cmp);
-        ensure!(latencies.len() > 1000, "too few requests for percentiles: {}", latencies.len());
-        let at = |thousandths| percentile(&latencies, thousandths);
+    /// Percentiles are of what was due from the first change on.
+    fn of(
+        row: &'static str,
+        answers: &Answers,
+        changes: Vec<Change>,
+        [core, waited]: [f64; 2],
+    ) -> Result<Self> {
+        let changing =
+            |due: f64| changes.iter().any(|one| (one.at_s..one.at_s + one.ms / 1e3).contains(&due));
+        let of_all = answers.all.iter().filter(|answer| answer.due >= FIRST);
+        let (during, between): (Vec<&Answer>, Vec<&Answer>) =
+            of_all.partition(|answer| changing(answer.due.as_secs_f64()));
         let bad = answers.all.iter().filter(|answer| !answer.good).count() as u64;
         let last = answers.all.iter().map(|answer| answer.due + answer.latency).max().unwrap_or_default();
         Ok(Self {
             row,
             rate: answers.all.len() as f64 / last.as_secs_f64(),
             lost: answers.lost + bad,
-            p50: at(500),
-            p99: at(990),
-            p999: at(999),
-            most: at(1000),
-            core: 0.0,
-            waited: 0.0,
+            between: Latencies::of(&between).context("too few requests for percentiles")?,
+            during: Latencies::of(&during),
+            core,
+            waited,
             windows_us: windows(answers),
-            changes: Vec::new(),
+            changes,
         })
+    }
+}
+
+impl Latencies {
+    fn of(answers: &[&Answer]) -> Option<Self> {
+        let mut all: Vec<f64> = answers.iter().map(|answer| answer.latency.as_secs_f64() * 1e6).collect();
+        all.sort_by(f64::total_cmp);
+        let at = |thousandths| percentile(&all, thousandths);
+        let is_enough = all.len() > 1000;
+        is_enough.then(|| Self { p50: at(500), p95: at(950), p99: at(990), p999: at(999), most: at(1000) })
+    }
+}
+
+impl std::fmt::Display for Latencies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { p50, p95, p99, most, .. } = self;
+        write!(f, "p50 {p50:.0} p95 {p95:.0} p99 {p99:.0} max {most:.0}")
     }
 }
 
