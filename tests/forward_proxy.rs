@@ -442,3 +442,21 @@ fn what_a_reload_takes_away_is_gone_for_clients_that_stay() {
     eventually("it is for the rules", PATIENCE, || asked().backend() == "backend");
     assert_eq!(stays.get("/w").backend(), "backend", "it is one connection");
 }
+
+#[test]
+fn a_host_that_is_denied_by_its_address_is_so_in_every_spelling() {
+    let origin = Backend::echo("origin");
+    let port = origin.address().port();
+    for (denied, hosts) in [
+        ("127.0.0.1", ["127.0.0.1", "127.0.0.1.", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"]),
+        ("::FFFF:7f00:1", ["127.0.0.1", "127.0.0.1.", "[::ffff:127.0.0.1]", "[0:0:0:0:0:FFFF:7F00:1]"]),
+    ] {
+        let gateway = of_one_worker(&format!("{NEAR}, deny_hosts = [\"{denied}\"]"));
+        assert_eq!(ask(&gateway, &format!("127.0.0.2:{port}"), "").status, 502, "nobody is there");
+        for host in hosts {
+            assert_eq!(code(&ask(&gateway, &format!("{host}:{port}"), "")), forbidden(), "{denied} {host}");
+            assert_eq!(connect(&gateway, &format!("{host}:{port}"), "").0.status, 403, "{denied} {host}");
+        }
+    }
+    assert_eq!(origin.accepted(), 0);
+}

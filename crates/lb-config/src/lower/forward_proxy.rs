@@ -86,10 +86,7 @@ fn check(
 fn hosts(context: &mut Context<'_>, written: Option<&List<String>>) -> Vec<HostPattern> {
     let mut patterns = Vec::new();
     for host in written.into_iter().flat_map(List::iter) {
-        // Addresses of IPv6 stand without brackets where they are looked at.
-        let text = host.value.trim_start_matches('[').trim_end_matches(']');
-        let text = if text.contains(':') { format!("[{text}]") } else { text.to_owned() };
-        match HostPattern::parse(&text) {
+        match ForwardProxyConfig::host(&host.value) {
             Ok(pattern) => patterns.push(pattern),
             Err(problem) => {
                 context.error(host.id, problem.to_string(), "not a host").help(problem.remedy());

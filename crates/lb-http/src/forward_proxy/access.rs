@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use lb_router::HostPattern;
+use lb_router::{HostPattern, RouteProblem};
 
 use super::finding::{Finding, Tracer};
 use crate::config::ForwardProxyConfig;
@@ -33,13 +33,24 @@ impl Denied {
 }
 
 impl ForwardProxyConfig {
+    /// A pattern for one host, which is an address in its one spelling where it is one.
+    ///
+    /// # Errors
+    /// It is no host.
+    pub fn host(pattern: &str) -> Result<HostPattern, RouteProblem> {
+        let bare = pattern.trim_start_matches('[').trim_end_matches(']');
+        match bare.parse::<IpAddr>() {
+            Ok(address) => HostPattern::parse(&spelt(address)),
+            Err(_) => HostPattern::parse(pattern),
+        }
+    }
+
     /// Looks at what is asked for. Addresses stand without brackets.
     pub(crate) fn check(&self, host: &str, port: u16, tracer: &mut impl Tracer) -> Result<(), Denied> {
-        // As patterns have it, addresses of IPv6 stand in brackets.
-        let shown = if host.contains(':') { Cow::Owned(format!("[{host}]")) } else { Cow::Borrowed(host) };
+        let address = host.strip_suffix('.').unwrap_or(host).parse::<IpAddr>().ok();
+        let shown = address.map_or(Cow::Borrowed(host), |address| Cow::Owned(spelt(address)));
         let named =
             |patterns: &[HostPattern]| patterns.iter().position(|pattern| pattern.matches(Some(&shown)));
-        let address = host.parse::<IpAddr>().ok();
         let network = || address.and_then(|address| self.allowed_network(address));
         let by_host = if let Some(place) = named(&self.deny_hosts) {
             Finding::DeniedHost(place)
@@ -76,6 +87,14 @@ impl ForwardProxyConfig {
     fn allowed_network(&self, address: IpAddr) -> Option<usize> {
         let address = address.to_canonical();
         self.allow_networks.iter().position(|network| network.contains(&address))
+    }
+}
+
+/// An address as patterns have it, which may be written in many ways.
+fn spelt(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
     }
 }
 
@@ -155,7 +174,7 @@ mod tests {
     }
 
     fn patterns(patterns: &[&str]) -> Vec<HostPattern> {
-        patterns.iter().map(|pattern| HostPattern::parse(pattern).unwrap()).collect()
+        patterns.iter().map(|pattern| ForwardProxyConfig::host(pattern).unwrap()).collect()
     }
 
     #[test]
@@ -269,6 +288,7 @@ mod tests {
             ("evilexample.com", 443, Err(Denied::Host)),
             ("8.8.8.8", 443, Err(Denied::Host)),
             ("2606:4700::1111", 443, Err(Denied::Host)),
+            ("2606:4700:0:0::1111", 443, Err(Denied::Host)),
             ("example.com", 80, Err(Denied::Port)),
             ("example.com", 8999, Ok(())),
             ("example.com", 8443, Err(Denied::Port)),
