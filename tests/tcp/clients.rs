@@ -4,8 +4,9 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use lb_testkit::{Authority, Client, Gateway, PATIENCE, Port, Process, eventually};
+use lb_testkit::{Authority, Backend, Client, Gateway, PATIENCE, Port, Process, eventually};
 use tempfile::TempDir;
 
 use super::{backend_status, connect, failed, gateway, tcp, urls};
@@ -326,4 +327,48 @@ fn haproxy_in_front_and_behind_agree_on_who_the_client_is() {
     let spread: Vec<String> = (1..40).map(ask).collect();
     assert_eq!(crate::support::tally(spread.clone()).len(), 3, "{spread:?}");
     assert_eq!((1..40).map(ask).collect::<Vec<_>>(), spread);
+}
+
+/// Closing without a word is all that many clients do by TLS.
+#[test]
+fn what_a_client_sent_by_tls_arrives_however_it_ends() {
+    let directory = TempDir::new().unwrap();
+    let pair = Authority::new("test root").issue(&["db.example.com"]).write(directory.path(), "db");
+    let (told, ends) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    let backend = Backend::scripted(move |conn| {
+        // Long enough for the client to have gone.
+        std::thread::sleep(Duration::from_millis(300));
+        let is_end = loop {
+            match conn.read_some(1 << 16) {
+                Ok(bytes) if bytes.is_empty() => break true,
+                Ok(_) => {}
+                Err(_) => break false,
+            }
+        };
+        told.lock().unwrap().send(is_end).unwrap();
+    });
+    let gateway = gateway(&tcp(
+        &format!("upstream = \"db\"\ntls = {{ {pair} }}"),
+        &format!("backends = [\"{}\"]\n", backend.url()),
+    ));
+    let script = "
+import socket, ssl, sys
+connection = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+context = ssl._create_unverified_context()
+# With 1.3 a ticket would be left unread, of which its system makes a reset.
+context.maximum_version = ssl.TLSVersion.TLSv1_2
+session = context.wrap_socket(connection, server_hostname='db.example.com')
+session.sendall(b'x' * 300_000)
+session.close()
+";
+    let address = gateway.address_of("listen2");
+    let sent = Command::new("python3")
+        .args(["-c", script, &address.ip().to_string(), &address.port().to_string()])
+        .output()
+        .unwrap();
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let is_end = ends.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((backend.bytes_received(), is_end), (300_000, true));
+    eventually("nobody is held", PATIENCE, || backend.open_connections() == 0);
 }

@@ -214,7 +214,8 @@ async fn carry(
 ) -> Next {
     let client = Rc::clone(&conversation.client);
     let backend = &mut connection.transport;
-    let mut tunnel = Tunnel::new(conversation, backend, (tcp.timeouts.idle, tcp.timeouts.idle));
+    let limits = (tcp.timeouts.idle, tcp.timeouts.idle);
+    let mut tunnel = Tunnel::new(conversation, backend, limits).takes_any_end();
     let mut is_heard = false;
     let end = std::future::poll_fn(|cx| {
         let end = tunnel.poll(cx, conversation, backend);

@@ -6,6 +6,7 @@
 //! what that socket did not take, and reads no more from one side until the other has taken it. Where bytes come in bulk and both
 //! sides are sockets in the clear, they stay in the kernel (`splice.rs`).
 
+use std::io;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,12 @@ impl Tunnel {
         down.pending.unsplit(backend.inbox.split());
         conversation.client.watch.begin(Phase::Tunnel, Instant::now(), idle);
         Self { up, down, idle, rest }
+    }
+
+    /// A client by TLS that closes its connection without having said so has said all: many do, and what they sent is not to be lost.
+    pub(crate) fn takes_any_end(mut self) -> Self {
+        self.up.takes_any_end = true;
+        self
     }
 
     /// Moves what can be moved; ready at the end.
@@ -129,6 +136,8 @@ struct Way {
     splice: Splice,
     /// The sender sends so much at a time that it had better stay there.
     is_bulk: bool,
+    /// The sender need not say that it has said all.
+    takes_any_end: bool,
     bytes: u64,
     /// Rises with everything that moves.
     progress: u64,
@@ -146,6 +155,7 @@ impl Way {
             pending: BytesMut::new(),
             splice: Splice::default(),
             is_bulk: false,
+            takes_any_end: false,
             bytes: 0,
             progress: 0,
             is_read: false,
@@ -226,6 +236,9 @@ impl Way {
         let mut scratch = Conversation::scratch(client);
         match from.poll_read(cx, &mut scratch) {
             Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Err(error)) if self.takes_any_end && error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.took(0);
+            }
             Poll::Ready(Err(_)) => return Err(self.from),
             Poll::Ready(Ok(count)) => {
                 self.took(count);
