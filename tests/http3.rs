@@ -289,6 +289,49 @@ fn it_needs_tls_and_no_proxy_header() {
 }
 
 #[test]
+fn backends_are_told_by_a_proxy_header_where_the_client_has_connected_to() {
+    let (told, lines) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    let backend = Backend::scripted(move |conn| {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            match conn.read_some(1) {
+                Ok(byte) if !byte.is_empty() => line.extend(byte),
+                _ => return,
+            }
+        }
+        conn.request();
+        told.lock().unwrap().send(String::from_utf8(line).unwrap()).unwrap();
+        conn.reply("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let launch = crate::support::launch();
+    let port = launch.address("listen").port();
+    let listener = LISTENER.replace("{listen}", &format!("0.0.0.0:{port}"));
+    let gateway = launch
+        .config_file(
+            "gatewayd.toml",
+            &format!(
+                "{listener}[[rules]]\nbackends = [{{ url = \"{}\", proxy_protocol = \"v1\" }}]\n",
+                backend.url()
+            ),
+        )
+        .start();
+    run(
+        &gateway,
+        "
+async def main():
+    async with connected() as client:
+        assert (await client.get('/')).status == 200
+run(main)
+",
+    );
+    let line = lines.recv_timeout(PATIENCE).unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(words[..4], ["PROXY", "TCP4", "127.0.0.1", "127.0.0.1"], "{line}");
+    assert_eq!(words[5], port.to_string(), "{line}");
+}
+
+#[test]
 fn certificates_are_those_of_tcp_by_name_and_when_they_change() {
     let directory = TempDir::new().unwrap();
     let root = directory.path();

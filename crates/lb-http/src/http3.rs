@@ -45,6 +45,8 @@ const HEAD_ROOM: usize = 4;
 pub(crate) struct Arrival {
     pub(crate) incoming: Incoming,
     pub(crate) config: std::sync::Arc<ServerConfig>,
+    /// Where the client has connected to.
+    pub(crate) destination: std::net::SocketAddr,
     /// Counted among those under way until it is over.
     pub(crate) handshake: Handshake,
 }
@@ -69,7 +71,7 @@ pub(crate) async fn serve(arrival: Arrival, client: Rc<Client>) {
 
 /// The handshake, within its time, and counted however it ends.
 async fn shake_hands(arrival: Arrival, client: &Client) -> Option<quinn::Connection> {
-    let Arrival { incoming, config, handshake } = arrival;
+    let Arrival { incoming, config, handshake, .. } = arrival;
     let (listener, worker) = (&client.listener, client.worker.index);
     let limit = listener.config.tls.as_ref()?.handshake_timeout;
     let failed = |failure| {

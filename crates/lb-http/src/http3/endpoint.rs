@@ -5,6 +5,7 @@
 //! kernel to know identifiers: by addresses, which is all that `SO_REUSEPORT` looks at, a client that moves would be a stranger.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -89,6 +90,12 @@ impl Open {
         }
         self.config.transport_config(Arc::new(transport(limits)));
         Some(Arc::new(self.config.clone()))
+    }
+
+    /// The address that a packet was sent to: the socket's own may stand for all of the machine's.
+    pub(crate) fn destination(&self, ip: Option<IpAddr>) -> Option<SocketAddr> {
+        let own = self.endpoint.local_addr().ok()?;
+        Some(SocketAddr::new(ip.unwrap_or(own.ip()).to_canonical(), own.port()))
     }
 
     /// Whether who comes next must show its address first.

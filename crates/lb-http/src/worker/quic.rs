@@ -115,7 +115,9 @@ impl Admit {
         };
         let (Some(config), false) = (config, self.worker.shared.is_full()) else { return incoming.refuse() };
         let Ok(seat) = self.worker.seat(peer.ip(), &listener) else { return incoming.refuse() };
-        self.place_quic(Arrival { incoming, config, handshake: open.handshake() }, peer, id, seat);
+        let destination = open.destination(incoming.local_ip()).unwrap_or(listener.config.address);
+        let arrival = Arrival { incoming, config, destination, handshake: open.handshake() };
+        self.place_quic(arrival, peer, id, seat);
     }
 
     /// Keeps a connection, or hands it to a worker that has clearly fewer.
@@ -141,7 +143,7 @@ impl Admit {
         seat: Option<Seat>,
     ) {
         let Some(listener) = self.listeners.get(listener) else { return self.worker.closed() };
-        let destination = listener.config.address;
+        let destination = arrival.destination;
         let mut client = Client::new(Rc::clone(&self.worker), listener, peer.ip(), seat);
         if self.worker.pinned.borrow().names_clients
             && let Some(client) = Rc::get_mut(&mut client)
