@@ -324,7 +324,7 @@ run(main)
 #[test]
 fn more_streams_than_may_be_open_wait_and_those_that_stand_still_are_let_go() {
     let backend = Backend::echo("b");
-    let listener = super::LISTENER.replace("http3 = true", "http3 = { max_concurrent_streams = 16 }");
+    let listener = LISTENER.replace("http3 = true", "http3 = { max_concurrent_streams = 16 }");
     let gateway = crate::support::gateway(&format!(
         "{listener}header_timeout = \"1s\"\n{}",
         rule("idle_timeout = \"1s\"", &[&backend])

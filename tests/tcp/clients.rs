@@ -156,7 +156,7 @@ fn postgresql_is_spoken_through_it() {
     let asking = std::thread::spawn(move || psql(address, "SELECT pg_sleep(60)"));
     let status = || backend_status(&gateway, "db", &format!("tcp://{}", postgres.port.address()));
     eventually("it is asked", PATIENCE, || status()["active_connections"] == 1);
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    std::thread::sleep(Duration::from_millis(200));
     postgres.process.signal("INT");
     let told = asking.join().unwrap();
     assert!(told.contains("terminating connection due to administrator command"), "{told}");
@@ -210,7 +210,8 @@ fn tls_is_ended_here_and_spoken_to_backends() {
     let stranger = gateway(&tcp("upstream = \"db\"", &format!("backends = [\"{backend}\"]\n")));
     let refused = redis_cli(stranger.address_of("listen2"), &["PING"], "");
     assert!(!refused.contains("PONG"), "a certificate that nobody vouches for: {refused}");
-    assert_eq!(failed(&stranger, "connect_failed"), 1);
+    // It asks once more where it had asked before it was told.
+    assert!((1..=2).contains(&failed(&stranger, "connect_failed")));
     assert!(
         backend_status(&stranger, "db", &backend)["error"]
             .as_str()
