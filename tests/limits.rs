@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use lb_testkit::{Backend, Client, Gate, PATIENCE, eventually};
 
-use crate::support::{gateway, rule};
+use crate::http2::frames::{DATA, GET as GET_OF_HTTP2, Peer};
+use crate::support::{STATUS_LISTENER, backend_status, gateway, rule};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const MIB: usize = 1 << 20;
@@ -429,6 +430,37 @@ fn requests_go_on_when_descriptors_run_out_and_come_back() {
         client.send(GET);
         client.try_response("GET").is_ok_and(|response| response.status == 200)
     });
+}
+
+/// A client of HTTP/2 has a descriptor here, and each of its requests may have one more.
+#[test]
+fn descriptors_that_run_out_are_no_backends_fault() {
+    let gate = Gate::new();
+    let backends = [Backend::held("a", &gate), Backend::held("b", &gate)];
+    let lines = "name = \"r\"\npassive = { consecutive_failures = 1, ejection_time = \"60s\" }";
+    let config = format!("{STATUS_LISTENER}{}", rule(lines, &[&backends[0], &backends[1]]));
+    let gateway = crate::support::launch().config(&config).max_open_files(100).start();
+    let mut client = Peer::connect(gateway.address());
+    for number in 0..95 {
+        client.headers(2 * number + 1, &GET_OF_HTTP2, true);
+    }
+    let refused = client.until("a refusal", |frame| frame.kind == DATA);
+    let refused = String::from_utf8_lossy(&refused.payload).into_owned();
+    assert!(refused.contains("\"status\":503") && refused.contains("\"code\":\"overloaded\""), "{refused}");
+    gate.open();
+    eventually("it is over", PATIENCE, || {
+        backends
+            .iter()
+            .all(|backend| backend_status(&gateway, "r", &backend.url())["active_connections"] == 0)
+    });
+    for backend in &backends {
+        let status = backend_status(&gateway, "r", &backend.url());
+        assert_eq!(
+            (&status["state"], &status["failed_requests"]),
+            (&"healthy".into(), &0.into()),
+            "{status}"
+        );
+    }
 }
 
 #[test]

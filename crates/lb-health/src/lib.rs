@@ -34,7 +34,9 @@ pub use self::event::{Change, EventSink, FailureKind, HealthEvent};
 pub use self::expect::{StatusSet, StatusSetError};
 pub use self::machine::breaker::Circuit;
 pub use self::monitor::HealthMonitor;
-pub use self::probe::{Addresses, ProbeProtocol, ProbeStream, ProbeTarget, Secure, Securing, Watched};
+pub use self::probe::{
+    Addresses, ProbeProtocol, ProbeStream, ProbeTarget, Secure, Securing, Watched, is_local,
+};
 pub use self::saved::{SavedState, StateError};
 pub use self::supervisor::{Supervisor, SupervisorOptions};
 pub use self::view::{HealthState, HealthView};

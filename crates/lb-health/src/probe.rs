@@ -275,7 +275,8 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Whether a failed connect is this machine's own trouble: no descriptors, ports or memory left (connect(2), socket(2)).
-fn is_local(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_local(error: &io::Error) -> bool {
     const EMFILE_AND_THE_LIKE: [i32; 4] = [12, 23, 24, 105];
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
         || error.raw_os_error().is_some_and(|code| EMFILE_AND_THE_LIKE.contains(&code))

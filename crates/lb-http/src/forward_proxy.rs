@@ -303,7 +303,7 @@ async fn open(
                 let _ = stream.set_nodelay(true);
                 return Ok((Connection::begun(Transport::new(stream)), address));
             }
-            Err(source) => last = Reject::Connect(ConnectError::Io { backend: backend(), source }),
+            Err(source) => last = Reject::Connect(ConnectError::of(backend(), source)),
         }
     }
     Err(last)

@@ -68,12 +68,17 @@ impl Reject {
     pub(crate) fn blames(&self) -> Option<FailureKind> {
         match self {
             Self::Connect(ConnectError::Timeout { .. }) | Self::UpstreamTimeout => Some(FailureKind::Timeout),
-            // Whoever asks for something else is served.
-            Self::Connect(ConnectError::NoConnect { .. }) => None,
+            // Whoever asks for something else is served; and it is not the backend that is short of something.
+            Self::Connect(ConnectError::NoConnect { .. } | ConnectError::Local { .. }) => None,
             Self::Connect(_) => Some(FailureKind::Connect),
             Self::Send(_) => Some(FailureKind::Reset),
             _ => None,
         }
+    }
+
+    /// Whether it is this machine that is short of something.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Self::Connect(ConnectError::Local { .. }))
     }
 
     /// Whether the connection's framing or trust is lost, so that nothing more may be read from it.
@@ -126,7 +131,10 @@ impl Reject {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
             Self::MethodNotAllowed(allow) => drop(headers.insert(header::ALLOW, allow.clone())),
-            Self::NoBackend | Self::Overloaded(_) | Self::Shed => {
+            Self::NoBackend
+            | Self::Overloaded(_)
+            | Self::Shed
+            | Self::Connect(ConnectError::Local { .. }) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Refused(refusal) => headers.extend(refusal.headers.clone()),
@@ -186,6 +194,11 @@ impl Reject {
                 StatusCode::BAD_GATEWAY,
                 "connect_failed",
                 "no trustworthy connection to the server behind this gateway could be made",
+            ),
+            Self::Connect(ConnectError::Local { .. }) => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "this gateway has no connection left for another request",
             ),
             Self::Connect(ConnectError::Io { .. }) => row(
                 StatusCode::BAD_GATEWAY,

@@ -258,7 +258,9 @@ impl Ticket {
 
     /// The attempt failed, whatever is to follow: the backend is judged, and its place is free.
     pub(crate) fn attempt_over(&mut self, reject: &Reject) {
-        self.feed_back(false, None);
+        if !reject.is_local() {
+            self.feed_back(false, None);
+        }
         self.judge(reject);
         self.span_failed(reject.code());
         self.give_back();
@@ -333,7 +335,9 @@ impl Ticket {
     pub(crate) fn rejected(&mut self, reject: &Reject, status: StatusCode) {
         decisions::rejected(self, reject, status);
         if matches!(reject, Reject::Connect(_) | Reject::Send(_) | Reject::UpstreamTimeout) {
-            self.feed_back(false, None);
+            if !reject.is_local() {
+                self.feed_back(false, None);
+            }
             self.judge(reject);
             self.span_failed(reject.code());
         }
@@ -341,6 +345,10 @@ impl Ticket {
         self.code = Some(reject.code());
         self.error = reject.reason();
         self.release_backend();
+        if reject.is_local() {
+            // It was never asked.
+            self.backend = None;
+        }
     }
 
     /// A body broke off after its head had been sent.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lb_h1::{ResponseError, Upgrade};
+use lb_health::is_local;
 
 use crate::client::Client;
 use crate::config::BackendProtocol;
@@ -51,6 +52,14 @@ pub(crate) enum ConnectError {
         /// The backend's URL.
         backend: Arc<str>,
     },
+    /// This machine has no descriptor, port or memory left for it.
+    #[error("backend {backend}: this machine has nothing left to connect with: {source}")]
+    Local {
+        /// The backend's URL.
+        backend: Arc<str>,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The system refused; the last address' error.
     #[error("backend {backend}: cannot connect: {source}")]
     Io {
@@ -92,6 +101,13 @@ pub(crate) enum SendError {
         /// The backend's URL.
         backend: Arc<str>,
     },
+}
+
+impl ConnectError {
+    /// What the system's refusal means.
+    pub(crate) fn of(backend: Arc<str>, source: io::Error) -> Self {
+        if is_local(&source) { Self::Local { backend, source } } else { Self::Io { backend, source } }
+    }
 }
 
 impl SendError {
@@ -263,7 +279,7 @@ impl Connection {
         }
         let backend = Arc::clone(backend);
         Err(match last {
-            Some(source) => ConnectError::Io { backend, source },
+            Some(source) => ConnectError::of(backend, source),
             None => ConnectError::Unresolved { backend },
         })
     }
