@@ -146,12 +146,20 @@ fn an_etcd_that_has_lost_its_data_takes_nobody_out_at_once() {
     eventually_serves(&patient, &[&a]);
     eventually_present(&hasty, &[]);
     hasty.log_line("it is said", |line| line["message"] == "nobody for longer than `keep`");
-    // What it tells from now on is believed, also that nobody is left.
+    // Who comes again first takes nobody's place; for who has not, a time is over as before.
     etcd.put("/app/b", &b.url());
+    eventually_present(&hasty, &[b.url()]);
+    eventually_present(&patient, &[a.url(), b.url()]);
     for gateway in [&patient, &hasty] {
-        eventually_present(gateway, &[b.url()]);
         assert!(source(gateway)["error"].is_null());
     }
+    let said = source(&patient)["notice"].to_string();
+    assert!(said.contains("1 who have not come again"), "{said}");
+    // What it tells from now on is believed, also that nobody is left.
+    etcd.put("/app/a", &a.url());
+    eventually("they are there anew", PATIENCE, || source(&patient)["notice"].is_null());
+    etcd.delete("/app/a");
+    eventually_present(&patient, &[b.url()]);
     etcd.delete("/app/b");
     eventually_present(&patient, &[]);
     patient.log_line("it is said", |line| line["message"] == "the answer is that nobody is left");

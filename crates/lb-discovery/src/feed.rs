@@ -121,6 +121,11 @@ impl Feed {
         self.failed(&SourceError::Nobody(reason.unwrap_or_default()));
     }
 
+    /// How long the last good members stay where the answer may be wrong.
+    pub(crate) fn keep(&self) -> Duration {
+        self.keep
+    }
+
     /// When the last good set is given up, if that there is nobody is still the answer then.
     pub(crate) fn gives_up(&self) -> Option<Instant> {
         let told = self.told();

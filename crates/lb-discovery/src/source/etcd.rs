@@ -5,7 +5,8 @@
 //! that has expired, or was taken back, is not asked with twice. A value that is no backend leaves the one before of its key.
 //!
 //! A list without a backend may be of an etcd that has lost its data: what there was stays for a time, and is asked for again at its end.
-//! What the watch tells after a list with one is believed at once, also that the last has gone.
+//! Where it has, which a revision tells that lies before one that was seen, those who come again first take nobody else's place: who is not
+//! listed yet stays for the same time. What the watch tells after a list with a backend is believed at once, also that the last has gone.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -49,6 +50,10 @@ struct Known {
     members: BTreeMap<String, Member>,
     /// Keys whose value is no backend, and why.
     odd: BTreeMap<String, String>,
+    /// Members of data that was lost since, who have not come again, and until when they may.
+    lost: BTreeMap<String, (Member, Instant)>,
+    /// Of the last list.
+    revision: i64,
 }
 
 /// What etcd knows a user by, for a time.
@@ -115,7 +120,7 @@ impl Etcd {
         let mut is_known = false;
         let revision = self.list(peer, token.as_ref(), feed, &mut is_known).await?;
         let until = Instant::now() + RESYNC;
-        let until = feed.gives_up().map_or(until, |end| end.min(until));
+        let until = feed.gives_up().into_iter().chain(self.known().lost_until()).fold(until, Instant::min);
         let mut watch = self.watch(peer, token.as_ref(), revision + 1).await?;
         loop {
             let Ok(line) = tokio::time::timeout_at(until, watch.next_line()).await else { return Ok(()) };
@@ -160,9 +165,17 @@ impl Etcd {
         let listed: Listed =
             serde_json::from_slice(&answer).map_err(|error| format!("not an answer of etcd: {error}"))?;
         let revision = listed.header.revision.parse().map_err(|_| "etcd names no revision".to_owned())?;
-        let before = std::mem::take(&mut *self.known());
         {
             let mut known = self.known();
+            let before = std::mem::take(&mut *known);
+            known.revision = revision;
+            let now = Instant::now();
+            known.lost = before.lost;
+            known.lost.retain(|_, (_, until)| *until > now);
+            if revision < before.revision {
+                let until = now + feed.keep();
+                known.lost.extend(before.members.iter().map(|(key, it)| (key.clone(), (it.clone(), until))));
+            }
             for pair in &listed.kvs {
                 let Some(key) = text(&pair.key) else { continue };
                 let last = before.members.get(&key).cloned();
@@ -218,6 +231,7 @@ impl Etcd {
             if kind == "DELETE" {
                 known.members.remove(&key);
                 known.odd.remove(&key);
+                known.lost.remove(&key);
             } else if known.members.len() + known.odd.len() <= self.max_members
                 || known.members.contains_key(&key)
                 || known.odd.contains_key(&key)
@@ -237,8 +251,18 @@ impl Etcd {
             .iter()
             .next()
             .map(|(key, reason)| format!("{} keys hold no backend; `{key}`: {reason}", known.odd.len()));
-        let members = known.members.values().cloned().collect();
+        let mut members: Vec<Member> = known.members.values().cloned().collect();
+        let now = Instant::now();
+        let lost = known.lost.values().filter(|(_, until)| *until > now);
+        let lost: Vec<Member> = lost.map(|(member, _)| member.clone()).collect();
         drop(known);
+        let mut notice = notice;
+        if !members.is_empty() && !lost.is_empty() {
+            let said =
+                format!("etcd has lost its data: {} who have not come again stay for `keep`", lost.len());
+            notice = Some(notice.map_or_else(|| said.clone(), |notice| format!("{said}; {notice}")));
+            members.extend(lost);
+        }
         let nobody = || format!("no key below `{}` holds a backend", self.config.prefix);
         feed.members_anew(members, notice, is_known, nobody);
     }
@@ -262,8 +286,14 @@ fn post(path: &str, body: &Value, token: Option<&HeaderValue>) -> Request<Full<B
 }
 
 impl Known {
+    /// When the first of those is given up who have not come again.
+    fn lost_until(&self) -> Option<Instant> {
+        self.lost.values().map(|(_, until)| *until).min()
+    }
+
     fn put(&mut self, key: String, value: &str, last: Option<Member>) {
         self.odd.remove(&key);
+        self.lost.remove(&key);
         match member(value) {
             Ok(member) => {
                 self.members.insert(key, member);
