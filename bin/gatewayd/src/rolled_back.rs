@@ -41,13 +41,17 @@ pub(crate) fn read(state_file: &Path) -> Vec<InheritedRollback> {
 pub(crate) struct RolledBack {
     reloader: Reloader,
     file: PathBuf,
-    kept: Mutex<Vec<InheritedRollback>>,
+    /// What the file has; not known where the process before wrote it.
+    kept: Mutex<Option<Vec<InheritedRollback>>>,
 }
 
 impl RolledBack {
-    pub(crate) fn new(reloader: Reloader, state_file: &Path) -> Arc<Self> {
+    pub(crate) fn new(
+        reloader: Reloader,
+        state_file: &Path,
+        kept: Option<Vec<InheritedRollback>>,
+    ) -> Arc<Self> {
         let file = KIND.file(state_file);
-        let kept = KIND.read::<Saved>(&file).ok().flatten().unwrap_or_default().rollbacks;
         Arc::new(Self { reloader, file, kept: Mutex::new(kept) })
     }
 
@@ -72,17 +76,17 @@ impl RolledBack {
     /// What the system said.
     pub(crate) async fn save(&self) -> io::Result<()> {
         let rollbacks = self.reloader.taken_back();
-        if *self.kept() == rollbacks {
+        if self.kept().as_ref() == Some(&rollbacks) {
             return Ok(());
         }
         let (file, saved) = (self.file.clone(), Saved { rollbacks: rollbacks.clone() });
         let written = tokio::task::spawn_blocking(move || KIND.write(&file, &saved)).await;
         written.unwrap_or_else(|error| Err(io::Error::other(error)))?;
-        *self.kept() = rollbacks;
+        *self.kept() = Some(rollbacks);
         Ok(())
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<InheritedRollback>> {
+    fn kept(&self) -> MutexGuard<'_, Option<Vec<InheritedRollback>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

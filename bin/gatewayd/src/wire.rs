@@ -71,9 +71,11 @@ impl Running {
         warn(&loaded.warnings);
         let mut effective = Effective::new(Base::of(&loaded));
         let mut given = Given::take()?;
+        let mut kept_rollbacks = None;
         if let Some(file) = loaded.config.state_file.as_deref().filter(|_| given.edits.is_none()) {
             kept::clear_leftovers(file);
             given.inherited.rollbacks = rolled_back::read(file);
+            kept_rollbacks = Some(given.inherited.rollbacks.clone());
         }
         let state_file = loaded.config.state_file.clone().filter(|_| loaded.admin.is_some());
         let registered = match (&given.edits, &state_file) {
@@ -173,7 +175,8 @@ impl Running {
         if let Some(file) = &state_file {
             tokio::spawn(registered::keep(Arc::clone(&reloading), file.clone()));
         }
-        let rolled_back = config.state_file.as_deref().map(|file| RolledBack::new(gateway.reloader(), file));
+        let rolled_back = config.state_file.as_deref();
+        let rolled_back = rolled_back.map(|file| RolledBack::new(gateway.reloader(), file, kept_rollbacks));
         if let Some(rolled_back) = &rolled_back {
             tokio::spawn(Arc::clone(rolled_back).keep(Arc::clone(&reloading)));
         }
