@@ -37,6 +37,8 @@ fn a_backend_registers_is_heard_of_and_goes() {
     // A heartbeat, with another weight.
     assert_eq!(register(&gateway, "b", &json!({ "url": b.url(), "weight": 3, "ttl": 2 })).status, 200);
     eventually("its weight follows", PATIENCE, || backend_status(&gateway, "app", &b.url())["weight"] == 3.0);
+    let line = gateway.log_line("who changed it is said", |line| line["message"] == "registration changed");
+    assert_eq!((&line["id"], &line["weight"]), (&json!("b"), &json!(3.0)), "{line}");
     let list = ask(gateway.address_of("admin"), "GET", PATH, "", "").json();
     assert_eq!(list["registrations"][1]["id"], "b", "{list}");
     // Nothing more is heard of it.

@@ -24,5 +24,5 @@ pub use feed::Feed;
 pub use http::Peer;
 pub use look::{Mark, mark, rest};
 pub use member::{Member, MemberError};
-pub use source::registered::{Registered, RegistrationCounts, Registrations, RegistrationsFull};
+pub use source::registered::{HeardOf, Registered, RegistrationCounts, Registrations, RegistrationsFull};
 pub use source::{Source, SourceError};

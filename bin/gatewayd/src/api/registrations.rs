@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use lb_discovery::{Member, Registrations};
+use lb_discovery::{HeardOf, Member, Registrations};
 use lb_http::control::ControlRequest;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -80,8 +80,8 @@ impl Api {
             (&Method::DELETE, Some(id)) => {
                 match self.serving().await.map(|_held| registrations.remove(id))? {
                     true => {
-                        let peer = request.peer;
-                        tracing::info!(component = "admin", action = "deregister", %upstream, id, %peer, "backend deregistered");
+                        let (peer, subject) = (request.peer, request.subject.as_deref());
+                        tracing::info!(component = "admin", action = "deregister", %upstream, id, subject, %peer, "backend deregistered");
                         Ok((StatusCode::OK, json!({ "upstream": upstream, "id": id })))
                     }
                     false => Err(not_found("not_registered", format!("`{id}` is not registered"))),
@@ -138,15 +138,20 @@ impl Api {
             return Err(bad(format!("`url`: {reason}")));
         }
         let url = member.url.clone();
-        let is_new = registrations
+        let heard = registrations
             .register(id, member, ttl)
             .map_err(|full| refused(StatusCode::TOO_MANY_REQUESTS, "too_many", full.to_string()))?;
         drop(effective);
-        if is_new {
-            let peer = request.peer;
-            tracing::info!(component = "admin", action = "register", upstream, id, backend = url, ?ttl, %peer, "backend registered");
+        let said = match heard {
+            HeardOf::New => Some("backend registered"),
+            HeardOf::Another => Some("registration changed"),
+            HeardOf::Again => None,
+        };
+        if let Some(said) = said {
+            let (peer, subject) = (request.peer, request.subject.as_deref());
+            tracing::info!(component = "admin", action = "register", upstream, id, backend = url, weight, ?ttl, subject, %peer, "{said}");
         }
-        let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+        let status = if heard == HeardOf::New { StatusCode::CREATED } else { StatusCode::OK };
         let document = json!({
             "upstream": upstream, "id": id, "url": url, "weight": weight, "ttl_seconds": ttl.as_secs_f64(),
         });

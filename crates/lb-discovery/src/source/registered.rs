@@ -50,6 +50,17 @@ pub struct RegistrationCounts {
     pub renewals: u64,
 }
 
+/// What a registration came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeardOf {
+    /// It was not there.
+    New,
+    /// It stays as it was, for longer.
+    Again,
+    /// It was another member that was there under this id.
+    Another,
+}
+
 /// There are as many registrations as there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there are {0} registrations already, and `max_members` allows no more")]
@@ -72,11 +83,11 @@ impl Registrations {
         }
     }
 
-    /// Takes a member up, or hears from it again; whether it is new.
+    /// Takes a member up, or hears from it again.
     ///
     /// # Errors
     /// [`RegistrationsFull`], for new ones.
-    pub fn register(&self, id: &str, member: Member, ttl: Duration) -> Result<bool, RegistrationsFull> {
+    pub fn register(&self, id: &str, member: Member, ttl: Duration) -> Result<HeardOf, RegistrationsFull> {
         let now = Instant::now();
         let mut entries = self.entries();
         entries.retain(|_, entry| entry.until > now);
@@ -89,7 +100,11 @@ impl Registrations {
         let mark = if is_the_same { &self.renewals } else { &self.changes };
         mark.fetch_add(1, Relaxed);
         self.changed.notify_one();
-        Ok(before.is_none())
+        Ok(match (before, is_the_same) {
+            (None, _) => HeardOf::New,
+            (Some(_), true) => HeardOf::Again,
+            (Some(_), false) => HeardOf::Another,
+        })
     }
 
     /// Lets a member go; whether it was there.
@@ -165,17 +180,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_registration_holds_for_its_time_and_is_renewed_by_a_heartbeat() {
         let registrations = Registrations::new(2, Vec::new());
-        assert_eq!(registrations.register("a", Member::at("a:1"), TTL), Ok(true));
+        assert_eq!(registrations.register("a", Member::at("a:1"), TTL), Ok(HeardOf::New));
         tokio::time::advance(Duration::from_secs(6)).await;
-        assert_eq!(registrations.register("a", Member::at("a:1"), TTL), Ok(false));
-        assert_eq!(registrations.register("b", Member::at("b:1"), TTL), Ok(true));
+        assert_eq!(registrations.register("a", Member::at("a:1"), TTL), Ok(HeardOf::Again));
+        assert_eq!(registrations.register("b", Member::at("b:2"), TTL), Ok(HeardOf::New));
+        assert_eq!(registrations.register("b", Member::at("b:1"), TTL), Ok(HeardOf::Another));
         assert_eq!(registrations.register("c", Member::at("c:1"), TTL), Err(RegistrationsFull(2)));
         assert!(registrations.remove("b") && !registrations.remove("b"));
         tokio::time::advance(Duration::from_secs(9)).await;
         assert_eq!(registrations.list().len(), 1);
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(registrations.list(), []);
-        assert_eq!(registrations.register("c", Member::at("c:1"), TTL), Ok(true));
+        assert_eq!(registrations.register("c", Member::at("c:1"), TTL), Ok(HeardOf::New));
     }
 
     #[tokio::test(start_paused = true)]
