@@ -64,6 +64,12 @@ pub(crate) fn start(scenario: &Scenario, port: u16, seconds: u64, directory: &Pa
     Running::start("wrk", Core::Load, Path::new("wrk"), &arguments, &[], directory)
 }
 
+/// Its output goes to a file, which may have been cut off.
+fn unfinished(output: &str) -> String {
+    let said = if output.trim().is_empty() { "nothing" } else { output.trim() };
+    format!("wrk has not printed its count; is there room on the disk that the run is on? It said: {said}")
+}
+
 /// Wait for wrk and read what it counted.
 pub(crate) fn finish(
     wrk: Running,
@@ -77,7 +83,7 @@ pub(crate) fn finish(
         Transport::Http2 | Transport::Grpc => h2load::count(&output, seconds)?,
         Transport::Clear | Transport::Tls | Transport::Tcp => {
             let line = output.lines().find_map(|line| line.strip_prefix("count "));
-            serde_json::from_str::<Count>(line.context("wrk has not printed its count")?)?
+            serde_json::from_str::<Count>(line.with_context(|| unfinished(&output))?)?
         }
     };
     ensure!(count.requests > 0, "the load completed no request in {seconds} s");
