@@ -134,6 +134,31 @@ fn secrets_reach_no_file_and_files_are_for_their_owner_alone() {
 }
 
 #[test]
+fn secrets_in_parts_events_and_addresses_reach_no_file_either() {
+    let events = "data: {\"password\":\"s3cret\",\"n\":1}\n\n";
+    let backend = Backend::fixed(format!(
+        "HTTP/1.1 200 OK\r\nLocation: /next?token=s3cret&x=1\r\nContent-Type: text/event-stream\r\nContent-Length: {}\r\n\r\n{events}",
+        events.len()
+    ));
+    let keys = "include_body = true\nredact = [\"$.password\", \"token\"]";
+    let gateway = dumping(keys, &rule("", &[&backend]));
+    let body = "--b\r\nContent-Disposition: form-data; name=\"meta\"\r\nContent-Type: application/json\r\n\r\n\
+                {\"password\":\"s3cret\",\"kept\":true}\r\n--b--\r\n";
+    let mut client = gateway.client();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nReferer: https://a.example/?token=s3cret\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    assert_eq!(client.response().status, 200);
+    let entry = entries(&dumps(&gateway), 1).remove(0).to_string();
+    assert!(!entry.contains("s3cret"), "{entry}");
+    for kept in ["kept", "https://a.example/?token=[redacted]", "/next?token=[redacted]&x=1", "data:{"] {
+        assert!(entry.contains(kept), "{kept}: {entry}");
+    }
+}
+
+#[test]
 fn a_rule_says_for_itself_whether_and_where() {
     let backend = Backend::echo("a");
     let rules = [

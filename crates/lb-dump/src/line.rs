@@ -67,12 +67,12 @@ impl Lines {
         out.extend_from_slice(key!("raw_request"));
         let request = push_raw(out, redact, &record.request_head, &asked, &record.request_body);
         out.extend_from_slice(key!("request_headers"));
-        push_fields(out, name, &asked);
+        push_fields(out, name, redact, &asked);
         out.extend_from_slice(key!("status_code"));
         push_number(out, record.status.as_u16().into());
         push_duration(out, record.duration);
         out.extend_from_slice(key!("response_headers"));
-        push_fields(out, name, &answered);
+        push_fields(out, name, redact, &answered);
         out.extend_from_slice(key!("raw_response"));
         let response = push_raw(out, redact, &record.response_head, &answered, &record.response_body);
         for (key, is_so) in [
@@ -161,7 +161,7 @@ fn value<'a>(fields: &[Field<'a>], name: &str) -> &'a [u8] {
 
 /// The fields of a head as an object: values by name in canonical case, in the order in which names first come. `room` is
 /// used to write a name.
-fn push_fields(out: &mut Vec<u8>, room: &mut Vec<u8>, fields: &[Field<'_>]) {
+fn push_fields(out: &mut Vec<u8>, room: &mut Vec<u8>, redact: &Redaction, fields: &[Field<'_>]) {
     out.push(b'{');
     for (index, field) in fields.iter().enumerate() {
         let is_same = |other: &&Field<'_>| other.name.eq_ignore_ascii_case(field.name);
@@ -183,7 +183,7 @@ fn push_fields(out: &mut Vec<u8>, room: &mut Vec<u8>, fields: &[Field<'_>]) {
             before_value = b',';
             match field.is_hidden {
                 true => push_string(out, HIDDEN),
-                false => push_text(out, field.value),
+                false => push_text(out, &redact.value(field.value)),
             }
         }
         out.push(b']');

@@ -2,6 +2,7 @@
 //!
 //! Where it is not certain that everything that is to be hidden in a body was found, the body is left out.
 
+mod events;
 mod multipart;
 
 use std::borrow::Cow;
@@ -108,10 +109,25 @@ impl Redaction {
                 out.push_str(HIDDEN);
                 out.push_str("\r\n");
             } else {
-                out.push_str(&text(line));
+                out.push_str(&text(&self.value(line)));
             }
         }
         Cow::Owned(out)
+    }
+
+    /// The value of a field, or its line, that is not hidden itself: without what is to be hidden in the query of an address, as in Referer
+    /// and Location.
+    pub(crate) fn value<'a>(&self, value: &'a [u8]) -> Cow<'a, [u8]> {
+        let query = value.iter().position(|&byte| byte == b'?').filter(|_| !self.names.is_empty());
+        let Some((before, rest)) = query.and_then(|at| value.split_at_checked(at + 1)) else {
+            return Cow::Borrowed(value);
+        };
+        let end = rest.iter().position(|byte| matches!(byte, b'#' | b' ' | b'\r' | b'\n' | b'>' | b'"'));
+        let (query, after) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, &[]));
+        match self.pairs(query) {
+            Cow::Borrowed(_) => Cow::Borrowed(value),
+            Cow::Owned(query) => Cow::Owned([before, &query, after].concat()),
+        }
     }
 
     /// The first line; of a request's target, the query.
@@ -159,12 +175,14 @@ impl Redaction {
         if contains(content.kind, b"x-www-form-urlencoded") {
             return Shown::As(self.pairs(body));
         }
-        if multipart::is_form(content.kind) && !self.names.is_empty() {
+        if multipart::is_form(content.kind) {
             let shown = multipart::redacted(self, body, content.kind);
             return shown.map_or(Shown::Withheld, |shown| Shown::As(Cow::Owned(shown)));
         }
-        let looks_like_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'));
-        if self.paths.is_empty() || !(contains(content.kind, b"json") || looks_like_json) {
+        if contains(content.kind, b"event-stream") && !self.paths.is_empty() {
+            return Shown::As(Cow::Owned(events::redacted(self, body)));
+        }
+        if self.paths.is_empty() || !(contains(content.kind, b"json") || looks_like_json(body)) {
             return Shown::As(Cow::Borrowed(body));
         }
         match serde_json::from_slice::<Value>(body) {
@@ -189,6 +207,11 @@ impl Redaction {
         }
         serde_json::to_vec(&value).unwrap_or_default()
     }
+}
+
+/// Whether it begins as a value of JSON in which others may stand, or a text.
+fn looks_like_json(text: &[u8]) -> bool {
+    matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
 }
 
 /// Whether it is pictures, sound or the like, in which nobody looks for names.
@@ -239,6 +262,43 @@ mod tests {
         let form = Content { kind: b"application/x-www-form-urlencoded", ..Content::default() };
         let shown = Shown::As(Cow::Owned(b"a=1&token=[redacted]".to_vec()));
         assert_eq!(hidden.body(b"a=1&token=secret", form), shown);
+    }
+
+    #[test]
+    fn a_name_holds_for_queries_of_addresses_in_fields() {
+        let hidden = redaction(&["token"]);
+        let shown = head(
+            &hidden,
+            "GET / HTTP/1.1\r\nReferer: https://a/b?x=1&token=s#f\r\nLink: </c?token=s>; rel=next\r\nX: really?\r\n\r\n",
+        );
+        let expected = "GET / HTTP/1.1\r\nReferer: https://a/b?x=1&token=[redacted]#f\r\nLink: </c?token=[redacted]>; rel=next\r\nX: really?\r\n\r\n";
+        assert_eq!(shown, expected);
+        assert_eq!(&*hidden.value(b"/next?token=s"), b"/next?token=[redacted]");
+    }
+
+    #[test]
+    fn json_paths_hold_for_the_parts_of_a_form() {
+        let hidden = redaction(&["$..password"]);
+        let kind = Content { kind: b"multipart/form-data; boundary=b", ..Content::default() };
+        let part = |kind: &str, content: &str| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"x\"{kind}\r\n\r\n{content}\r\n")
+        };
+        let json = "\r\nContent-Type: application/json";
+        let shown = |body: &str| match hidden.body(body.as_bytes(), kind) {
+            Shown::As(shown) => String::from_utf8(shown.into_owned()).unwrap(),
+            Shown::Withheld => "withheld".to_owned(),
+        };
+        let body = [part(json, r#"{"password":"s3"}"#), part("", "plain"), part("", r#" {"password":"s3"}"#)]
+            .concat();
+        let expected = [
+            part(json, r#"{"password":"[redacted]"}"#),
+            part("", "plain"),
+            part("", r#"{"password":"[redacted]"}"#),
+        ];
+        assert_eq!(shown(&format!("{body}--b--\r\n")), format!("{}--b--\r\n", expected.concat()));
+        for end in 0..body.len() {
+            assert!(!shown(&body[..end]).contains("s3"), "{end}");
+        }
     }
 
     #[test]

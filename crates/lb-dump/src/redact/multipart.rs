@@ -1,7 +1,7 @@
 //! Fields of `multipart/form-data` (RFC 7578), which browsers send forms with files as: the content of those that are named is
-//! hidden, and everything else stands as it came.
+//! hidden, of JSON in a part the values that are named by path, and everything else stands as it came.
 
-use super::{HIDDEN, Redaction, contains};
+use super::{Content, HIDDEN, Redaction, Shown, contains};
 
 /// Whether a Content-Type says that a body is such a form.
 pub(super) fn is_form(kind: &[u8]) -> bool {
@@ -32,7 +32,7 @@ pub(super) fn redacted(redaction: &Redaction, body: &[u8], kind: &[u8]) -> Optio
                 // A part that has no name it can be known by is not shown.
                 match name(head).is_none_or(|name| redaction.hides(&name)) {
                     true => out.extend_from_slice(&[HIDDEN.as_bytes(), b"\r\n"].concat()),
-                    false => out.extend_from_slice(content),
+                    false => push_content(redaction, head, content, &mut out),
                 }
             }
             // Cut within its head, or with a head that others may read otherwise.
@@ -40,6 +40,24 @@ pub(super) fn redacted(redaction: &Redaction, body: &[u8], kind: &[u8]) -> Optio
         }
     }
     Some(out)
+}
+
+/// The content of a part that is not hidden by its name, with the end of its last line.
+fn push_content(redaction: &Redaction, head: &[u8], content: &[u8], out: &mut Vec<u8>) {
+    let kind = line(head, b"content-type").unwrap_or_default();
+    // One that has no end of line was cut.
+    let (content, end) =
+        content.strip_suffix(b"\r\n").map_or((content, &b""[..]), |content| (content, b"\r\n"));
+    // A form within a form is nobody's.
+    let shown = match is_form(kind) {
+        true => Shown::Withheld,
+        false => redaction.body(content, Content { kind, coding: b"", is_truncated: end.is_empty() }),
+    };
+    match shown {
+        Shown::As(shown) => out.extend_from_slice(&shown),
+        Shown::Withheld => out.extend_from_slice(HIDDEN.as_bytes()),
+    }
+    out.extend_from_slice(end);
 }
 
 /// Whether each line ends with CR LF, so that the head ends where it seems to.
@@ -54,11 +72,15 @@ fn boundary(kind: &[u8]) -> Option<Vec<u8>> {
 
 /// The `name` in a part's Content-Disposition.
 fn name(head: &[u8]) -> Option<Vec<u8>> {
-    let line = head.split(|byte| *byte == b'\n').find(|line| {
+    parameter(line(head, b"content-disposition")?, b"name")
+}
+
+/// The line of a part's head that has this field.
+fn line<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    head.split(|byte| *byte == b'\n').find(|line| {
         let field = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        field.trim_ascii().eq_ignore_ascii_case(b"content-disposition")
-    })?;
-    parameter(line, b"name")
+        field.trim_ascii().eq_ignore_ascii_case(name)
+    })
 }
 
 /// A parameter of a field, quoted or not.
