@@ -45,6 +45,37 @@ fn backends_of_a_file_come_and_go_and_no_request_notices() {
 }
 
 #[test]
+fn figures_of_a_source_that_is_configured_no_more_go_and_those_of_one_that_comes_back_count_on() {
+    let a = Backend::echo("a");
+    let launch = launch();
+    let path = launch.directory().join("app.yaml");
+    fs::write(&path, format!("- {}\n", a.url())).unwrap();
+    let with = config("file = \"app.yaml\"", "");
+    let gateway = launch.config(&with).start();
+    let up = "gatewayd_discovery_up{upstream=\"app\",source=\"file\"}";
+    let answers = "gatewayd_discovery_answers_total{upstream=\"app\",source=\"file\",result=\"ok\"}";
+    // Some answers more than the one that it begins with.
+    for _ in 0..3 {
+        let before = figure(&gateway, answers);
+        fs::write(&path, format!("- {}\n- {}\n", a.url(), a.url())).unwrap();
+        eventually("it is read", PATIENCE, || figure(&gateway, answers) > before);
+        fs::write(&path, format!("- {}\n", a.url())).unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+    }
+    assert_eq!(figure(&gateway, up), Some(1.0));
+    gateway.write_config(
+        &with.replace("discover = { file = \"app.yaml\" }", &format!("backends = [\"{}\"]", a.url())),
+    );
+    assert!(cli(&["reload", "--admin", &gateway.address_of("admin").to_string()]).status.success());
+    eventually("its gauges are gone", PATIENCE, || figure(&gateway, up).is_none());
+    let before = figure(&gateway, answers).unwrap();
+    gateway.write_config(&with);
+    assert!(cli(&["reload", "--admin", &gateway.address_of("admin").to_string()]).status.success());
+    eventually("its first answer counts", PATIENCE, || figure(&gateway, answers).unwrap() > before);
+    assert_eq!(figure(&gateway, up), Some(1.0));
+}
+
+#[test]
 fn a_list_whose_writer_rests_in_the_middle_is_not_taken_up_short() {
     let [a, b] = ["a", "b"].map(Backend::echo);
     let launch = launch();

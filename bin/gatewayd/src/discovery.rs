@@ -1,6 +1,6 @@
 //! Puts in force what is discovered, and counts how its sources do.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,15 +41,12 @@ pub(crate) async fn follow(reloading: Arc<Reloading>) {
 
 /// Keeps the figures of sources, for as long as it is polled.
 pub(crate) async fn keep_figures(discovery: Arc<Discovery>) {
-    let mut before = BTreeSet::new();
+    let mut before: HashMap<(String, &'static str), SourceState> = HashMap::new();
     loop {
-        let states = discovery.states();
-        for state in &states {
-            discovered(state);
-        }
-        let now: BTreeSet<_> = states.iter().map(|state| (state.upstream.clone(), state.kind)).collect();
-        for (upstream, source) in before.difference(&now) {
-            discovered(&SourceState { upstream: upstream.clone(), kind: source, ..SourceState::default() });
+        let states = discovery.states().into_iter();
+        let now: HashMap<_, _> = states.map(|state| ((state.upstream.clone(), state.kind), state)).collect();
+        for (key, state) in &now {
+            discovered(state, before.get(key));
         }
         before = now;
         tokio::time::sleep(FIGURES).await;

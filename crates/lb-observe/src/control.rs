@@ -1,12 +1,16 @@
 //! Counters of the control side, through the `metrics` facade: what happens seldom and anywhere.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use metrics::{SetRecorderError, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_util::MetricKindMask;
 
 use crate::SourceState;
+
+/// A gauge that has not been set for so long is one of something that is gone: they are set each second.
+const GONE_AFTER: Duration = Duration::from_secs(10);
 
 const RELOADS: &str = "gatewayd_config_reloads_total";
 const CERTIFICATES: &str = "gatewayd_certificate_reloads_total";
@@ -66,17 +70,23 @@ pub fn alerted(alert: Alert) {
     counter!(ALERTS, "result" => result).increment(1);
 }
 
-/// Shows how a source of discovery does.
-pub fn discovered(source: &SourceState) {
+/// Shows how a source of discovery does, and counts its answers since `before`, where that is the same source's. One that is shown no more
+/// is soon gone from the gauges.
+pub fn discovered(source: &SourceState, before: Option<&SourceState>) {
     let labels = [("upstream", source.upstream.clone()), ("source", source.kind.to_owned())];
     #[expect(clippy::cast_precision_loss, reason = "members have a bound far below 2^53")]
     gauge!(DISCOVERY_MEMBERS, &labels).set(source.members as f64);
     gauge!(DISCOVERY_UP, &labels).set(f64::from(u8::from(source.is_up())));
     let since = source.updated.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     gauge!(DISCOVERY_LAST, &labels).set(since.unwrap_or_default().as_secs_f64());
-    for (result, count) in [("ok", source.answers), ("failed", source.failures)] {
+    let earlier = before.map_or((0, 0), |before| (before.answers, before.failures));
+    for (result, count, earlier) in
+        [("ok", source.answers, earlier.0), ("failed", source.failures, earlier.1)]
+    {
         let [upstream, source] = labels.clone();
-        counter!(DISCOVERY_ANSWERS, &[upstream, source, ("result", result.to_owned())]).absolute(count);
+        // One that has begun anew has fewer.
+        let more = count.checked_sub(earlier).unwrap_or(count);
+        counter!(DISCOVERY_ANSWERS, &[upstream, source, ("result", result.to_owned())]).increment(more);
     }
 }
 
@@ -153,7 +163,8 @@ impl ControlMetrics {
     /// # Errors
     /// There is one already.
     pub fn install() -> Result<Self, SetRecorderError<PrometheusRecorder>> {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        let recorder =
+            PrometheusBuilder::new().idle_timeout(MetricKindMask::GAUGE, Some(GONE_AFTER)).build_recorder();
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder)?;
         describe();
