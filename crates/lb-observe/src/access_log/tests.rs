@@ -213,3 +213,42 @@ fn lines_that_could_not_be_written_are_counted() {
     assert!(log.flush(SOON));
     assert_eq!(log.dropped(), 3);
 }
+
+/// Has room for so many bytes more, which may change.
+#[derive(Clone)]
+struct Bounded(Buffer, Arc<Mutex<usize>>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut room = self.1.lock().unwrap();
+        let count = bytes.len().min(*room);
+        if count == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        *room -= count;
+        self.0.write(&bytes[..count])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_line_that_was_torn_spoils_no_other_and_only_what_is_lost_is_counted() {
+    let output = Bounded(Buffer::default(), Arc::new(Mutex::new(1000)));
+    let log = AccessLog::start(AccessLogConfig::default(), output.clone()).unwrap();
+    let record = |times: u32| {
+        (0..times).for_each(|_| log.record(&Exchange { path: "/whole", ..Exchange::new(0) }));
+        assert!(log.flush(SOON));
+    };
+    record(10);
+    record(1);
+    *output.1.lock().unwrap() = usize::MAX;
+    record(2);
+    let said = String::from_utf8(output.0.0.lock().unwrap().clone()).unwrap();
+    let whole = said.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).count();
+    assert_eq!(said.lines().count(), whole + 1, "one is torn: {said}");
+    assert!(whole > 2, "{said}");
+    assert_eq!(log.dropped(), 13 - whole as u64);
+}

@@ -1,6 +1,6 @@
 //! Formats entries and writes their lines.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::Dropped;
 use super::entry::{Column, Reader, Told, Waiting};
@@ -18,13 +18,15 @@ pub(super) struct Writer<W> {
     clock: Clock,
     batch: Vec<u8>,
     batched: u64,
+    /// What was written last ends within a line.
+    is_torn: bool,
 }
 
 impl<W: Write> Writer<W> {
     pub(super) fn new(fields: Vec<Field>, output: W, dropped: Dropped) -> Self {
         let columns = fields.into_iter().map(Column::from).collect();
         let batch = Vec::with_capacity(BATCH_BYTES);
-        Self { columns, output, dropped, clock: Clock::default(), batch, batched: 0 }
+        Self { columns, output, dropped, clock: Clock::default(), batch, batched: 0, is_torn: false }
     }
 
     fn push(&mut self, told: &Told<'_>) {
@@ -39,13 +41,36 @@ impl<W: Write> Writer<W> {
         if self.batched == 0 {
             return;
         }
-        let written = self.output.write_all(&self.batch).and_then(|()| self.output.flush());
-        if written.is_err() {
+        let lost = self.write();
+        if lost > 0 {
             // There is nowhere to say so: the counter does.
-            self.dropped.add(self.batched);
+            self.dropped.add(lost);
         }
         self.batch.clear();
         self.batched = 0;
+    }
+
+    /// Writes as much of the batch as can be; how many lines are lost. What comes later does not go on a line that was torn.
+    fn write(&mut self) -> u64 {
+        if self.is_torn {
+            if self.output.write_all(b"\n").is_err() {
+                return self.batched;
+            }
+            self.is_torn = false;
+        }
+        let mut rest = &self.batch[..];
+        while !rest.is_empty() {
+            match self.output.write(rest) {
+                Ok(count @ 1..) => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        let written = self.batch.get(..self.batch.len() - rest.len()).unwrap_or_default();
+        self.is_torn = written.last().is_some_and(|last| *last != b'\n');
+        let whole = written.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let _ = self.output.flush();
+        self.batched.saturating_sub(whole)
     }
 }
 
