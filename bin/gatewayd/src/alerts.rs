@@ -1,9 +1,11 @@
 //! A webhook call for each change of a backend's health or circuit.
 //!
 //! Changes are queued, up to a bound, and delivered one after the other, each tried a few times with growing pauses.
-//! What finds the queue full or cannot be delivered is dropped and counted: an alert delays nobody.
+//! Where the queue is full the oldest makes room, so that how things stand at last is told; it is counted, and so is what cannot be
+//! delivered: an alert delays nobody.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -14,7 +16,7 @@ use lb_config::AlertsConfig;
 use lb_health::{Change, EventSink, HealthEvent};
 use lb_observe::control::{Alert, alerted};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use crate::client::Callee;
 
@@ -26,24 +28,61 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How long one try may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Where changes are put; the task behind it ends when this is dropped.
+/// Where changes are put.
 pub(crate) struct Alerts {
-    queue: mpsc::Sender<String>,
+    queue: Arc<Queue>,
+}
+
+/// Alerts that wait, oldest first.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<VecDeque<String>>,
+    came: Notify,
+}
+
+impl Queue {
+    /// Puts one behind the others; false where the oldest had to go for it.
+    fn put(&self, alert: String) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = waiting.len() < QUEUE;
+        if !has_room {
+            waiting.pop_front();
+        }
+        waiting.push_back(alert);
+        drop(waiting);
+        self.came.notify_one();
+        has_room
+    }
+
+    fn take(&self) -> Option<String> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// The next, once there is one.
+    async fn next(&self) -> String {
+        loop {
+            let came = self.came.notified();
+            if let Some(alert) = self.take() {
+                return alert;
+            }
+            came.await;
+        }
+    }
 }
 
 impl Alerts {
     /// Begins to deliver to this address.
     pub(crate) fn start(config: AlertsConfig) -> anyhow::Result<Arc<Self>> {
         let webhook = Callee::new(config.webhook).context("[alerts]")?;
-        let (queue, alerts) = mpsc::channel(QUEUE);
-        tokio::spawn(deliver(webhook, alerts));
+        let queue = Arc::<Queue>::default();
+        tokio::spawn(deliver(webhook, Arc::clone(&queue)));
         Ok(Arc::new(Self { queue }))
     }
 }
 
 impl EventSink for Alerts {
     fn changed(&self, event: &HealthEvent) {
-        if self.queue.try_send(document(event)).is_err() {
+        if !self.queue.put(document(event)) {
             alerted(Alert::Dropped);
         }
     }
@@ -70,8 +109,9 @@ fn document(event: &HealthEvent) -> String {
     .to_string()
 }
 
-async fn deliver(webhook: Callee, mut alerts: mpsc::Receiver<String>) {
-    while let Some(alert) = alerts.recv().await {
+async fn deliver(webhook: Callee, queue: Arc<Queue>) {
+    loop {
+        let alert = queue.next().await;
         let mut pause = FIRST_PAUSE;
         let mut tries = 1;
         loop {
@@ -105,4 +145,18 @@ async fn call(webhook: &Callee, alert: String) -> anyhow::Result<()> {
     let (status, _) = webhook.send(request, DEADLINE).await?;
     anyhow::ensure!(status.is_success(), "the webhook answered {status}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_too_many_wait_the_oldest_goes_and_the_latest_is_told() {
+        let queue = Queue::default();
+        assert!((0..QUEUE).all(|number| queue.put(number.to_string())));
+        assert!(!queue.put("last".to_owned()));
+        assert_eq!(queue.take().as_deref(), Some("1"));
+        assert_eq!(std::iter::from_fn(|| queue.take()).last().as_deref(), Some("last"));
+    }
 }
