@@ -324,6 +324,41 @@ fn an_imported_servex_configuration_runs() {
 }
 
 #[test]
+fn what_is_imported_of_configurations_in_use_passes_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let nginx = "http { upstream app { server green:80 max_fails=1 fail_timeout=0; server blue:80 backup; }\n\
+        server { listen 80; keepalive_timeout 0;\n location /ws { proxy_pass http://app; proxy_read_timeout 7d; proxy_connect_timeout 1m30s; }\n\
+        location / { proxy_pass http://app; proxy_read_timeout 0; } } }";
+    let haproxy = "defaults\n mode http\n timeout connect 0\n timeout server 2d\n\
+        frontend web\n bind *:80\n use_backend none if { path /none }\n default_backend app\n\
+        backend app\n server a 127.0.0.1:8001\nbackend none\n http-request deny\n\
+        listen numbers\n bind *:9000\n stats enable\n stats uri /\n\
+        frontend raw\n mode tcp\n bind *:5432\n default_backend gone\nbackend gone\n mode tcp\n";
+    for (source, text, words) in [
+        ("nginx", nginx, &["timeout = \"168h\"", "connect_timeout = \"90s\"", "passive = false"][..]),
+        ("haproxy", haproxy, &["timeout = \"48h\"", "tcp://127.0.0.1:9", "http://127.0.0.1:9"][..]),
+    ] {
+        let file = folder.path().join(source);
+        fs::write(&file, text).unwrap();
+        let out = folder.path().join(format!("{source}.toml"));
+        let output = cli(&["import", source, file.to_str().unwrap(), "-o", out.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{source}: {said}");
+        let toml = fs::read_to_string(&out).unwrap();
+        for words in words {
+            assert!(toml.contains(words), "{source}: {words}: {toml}\n{said}");
+        }
+        let checked = cli(&["check", out.to_str().unwrap()]);
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        // A page of statistics is no place where requests may go by mistake.
+        assert!(
+            source != "haproxy" || (!toml.contains("9000") && said.contains("page of statistics")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_imported_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");

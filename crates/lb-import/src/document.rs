@@ -130,12 +130,9 @@ impl Document {
         if self.upstreams.iter().any(|table| table.header == header) {
             return;
         }
-        let mut closed = Table::upstream(CLOSED, "takes no requests: what is sent here is answered 503");
-        let mut backend = toml::Table::new();
-        backend.insert("url".to_owned(), "http://127.0.0.1:9".into());
-        backend.insert("weight".to_owned(), Value::Integer(0));
-        closed.set("backends", Value::Array(vec![backend.into()]));
-        self.upstreams.push(closed);
+        let mut upstream = Table::upstream(CLOSED, "takes no requests: what is sent here is answered 503");
+        upstream.set("backends", Value::Array(vec![closed("http")]));
+        self.upstreams.push(upstream);
     }
 
     pub(crate) fn render(&self, origin: &str) -> String {
@@ -147,6 +144,46 @@ impl Document {
         tables.into_iter().flatten().for_each(|table| table.render(&mut out));
         format!("{}\n", out.trim_end())
     }
+}
+
+/// A backend that takes no new requests.
+pub(crate) fn closed(scheme: &str) -> Value {
+    table([("url", format!("{scheme}://127.0.0.1:9").into()), ("weight", 0.into())])
+}
+
+/// A time as this gateway has it, of numbers with units that follow one another (`1d12h`); a number without one is in `bare`. Nothing
+/// where it is none, or no time at all.
+pub(crate) fn time(text: &str, bare: &str) -> Option<String> {
+    const DAY: u64 = 24 * 3600;
+    let (mut rest, mut micros) = (text.trim(), 0_u64);
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, after) = rest.split_at(digits);
+        let letters = after.find(|letter: char| !letter.is_alphabetic()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(letters);
+        rest = after.trim_start();
+        let unit = match if unit.is_empty() { bare } else { unit } {
+            "us" => 1,
+            "ms" => 1000,
+            "s" => 1_000_000,
+            "m" => 60_000_000,
+            "h" => 3_600_000_000,
+            "d" => DAY * 1_000_000,
+            "w" => 7 * DAY * 1_000_000,
+            "M" => 30 * DAY * 1_000_000,
+            "y" => 365 * DAY * 1_000_000,
+            _ => return None,
+        };
+        micros = micros.checked_add(number.parse::<u64>().ok()?.checked_mul(unit)?)?;
+    }
+    let millis = micros.div_ceil(1000);
+    Some(match millis {
+        0 => return None,
+        _ if millis % 1000 != 0 => format!("{millis}ms"),
+        _ if millis % 3_600_000 == 0 => format!("{}h", millis / 3_600_000),
+        _ if millis % 60_000 == 0 => format!("{}m", millis / 60_000),
+        _ => format!("{}s", millis / 1000),
+    })
 }
 
 /// Backends of an upstream: one that stands there twice is one of both weights.
@@ -207,6 +244,25 @@ pub(crate) fn slug(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written_as_they_are_read_here() {
+        for (text, bare, is) in [
+            ("30", "s", "30s"),
+            ("5000", "ms", "5s"),
+            ("7d", "s", "168h"),
+            ("1w", "s", "168h"),
+            ("1h 30m", "s", "90m"),
+            ("1m30s", "s", "90s"),
+            ("1500", "ms", "1500ms"),
+            ("250us", "ms", "1ms"),
+        ] {
+            assert_eq!(time(text, bare).as_deref(), Some(is), "{text}");
+        }
+        for text in ["", "0", "0s", "s", "1x", "-1", "$t", "99999999999999999999y", "18446744073709551615y"] {
+            assert_eq!(time(text, "s"), None, "{text}");
+        }
+    }
 
     #[test]
     fn what_is_written_is_toml_with_its_origins() {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use self::backend::Backends;
 use self::syntax::{Line, Section};
-use crate::document::{Document, Table};
+use crate::document::{self, Document, Table};
 use crate::report::Report;
 use crate::{ImportError, Imported};
 
@@ -28,6 +28,15 @@ pub(super) fn import(path: &Path) -> Result<Imported, ImportError> {
     let mut translation = Translation { document: Document::default(), report: Report::default(), root };
     let mut defaults = Vec::new();
     let mut backends = Backends::default();
+    let (stats, sections): (Vec<_>, Vec<_>) = sections.into_iter().partition(Section::is_statistics);
+    for section in &stats {
+        translation
+            .report
+            .leave_out(&section.head.place, "the page of statistics: see [admin], and `status_endpoints`");
+        for line in &section.lines {
+            translation.report.leave_out(&line.place, "of the page of statistics");
+        }
+    }
     for section in &sections {
         match section.kind() {
             "global" => translation.global(section),
@@ -135,12 +144,5 @@ fn at(line: &Line) -> String {
 
 /// A time as HAProxy writes it, as this gateway does: a bare number is milliseconds.
 fn time(text: &str) -> Option<String> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    match unit {
-        _ if number.is_empty() => None,
-        "" => Some(format!("{number}ms")),
-        "us" | "ms" | "s" | "m" | "h" | "d" => Some(text.to_owned()),
-        _ => None,
-    }
+    document::time(text, "ms")
 }

@@ -21,7 +21,7 @@ use self::server::Servers;
 use self::settings::Settings;
 use self::syntax::Directive;
 use self::upstream::Upstreams;
-use crate::document::Document;
+use crate::document::{self, Document};
 use crate::report::Report;
 use crate::{ImportError, Imported};
 
@@ -229,14 +229,7 @@ fn at(directive: &Directive) -> String {
     format!("{}:{}: {}", place.file, place.line, place.text)
 }
 
-/// A time as nginx writes it, as this gateway does.
+/// A time as nginx writes it, as this gateway does: a bare number is seconds.
 fn time(text: &str) -> Option<String> {
-    let is_known = |unit: &str| ["", "ms", "s", "m", "h", "d"].contains(&unit);
-    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    match unit {
-        _ if number.is_empty() || !is_known(unit) => None,
-        "" => Some(format!("{number}s")),
-        _ => Some(text.to_owned()),
-    }
+    document::time(text, "s")
 }

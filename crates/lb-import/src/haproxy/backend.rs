@@ -6,7 +6,7 @@ use toml::Value;
 
 use super::syntax::{Line, Section};
 use super::{Translation, at, time};
-use crate::document::{Table, backends, slug, table};
+use crate::document::{Table, backends, closed, slug, table};
 
 /// The backends by name; those that rules go to are written.
 #[derive(Debug, Default)]
@@ -155,6 +155,10 @@ impl Translation {
             }
         }
         self.balance(balance, &servers, backend);
+        if servers.backends.is_empty() {
+            self.report
+                .approximated(&section.head.place, "it has no servers: what leads to it is answered 503");
+        }
         servers.write(&mut backend.upstream);
     }
 
@@ -315,6 +319,10 @@ impl Servers {
         let are_alike = said.all(|tls| *tls == first);
         if !are_alike {
             self.backends = self.backends.into_iter().zip(self.tls).map(with_tls).collect();
+        }
+        if self.backends.is_empty() {
+            // Requests find nobody there either.
+            self.backends.push(closed(if self.is_tcp { "tcp" } else { "http" }));
         }
         upstream.set("backends", backends(self.backends));
         if self.is_checked {

@@ -68,6 +68,13 @@ impl Section {
         self.head.argument()
     }
 
+    /// Whether it shows HAProxy's page of statistics and leads nowhere.
+    pub(super) fn is_statistics(&self) -> bool {
+        let has = |name: &str| self.lines.iter().any(|line| line.name() == name);
+        let is_one = matches!(self.kind(), "frontend" | "listen");
+        is_one && has("stats") && !["server", "default_backend", "use_backend"].into_iter().any(has)
+    }
+
     /// Whether it forwards bytes and no requests.
     pub(super) fn is_tcp(&self, defaults: &[Line]) -> bool {
         let mode = |lines: &[Line]| {

@@ -234,7 +234,13 @@ fn passive(server: &Directive) -> Option<Passive> {
         written.rfind(|(key, _)| *key == name).map(|(_, value)| value)
     };
     let fails = option("max_fails").and_then(|text| text.parse().ok());
-    let ejection = option("fail_timeout").and_then(time);
+    let written = option("fail_timeout");
+    let ejection = written.and_then(time);
+    // Out for no time at all is never out.
+    let is_never = written.is_some_and(|text| text.starts_with('0')) && ejection.is_none();
+    if is_never {
+        return Some((0, "0s".to_owned()));
+    }
     (fails.is_some() || ejection.is_some())
         .then(|| (fails.unwrap_or(1), ejection.unwrap_or_else(|| "10s".to_owned())))
 }
