@@ -269,3 +269,16 @@ fn a_client_that_leaves_while_a_policy_holds_its_request_is_let_go_at_once() {
     assert_eq!((&line["status_code"], &line["attempts"]), (&499.into(), &0.into()));
     assert_eq!(backend.hits(), 0);
 }
+
+#[test]
+fn a_request_that_a_policy_holds_for_all_of_its_time_blames_no_backend() {
+    let backend = Backend::echo("a");
+    let lines = "name = \"r\"\ntimeout = \"300ms\"\nfault = { delay = { duration = \"1h\", percent = 100 } }";
+    let config = format!("[access_log]\nenabled = true\n{}", rule(lines, &[&backend]));
+    let gateway = launch().config(&config).start();
+    let answer = gateway.get("/held");
+    assert_eq!((answer.status, &answer.json()["code"]), (504, &json!("upstream_timeout")));
+    let line = gateway.log_line("it is told", |line| line["path"] == "/held");
+    let error = line["error"].as_str().unwrap();
+    assert!(error.contains("a policy held") && line["backend"].is_null(), "{line}");
+}

@@ -235,7 +235,7 @@ async fn while_there<F: Future>(conversation: &mut Conversation, future: F) -> R
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {
         if client.watch.is_expired() {
-            return Poll::Ready(Err(Reject::UpstreamTimeout));
+            return Poll::Ready(Err(Reject::Held));
         }
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
@@ -421,7 +421,10 @@ async fn refuse_call(
 /// Where the request's own deadline is over, that is why, and no backend is to blame.
 fn overdue(ticket: &Ticket, rejected: Reject) -> Reject {
     match rejected {
-        Reject::UpstreamTimeout | Reject::RequestTimeout | Reject::Connect(ConnectError::Timeout { .. })
+        Reject::UpstreamTimeout
+        | Reject::Held
+        | Reject::RequestTimeout
+        | Reject::Connect(ConnectError::Timeout { .. })
             if ticket.client().watch.is_at_end() =>
         {
             Reject::Deadline

@@ -41,6 +41,8 @@ pub(crate) enum Reject {
     NotSwitched,
     /// No response head within the deadline.
     UpstreamTimeout,
+    /// A policy has held the request for all of its time: no backend was asked.
+    Held,
     /// The deadline that the request itself has brought is over.
     Deadline,
     /// The client left first; nobody will read the answer.
@@ -98,6 +100,7 @@ impl Reject {
             Self::Shed => {
                 Some("as many requests of the rule were under way as may be (`concurrency`)".to_owned())
             }
+            Self::Held => Some("a policy held the request for all of the rule's timeout".to_owned()),
             _ => None,
         }
     }
@@ -219,6 +222,11 @@ impl Reject {
                 StatusCode::GATEWAY_TIMEOUT,
                 "upstream_timeout",
                 "the server behind this gateway did not answer in time",
+            ),
+            Self::Held => row(
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream_timeout",
+                "the request was held here for as long as it may take",
             ),
             Self::Deadline => row(
                 StatusCode::GATEWAY_TIMEOUT,
