@@ -548,3 +548,25 @@ fn a_plan_tells_no_secret_of_an_address() {
     gateway.log_line("it is in the log", |line| line["component"] == "reload");
     assert!(!gateway.log().iter().any(|line| line.to_string().contains("s3cret")));
 }
+
+#[test]
+fn a_listener_that_has_no_certificate_any_more_tells_of_none() {
+    let backend = Backend::echo("a");
+    let config = |tls: &str| {
+        format!(
+            "[admin]\naddress = \"{{admin}}\"\n[[listeners]]\nname = \"web\"\naddress = \"{{listen}}\"\n{tls}\n{}",
+            rule("", &[&backend])
+        )
+    };
+    let gateway = launch().config(&config("tls = \"self-signed\"")).start();
+    let tells = || {
+        let metrics = fetch(gateway.address_of("admin"), "GET", "/metrics", &[]).text();
+        metrics.contains("gatewayd_tls_certificate_end_seconds{listener=\"web\"}")
+    };
+    assert!(tells());
+    gateway.write_config(&config(""));
+    let (code, said) = reload(&gateway, &[]);
+    assert_eq!(code, 0, "{said}");
+    eventually("it is told no more", PATIENCE, || !tells());
+    assert_eq!(gateway.get("/").backend(), "a");
+}

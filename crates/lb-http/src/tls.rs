@@ -148,7 +148,12 @@ pub(crate) fn start_looking(
     workers: usize,
 ) -> JoinHandle<()> {
     let secured = listeners.iter().filter_map(|Open { config, tls, .. }| {
-        let (tls, stats) = (tls.clone()?, registry.listener(&config.name, workers));
+        let stats = registry.listener(&config.name, workers);
+        let Some(tls) = tls.clone() else {
+            // It may have had one before.
+            stats.certificate_ends(0);
+            return None;
+        };
         note_end(&tls, &stats);
         Some((config.name.clone(), tls, stats))
     });
