@@ -42,7 +42,7 @@ impl Finished {
             trace: trace.id(),
             span: trace.span(),
             parent: trace.parent(),
-            state: trace.state().to_owned(),
+            state: kept_state(trace.state()),
             attempts: trace.attempts().to_vec(),
             rule: exchange.rule.map(|rule| rule.name().to_owned()),
             upstream: exchange.upstream.map(str::to_owned),
@@ -67,6 +67,12 @@ impl Finished {
     pub(crate) fn began_at(&self) -> SystemTime {
         self.ended_at.checked_sub(self.duration).unwrap_or(SystemTime::UNIX_EPOCH)
     }
+}
+
+/// A `tracestate`, or nothing of one that is longer than any has to be passed on (W3C Trace Context §3.3.1.5 has 512 characters): half of
+/// one is none.
+fn kept_state(state: &str) -> String {
+    if state.len() <= MAX_TEXT_BYTES { state.to_owned() } else { String::new() }
 }
 
 fn clipped(text: &str) -> String {
