@@ -97,7 +97,7 @@ impl Translation {
     fn workers(&mut self, directive: &Directive) {
         match directive.argument().parse::<i64>() {
             Ok(workers) if workers > 0 => {
-                let mut server = crate::document::Table::new("[server]", at(directive));
+                let mut server = document::Table::new("[server]", at(directive));
                 server.set("workers", workers);
                 self.document.tables.push(server);
                 self.report.converted(&directive.place, "server.workers");
