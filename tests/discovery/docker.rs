@@ -155,9 +155,6 @@ fn an_engine_that_has_just_started_takes_nobody_out_at_once() {
     gateway.log_line("it is said", |line| line["message"] == "nobody for longer than `keep`");
 }
 
-/// A container runs before what is in it listens: whoever asked it too early asks again soon.
-const SOON: &str = "passive = { ejection_time = \"1s\" }";
-
 /// Each of these containers answers.
 #[track_caller]
 fn serve(gateway: &Gateway, names: &[&str]) {
@@ -178,7 +175,7 @@ fn containers_of_a_real_docker_come_and_go_and_no_request_notices() {
     engine.docker(&engine.run_with(&["--detach"], &[]));
     engine.docker(&engine.run_with(&["--detach", "--label", "gatewayd.upstream=apple"], &[]));
     let one = engine.serve("one", &[]);
-    let gateway = launch().config(&config(&format!("docker = \"{}\"", engine.socket()), SOON)).start();
+    let gateway = launch().config(&config(&format!("docker = \"{}\"", engine.socket()), "")).start();
     eventually_present(&gateway, std::slice::from_ref(&one));
     let load = Load::on(gateway.address());
     let serve = |names: &[&str]| serve(&gateway, names);
@@ -254,7 +251,7 @@ fn containers_of_a_real_podman_are_followed_and_outlive_its_service() {
         format!("http://127.0.0.1:{port}")
     };
     let one = run(&engine, "one", 8081);
-    let gateway = launch().config(&config(&format!("docker = \"{}\"", engine.socket()), SOON)).start();
+    let gateway = launch().config(&config(&format!("docker = \"{}\"", engine.socket()), "")).start();
     eventually_present(&gateway, std::slice::from_ref(&one));
     let load = Load::on(gateway.address());
     let (two, three) = (run(&engine, "two", 8082), run(&engine, "three", 8083));

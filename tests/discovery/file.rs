@@ -275,3 +275,24 @@ fn a_configuration_that_is_read_again_keeps_what_was_discovered() {
     assert_eq!(present(&gateway), [a.url()].into(), "at once");
     assert_eq!(gateway.get("/").status, 200);
 }
+
+#[test]
+fn a_newcomer_that_does_not_listen_yet_is_tried_again_soon() {
+    let (a, mut late) = (Backend::echo("a"), Backend::echo("late"));
+    let launch = launch();
+    let path = launch.directory().join("app.yaml");
+    fs::write(&path, format!("- {}\n", a.url())).unwrap();
+    let gateway = launch.config(&config("file = \"app.yaml\"", "")).start();
+    late.stop();
+    fs::write(&path, format!("- {}\n- {}\n", a.url(), late.url())).unwrap();
+    eventually_present(&gateway, &[a.url(), late.url()]);
+    eventually("it has refused too often", PATIENCE, || {
+        assert_eq!(gateway.get("/").backend(), "a");
+        backend_status(&gateway, "app", &late.url())["state"] == "ejected"
+    });
+    // Long before the time for which others are kept out, 30 s.
+    late.start();
+    let began = std::time::Instant::now();
+    eventually("it gets its requests", PATIENCE, || gateway.get("/").backend() == "late");
+    assert!(began.elapsed() < Duration::from_secs(25));
+}

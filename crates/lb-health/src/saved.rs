@@ -169,6 +169,7 @@ impl SavedBackend {
             streak: 0,
             error: self.error.clone(),
             since: instant(self.since_ms).min(clock.now),
+            known_since: instant(self.since_ms).min(clock.now),
             last_probe: None,
         }
     }

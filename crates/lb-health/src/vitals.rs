@@ -1,6 +1,6 @@
 //! One backend's machines together: what its probes, its requests and the time say of it. Pure; the monitor holds the lock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::HealthConfig;
 use crate::event::FailureKind;
@@ -18,8 +18,12 @@ pub(crate) struct Vitals {
     streak: u64,
     error: Option<String>,
     since: Instant,
+    known_since: Instant,
     last_probe: Option<Instant>,
 }
+
+/// Who refuses connections is out for no longer than it has been known, and for this long at least.
+const SOON: Duration = Duration::from_secs(1);
 
 /// How a backend stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,7 @@ pub(crate) struct Memory {
     pub(crate) streak: u64,
     pub(crate) error: Option<String>,
     pub(crate) since: Instant,
+    pub(crate) known_since: Instant,
     pub(crate) last_probe: Option<Instant>,
 }
 
@@ -102,6 +107,7 @@ impl Vitals {
             streak: 0,
             error: None,
             since: now,
+            known_since: now,
             last_probe: None,
         }
     }
@@ -159,7 +165,12 @@ impl Vitals {
         match &mut self.ejection {
             // The same failures count once: an open circuit has its own time and its own way back.
             Some(ejection) if is_cut_off => ejection.lift(),
-            Some(ejection) => ejection.failed(streak, spare, now),
+            Some(ejection) => {
+                // A newcomer may not listen yet: it is tried again soon, and later each time.
+                let known = now.saturating_duration_since(self.known_since).max(SOON);
+                let most = if kind == FailureKind::Connect { known } else { Duration::MAX };
+                ejection.failed(streak, spare, most, now);
+            }
             None => {}
         }
         if self.standing() != before {
@@ -255,6 +266,7 @@ impl Vitals {
             streak: self.streak,
             error: self.error.clone(),
             since: self.since,
+            known_since: self.known_since,
             last_probe: self.last_probe,
         }
     }
@@ -276,6 +288,7 @@ impl Vitals {
         self.streak = memory.streak;
         self.error = memory.error;
         self.since = memory.since;
+        self.known_since = memory.known_since;
         self.last_probe = memory.last_probe;
         self.tick(now);
         self.forget_error();

@@ -4,7 +4,7 @@
 //! good all along says nothing of what the requests met.
 
 use std::num::NonZeroU32;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::PassiveConfig;
 use crate::machine::later;
@@ -36,10 +36,10 @@ impl Ejection {
     }
 
     /// The `streak`th request in a row has failed. `spare` says that another backend can take what this one would get: without
-    /// one it stays, and is known to be failing.
-    pub(crate) fn failed(&mut self, streak: u64, spare: bool, now: Instant) {
+    /// one it stays, and is known to be failing. It is out for `most` at most.
+    pub(crate) fn failed(&mut self, streak: u64, spare: bool, most: Duration, now: Instant) {
         if self.until.is_none() && self.config.ejects_at(streak) {
-            self.until = spare.then(|| later(now, self.config.ejection_time));
+            self.until = spare.then(|| later(now, self.config.ejection_time.min(most)));
             self.failing = !spare;
         }
     }
@@ -86,7 +86,6 @@ impl Ejection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const OUT: Duration = Duration::from_secs(30);
 
@@ -95,15 +94,25 @@ mod tests {
         let now = Instant::now();
         let mut ejection = Ejection::new(PassiveConfig::default());
         for streak in 1..=4 {
-            ejection.failed(streak, true, now);
+            ejection.failed(streak, true, Duration::MAX, now);
             assert_eq!(ejection.until(), None);
         }
-        ejection.failed(5, true, now);
+        ejection.failed(5, true, Duration::MAX, now);
         assert_eq!(ejection.until(), Some(now + OUT));
         ejection.tick(now + OUT - Duration::from_millis(1));
         assert_eq!(ejection.until(), Some(now + OUT));
         ejection.tick(now + OUT);
         assert_eq!(ejection.until(), None);
+    }
+
+    #[test]
+    fn it_is_out_for_no_longer_than_it_may_be() {
+        let now = Instant::now();
+        for (most, out) in [(Duration::from_secs(2), Duration::from_secs(2)), (2 * OUT, OUT)] {
+            let mut ejection = Ejection::new(PassiveConfig::default());
+            ejection.failed(5, true, most, now);
+            assert_eq!(ejection.until(), Some(now + out));
+        }
     }
 
     #[test]
@@ -114,7 +123,7 @@ mod tests {
             [("++++", true), ("-+", true), ("-++", false), ("--+-+", true), ("-+-++", false), ("", true)]
         {
             let mut ejection = Ejection::new(PassiveConfig::default());
-            ejection.failed(5, true, now);
+            ejection.failed(5, true, Duration::MAX, now);
             probes.chars().for_each(|probe| ejection.probed(probe == '+', rise));
             assert_eq!(ejection.until().is_some(), is_out, "probes {probes}");
         }
@@ -125,7 +134,7 @@ mod tests {
         let rise = NonZeroU32::new(2).unwrap();
         let mut ejection = Ejection::new(PassiveConfig::default());
         ejection.probed(false, rise);
-        ejection.failed(5, true, Instant::now());
+        ejection.failed(5, true, Duration::MAX, Instant::now());
         ejection.probed(true, rise);
         ejection.probed(true, rise);
         assert_eq!(ejection.until(), None);
@@ -135,8 +144,8 @@ mod tests {
     fn failures_while_it_is_out_do_not_prolong_it() {
         let now = Instant::now();
         let mut ejection = Ejection::new(PassiveConfig::default());
-        ejection.failed(5, true, now);
-        ejection.failed(10, true, now + Duration::from_secs(20));
+        ejection.failed(5, true, Duration::MAX, now);
+        ejection.failed(10, true, Duration::MAX, now + Duration::from_secs(20));
         assert_eq!(ejection.until(), Some(now + OUT));
     }
 
@@ -144,10 +153,10 @@ mod tests {
     fn one_that_cannot_be_spared_stays_and_is_asked_about_at_each_multiple() {
         let now = Instant::now();
         let mut ejection = Ejection::new(PassiveConfig::default());
-        ejection.failed(5, false, now);
-        ejection.failed(6, true, now);
+        ejection.failed(5, false, Duration::MAX, now);
+        ejection.failed(6, true, Duration::MAX, now);
         assert_eq!((ejection.until(), ejection.is_failing()), (None, true));
-        ejection.failed(10, true, now);
+        ejection.failed(10, true, Duration::MAX, now);
         assert_eq!((ejection.until(), ejection.is_failing()), (Some(now + OUT), false));
     }
 
@@ -155,12 +164,12 @@ mod tests {
     fn a_request_that_is_served_ends_it_only_where_it_was_asked_for_want_of_another() {
         let now = Instant::now();
         let mut ejection = Ejection::new(PassiveConfig::default());
-        ejection.failed(5, true, now);
+        ejection.failed(5, true, Duration::MAX, now);
         ejection.succeeded(false);
         assert_eq!(ejection.until(), Some(now + OUT));
         ejection.succeeded(true);
         assert_eq!(ejection.until(), None);
-        ejection.failed(5, false, now);
+        ejection.failed(5, false, Duration::MAX, now);
         ejection.succeeded(false);
         assert!(!ejection.is_failing());
     }

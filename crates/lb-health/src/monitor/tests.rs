@@ -48,7 +48,7 @@ fn with_probe() -> HealthConfig {
 }
 
 fn fail(monitor: &HealthMonitor, position: usize, times: usize, now: Instant) {
-    (0..times).for_each(|_| monitor.failed(position, FailureKind::Connect, now));
+    (0..times).for_each(|_| monitor.failed(position, FailureKind::Reset, now));
 }
 
 fn state(monitor: &HealthMonitor, position: usize) -> (HealthState, Circuit) {
@@ -86,7 +86,7 @@ fn five_failures_in_a_row_eject_and_thirty_seconds_bring_back() {
     let view = monitor.view(1, &Clock { now, wall: std::time::SystemTime::UNIX_EPOCH }).unwrap();
     assert_eq!(view.state, HealthState::Ejected);
     assert_eq!(view.ejected_until, Some(std::time::SystemTime::UNIX_EPOCH + EJECTION));
-    assert_eq!(view.error.unwrap(), "5 requests in a row failed, the last by a failed connect");
+    assert_eq!(view.error.unwrap(), "5 requests in a row failed, the last by a broken connection");
 
     assert_eq!(monitor.next_tick(), Some(now + EJECTION));
     monitor.tick(now + EJECTION - Duration::from_nanos(1));
@@ -424,7 +424,7 @@ fn a_new_configuration_goes_on_where_the_old_one_stood() {
     // nobody else is left.
     old.tick(now + EJECTION);
     assert_eq!(state(&new, 2).0, HealthState::Ejected);
-    old.failed(2, FailureKind::Connect, now);
+    old.failed(2, FailureKind::Reset, now);
     assert!(new.lock().vitals[0].standing().failing);
     old.succeeded(2, now);
     assert!(!new.lock().vitals[0].standing().failing);

@@ -15,7 +15,7 @@ fn keeping(file: &Path) -> Supervisor {
 }
 
 fn fail(monitor: &HealthMonitor, position: usize) {
-    (0..5).for_each(|_| monitor.failed(position, FailureKind::Connect, Instant::now()));
+    (0..5).for_each(|_| monitor.failed(position, FailureKind::Reset, Instant::now()));
 }
 
 #[tokio::test]
