@@ -278,3 +278,24 @@ fn a_webhook_by_tls_is_told_where_its_certificate_is_believed_and_only_there() {
     assert!(line["error"].as_str().is_some_and(|error| error.contains("no TLS with")), "{line}");
     assert_eq!(told(&webhook).len(), 1);
 }
+
+#[test]
+fn what_is_cut_when_the_time_to_end_is_over_is_recorded_and_blames_nobody() {
+    let silent = Backend::silent();
+    let config = format!(
+        "[server]\nworkers = 2\nshutdown_timeout = \"300ms\"\n[access_log]\nenabled = true\n[traffic_dump]\nenabled = true\ndirectory = \"{{dir}}/dumps\"\n{}",
+        rule("timeout = \"60s\"", &[&silent])
+    );
+    let mut gateway = launch().config(&config).start();
+    let mut client = gateway.client();
+    client.send("GET /cut HTTP/1.1\r\nHost: x\r\n\r\n");
+    eventually("it is under way", PATIENCE, || silent.hits() == 1);
+    gateway.sigterm();
+    assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
+    let lines: Vec<_> = gateway.log().into_iter().filter(|line| line["path"] == "/cut").collect();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((&line["status_code"], &line["attempts"]), (&503.into(), &1.into()));
+    assert!(line["error"].as_str().unwrap().contains("shutdown_timeout"), "{line}");
+    let dumped = std::fs::read_to_string(gateway.directory().join("dumps/traffic_dump_000.jsonl")).unwrap();
+    assert!(dumped.contains("/cut"), "{dumped}");
+}

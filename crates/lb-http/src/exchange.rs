@@ -347,8 +347,13 @@ impl Switched {
         let Self { ticket, connection } = &mut *self;
         let (timeouts, backend) = (ticket.timeouts(), &mut connection.transport);
         let mut tunnel = Tunnel::new(conversation, backend, (timeouts.tunnel, timeouts.idle));
-        let ended = std::future::poll_fn(|cx| tunnel.poll(cx, conversation, backend)).await;
-        ticket.carried(tunnel.bytes_in(), tunnel.bytes_out());
+        let ended = std::future::poll_fn(|cx| {
+            let polled = tunnel.poll(cx, conversation, backend);
+            // Whatever ends it, the record has what was carried by then.
+            ticket.carried(tunnel.bytes_in(), tunnel.bytes_out());
+            polled
+        })
+        .await;
         if ended == End::Over {
             ticket.complete(Instant::now());
         }

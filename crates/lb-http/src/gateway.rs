@@ -36,6 +36,8 @@ use crate::split::Split;
 use crate::tls::{self, secure};
 use crate::worker::{self, Control, HANDOVER_QUEUE, ORDER_QUEUE, Shared, Stage, WorkerParts};
 
+/// How long workers may take to record what is cut.
+const LAST_RECORDS: Duration = Duration::from_millis(500);
 /// How often the time that answers take is looked at.
 const PERCENTILE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long before the end of a process that another has taken over from idle connections are closed.
@@ -283,7 +285,7 @@ impl Gateway {
         self.supervising.abort();
         self.hedging.abort();
         self.rolling_back.abort();
-        self.drained(deadline).await
+        self.drained_or_cut(deadline).await
     }
 
     /// Leaves the sockets to another process that accepts from them already, lets requests in flight finish and idle connections
@@ -304,7 +306,17 @@ impl Gateway {
             return true;
         }
         self.stage.send_replace(Stage::Closing);
-        self.drained(deadline).await
+        self.drained_or_cut(deadline).await
+    }
+
+    /// The same, and where time is up has what is still under way cut and recorded.
+    async fn drained_or_cut(&self, deadline: Instant) -> bool {
+        let is_drained = self.drained(deadline).await;
+        if !is_drained {
+            self.stage.send_replace(Stage::Over);
+            self.drained(Instant::now() + LAST_RECORDS).await;
+        }
+        is_drained
     }
 
     /// Waits until every connection has ended; false where time is up before.

@@ -365,6 +365,14 @@ impl Ticket {
         self.error = Some(error);
     }
 
+    /// The process ends before the exchange does: neither side is to blame.
+    fn was_cut(&mut self) {
+        self.error = Some("cut: shutdown_timeout was over before the exchange".to_owned());
+        if self.status == client_closed_request() {
+            self.status = StatusCode::SERVICE_UNAVAILABLE;
+        }
+    }
+
     /// How many bytes of the bodies went each way.
     pub(crate) fn carried(&mut self, bytes_in: u64, bytes_out: u64) {
         self.bytes_in = bytes_in;
@@ -470,6 +478,9 @@ impl Drop for Ticket {
         }
         let trail = self.trail.take();
         let now = self.completed.unwrap_or_else(Instant::now);
+        if self.completed.is_none() && self.code.is_none() && self.client.worker.is_over() {
+            self.was_cut();
+        }
         let client = &self.client;
         client.begin_idle(now);
         let worker = &client.worker;

@@ -3,12 +3,13 @@
 
 mod control;
 mod parting;
+mod pinned;
 mod quic;
+mod stage;
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Deref;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,7 +26,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 pub(crate) use self::control::Control;
+pub(crate) use self::pinned::Pinned;
+use self::pinned::pin;
 use self::quic::Endpoints;
+pub(crate) use self::stage::Stage;
 use crate::admission::{Admission, Seat};
 use crate::client::{Client, Listener};
 use crate::config::PoolConfig;
@@ -87,23 +91,6 @@ impl Shared {
     }
 }
 
-/// A snapshot held by one worker's exchanges; counted without atomics.
-pub(crate) type Pinned = Rc<PinnedSnapshot>;
-
-/// A snapshot and its version.
-pub(crate) struct PinnedSnapshot {
-    version: u64,
-    snapshot: Arc<Snapshot>,
-}
-
-impl Deref for PinnedSnapshot {
-    type Target = Snapshot;
-
-    fn deref(&self) -> &Snapshot {
-        &self.snapshot
-    }
-}
-
 /// One worker's own things.
 pub(crate) struct Worker {
     pub(crate) index: usize,
@@ -116,6 +103,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Box<[u8]>>,
     date: RefCell<DateCache>,
     /// Told when the last connection ends.
+    /// Whether what is still under way is being cut.
+    is_over: Cell<bool>,
     deserted: Notify,
     clock: Cell<(Instant, SystemTime)>,
     /// Of exchanges that have ended, for others.
@@ -150,17 +139,6 @@ pub(crate) struct WorkerParts {
     pub(crate) inbox: mpsc::Receiver<Handover>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) stage: tokio::sync::watch::Receiver<Stage>,
-}
-
-/// How far a worker's life is to go; each is an end to what the one before allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    /// It accepts.
-    Serving,
-    /// Another process accepts from the same sockets: this one serves who is connected, once more and idle ones too.
-    Left,
-    /// Its sockets are closed, idle connections with them.
-    Closing,
 }
 
 impl Worker {
@@ -242,6 +220,11 @@ impl Worker {
             *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             Some(failed)
         })
+    }
+
+    /// Whether what is still under way is being cut, since the time of the process is up.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.get()
     }
 
     /// Wall-clock time without asking the system: counted from a reading no older than a second.
@@ -350,10 +333,6 @@ impl Worker {
     }
 }
 
-fn pin(shared: &Shared, version: u64) -> Pinned {
-    Rc::new(PinnedSnapshot { version, snapshot: shared.snapshot.load_full() })
-}
-
 /// Runs a worker until it has drained. To be called on a thread of its own.
 pub(crate) fn run(parts: WorkerParts) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -377,6 +356,7 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
         date: RefCell::new(DateCache::default()),
         deserted: Notify::new(),
+        is_over: Cell::new(false),
         clock: Cell::new((Instant::now(), SystemTime::now())),
         spare_trails: RefCell::default(),
         complained: Cell::new(None),
@@ -427,15 +407,22 @@ async fn work(parts: WorkerParts) -> io::Result<()> {
         loop {
             tokio::select! {
                 () = &mut drained => break,
-                _ = stage.wait_for(|stage| *stage == Stage::Closing) => break,
+                _ = stage.wait_for(|stage| *stage >= Stage::Closing) => break,
                 _ = tick.tick() => worker.tick(),
             }
         }
         admit.listeners.close();
     }
-    worker.drained().await;
-    // The other workers' connections go by these sockets too.
-    admit.endpoints.ended().await;
+    let ended = async {
+        worker.drained().await;
+        // The other workers' connections go by these sockets too.
+        admit.endpoints.ended().await;
+    };
+    tokio::select! {
+        () = ended => {}
+        // What is left ends with the runtime.
+        Ok(_) = stage.wait_for(|stage| *stage == Stage::Over) => worker.is_over.set(true),
+    }
     worker.pool.clear();
     Ok(())
 }
