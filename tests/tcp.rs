@@ -126,6 +126,7 @@ fn megabytes_pass_byte_by_byte_both_ways_at_once() {
     assert!(client.read_to_close() == pattern(2, BULK), "to the client");
     saying.join().unwrap();
     let line = gateway.log_line("the connection is logged", |line| line["protocol"] == "tcp");
+    eventually("the backend has read to the end", PATIENCE, || !heard.lock().unwrap().is_empty());
     assert!(*heard.lock().unwrap() == pattern(1, BULK), "to the backend");
     assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&BULK.into(), &BULK.into()));
     assert_eq!((&line["msg"], &line["listener"]), (&"proxy connection".into(), &"db".into()));
