@@ -328,14 +328,24 @@ fn what_is_imported_of_configurations_in_use_passes_the_check() {
     let folder = tempfile::tempdir().unwrap();
     let nginx = "http { upstream app { server green:80 max_fails=1 fail_timeout=0; server blue:80 backup; }\n\
         server { listen 80; keepalive_timeout 0;\n location /ws { proxy_pass http://app; proxy_read_timeout 7d; proxy_connect_timeout 1m30s; }\n\
-        location / { proxy_pass http://app; proxy_read_timeout 0; } } }";
+        location / { proxy_pass http://app; proxy_read_timeout 0; proxy_next_upstream error timeout http_502 http_503; proxy_next_upstream_tries 2; } } }";
     let haproxy = "defaults\n mode http\n timeout connect 0\n timeout server 2d\n\
         frontend web\n bind *:80\n use_backend none if { path /none }\n default_backend app\n\
         backend app\n server a 127.0.0.1:8001\nbackend none\n http-request deny\n\
         listen numbers\n bind *:9000\n stats enable\n stats uri /\n\
         frontend raw\n mode tcp\n bind *:5432\n default_backend gone\nbackend gone\n mode tcp\n";
     for (source, text, words) in [
-        ("nginx", nginx, &["timeout = \"168h\"", "connect_timeout = \"90s\"", "passive = false"][..]),
+        (
+            "nginx",
+            nginx,
+            &[
+                "timeout = \"168h\"",
+                "connect_timeout = \"90s\"",
+                "passive = false",
+                "attempts = 1",
+                "\"503\"",
+            ][..],
+        ),
         ("haproxy", haproxy, &["timeout = \"48h\"", "tcp://127.0.0.1:9", "http://127.0.0.1:9"][..]),
     ] {
         let file = folder.path().join(source);

@@ -13,6 +13,8 @@ pub(super) struct Settings {
     response: Vec<Directive>,
     hidden: Vec<Directive>,
     connect_timeout: Option<Directive>,
+    next_upstream: Option<Directive>,
+    tries: Option<Directive>,
     read_timeout: Option<Directive>,
     /// `limit_conn`: the same.
     pub(super) limits: Vec<Directive>,
@@ -75,10 +77,8 @@ impl Translation {
                     report.approximated(&directive.place, "idle_timeout bounds the gaps in a body (60 s)");
                 }
                 "proxy_ssl_verify" => settings.verifies_backends = directive.argument() == "on",
-                "proxy_next_upstream" | "proxy_next_upstream_tries" => {
-                    let note = "the defaults: failed connects and resets are tried elsewhere, twice at most";
-                    report.approximated(&directive.place, note);
-                }
+                "proxy_next_upstream" => settings.next_upstream = Some(directive.clone()),
+                "proxy_next_upstream_tries" => settings.tries = Some(directive.clone()),
                 "allow" if directive.argument() == "all" => report.converted(&directive.place, "the default"),
                 "auth_basic" if directive.argument() == "off" => settings.guard = None,
                 "deny" | "auth_basic" | "auth_request" | "auth_jwt" | "internal" => {
@@ -111,6 +111,7 @@ impl Translation {
             rule.push_in(["response_headers", "remove"], directive.argument());
             self.report.converted(&directive.place, "response_headers.remove");
         }
+        self.retries(settings, rule);
         let timeouts = [(&settings.connect_timeout, "connect_timeout"), (&settings.read_timeout, "timeout")];
         for (directive, key) in timeouts {
             let Some(directive) = directive else { continue };
@@ -126,6 +127,30 @@ impl Translation {
                 }
                 (None, _) => self.report.leave_out(&directive.place, "this time is not understood"),
             }
+        }
+    }
+
+    /// What is tried elsewhere, and how often.
+    fn retries(&mut self, settings: &Settings, rule: &mut Table) {
+        let causes = settings.next_upstream.as_ref();
+        let is_off = causes.is_some_and(|directive| directive.argument() == "off");
+        let tries = settings.tries.as_ref().and_then(|directive| directive.argument().parse::<i64>().ok());
+        // nginx counts the first one, too, and by 0 means no bound.
+        let attempts = if is_off { Some(0) } else { tries.filter(|tries| *tries > 0).map(|tries| tries - 1) };
+        let mut written = toml::Table::new();
+        written.extend(attempts.map(|attempts| ("attempts".to_owned(), attempts.into())));
+        if let Some(directive) = causes.filter(|_| !is_off) {
+            let mut on = vec!["connect".to_owned(), "reset".to_owned()];
+            let statuses = directive.arguments().iter().filter_map(|cause| cause.strip_prefix("http_"));
+            on.extend(statuses.map(str::to_owned));
+            written.insert("on".to_owned(), on.into());
+        }
+        if !written.is_empty() {
+            rule.set("retries", written);
+        }
+        for directive in [&settings.next_upstream, &settings.tries].into_iter().flatten() {
+            let note = "retries: idempotent requests alone, each elsewhere, within a budget";
+            self.report.approximated(&directive.place, note);
         }
     }
 
