@@ -137,3 +137,54 @@ run(main)
     assert!(most < before + (24 << 20), "{} KiB more", (most - before) >> 10);
     eventually("the backend is let go", PATIENCE, || backend.open_connections() <= 1);
 }
+
+/// What a client has been sent is not what it has got: a way that is slow has some of it for seconds.
+#[test]
+fn the_last_of_an_answer_arrives_by_a_slow_way_also_where_the_client_is_told_to_go() {
+    let body = "x".repeat(900_000);
+    let large = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let backend = Backend::fixed(large);
+    let mut gateway = start(&rule("", &[&backend]));
+    let folder = tempfile::TempDir::new().unwrap();
+    let begun = folder.path().join("begun");
+    let mut child = client(
+        &gateway,
+        &format!(
+            "
+BEGUN = '{}'
+class Way(asyncio.DatagramProtocol):
+    def __init__(self, to):
+        self.to = to
+    def connection_made(self, transport):
+        self.transport = transport
+    def datagram_received(self, data, address):
+        self.to(data, address)
+async def main():
+    loop, there, waiting = asyncio.get_running_loop(), [], asyncio.Queue()
+    _, near = await loop.create_datagram_endpoint(
+        lambda: Way(lambda data, address: (there.append(address), far.transport.sendto(data))), local_addr=(HOST, 0))
+    _, far = await loop.create_datagram_endpoint(
+        lambda: Way(lambda data, address: waiting.qsize() < 60 and waiting.put_nowait(data)), remote_addr=(HOST, PORT))
+    async def carry():
+        while True:
+            for _ in range(10):
+                near.transport.sendto(await waiting.get(), there[-1])
+            await asyncio.sleep(0.12)
+    carrying = asyncio.create_task(carry())
+    globals()['PORT'] = near.transport.get_extra_info('sockname')[1]
+    async with connected(max_data=8_000_000, max_stream_data=8_000_000) as client:
+        large = client.open('GET', '/')
+        await client.until('a beginning', lambda: client.stream(large).body)
+        open(BEGUN, 'w').close()
+        got = await client.answer(large)
+        assert got.ended and len(got.body) == 900_000, (len(got.body), got.reset, client.terminated)
+run(main)
+",
+            begun.display()
+        ),
+    );
+    eventually("it has begun", PATIENCE, || begun.exists() || child.try_wait().unwrap().is_some());
+    gateway.sigterm();
+    said(child);
+    assert_eq!(gateway.wait_exit(PATIENCE), Some(0));
+}

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -74,6 +75,7 @@ pub(super) async fn serve(
     tenant: Tenant,
 ) {
     let Aside { stopped, is_websocket } = aside;
+    let mut stopped = Some(stopped);
     let limit = client.listener.config.limits.header_timeout;
     let first = std::future::poll_fn(|cx| resolver.frame_stream.poll_next(cx));
     let Ok(first) = timeout(limit, first).await else {
@@ -88,7 +90,7 @@ pub(super) async fn serve(
     let end = match open(&request, &mut recv, is_websocket.get(), limit).await {
         Ok(Opened { head, body, first, upgrade }) => {
             let method = if upgrade.is_some() { Method::GET } else { request.method().clone() };
-            let carry = Carry { method, upgrade, body, first, stopped };
+            let carry = Carry { method, upgrade, body, first, stopped: &mut stopped };
             run(carry, head, &mut out, &mut recv, &client).await
         }
         Err(end) => end,
@@ -96,6 +98,10 @@ pub(super) async fn serve(
     let code = match end {
         End::Answered => {
             recv.stop_sending(Code::H3_NO_ERROR);
+            if let Some(stopped) = stopped {
+                // What has been sent may still be on its way, and would be lost with the connection.
+                let _ = timeout(Timeouts::default().idle, stopped).await;
+            }
             return;
         }
         // The same tells of a connection's reset (RFC 9220 §3).
@@ -209,7 +215,13 @@ fn upgrade(request: &Request<()>, is_websocket: bool) -> Result<Option<Upgrade>,
     upgrade.filter(|_| is_whole).map(Some).ok_or(End::Malformed)
 }
 
-async fn run(carry: Carry, head: BytesMut, out: &mut Out, recv: &mut Incoming, client: &Rc<Client>) -> End {
+async fn run(
+    carry: Carry<'_>,
+    head: BytesMut,
+    out: &mut Out,
+    recv: &mut Incoming,
+    client: &Rc<Client>,
+) -> End {
     let (near, far) = tokio::io::duplex(PIPE);
     let client = Client::stream(client);
     let is_connect = carry.upgrade.is_some();
@@ -245,15 +257,16 @@ async fn run(carry: Carry, head: BytesMut, out: &mut Out, recv: &mut Incoming, c
 }
 
 /// What passes between a stream and its exchange.
-struct Carry {
+struct Carry<'a> {
     method: Method,
     upgrade: Option<Upgrade>,
     body: Body,
     first: First,
-    stopped: Stopped,
+    /// Until it is known.
+    stopped: &'a mut Option<Stopped>,
 }
 
-impl Carry {
+impl Carry<'_> {
     /// `is_switched` is set once the stream is another protocol's.
     async fn run(
         self,
@@ -295,7 +308,15 @@ impl Carry {
                 Err(end) => end,
             }
         };
-        let left = async { if stopped.await { End::Left } else { std::future::pending().await } };
+        let left = async {
+            let has_left = std::future::poll_fn(|cx| match stopped {
+                Some(known) => known.as_mut().poll(cx),
+                None => Poll::Pending,
+            })
+            .await;
+            *stopped = None;
+            if has_left { End::Left } else { std::future::pending().await }
+        };
         tokio::select! {
             biased;
             end = both => end,
