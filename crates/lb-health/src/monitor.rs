@@ -313,7 +313,13 @@ impl HealthMonitor {
     fn count(&self, state: &mut State, position: usize, streak: u64, kind: FailureKind, now: Instant) {
         if self.watched.get(position).is_some_and(|watched| watched.config.may_change_at(streak)) {
             let spare = self.has_spare(state, position);
-            self.update(state, position, |vitals| vitals.failed(streak, kind, spare, now));
+            let is_new = self.streaks.get(position).is_some_and(|streak| streak.is_new());
+            self.update(state, position, |vitals| {
+                if !is_new {
+                    vitals.proven();
+                }
+                vitals.failed(streak, kind, spare, now);
+            });
         }
     }
 

@@ -169,7 +169,8 @@ impl SavedBackend {
             streak: 0,
             error: self.error.clone(),
             since: instant(self.since_ms).min(clock.now),
-            known_since: instant(self.since_ms).min(clock.now),
+            // It was known before.
+            new_since: None,
             last_probe: None,
         }
     }

@@ -18,11 +18,12 @@ pub(crate) struct Vitals {
     streak: u64,
     error: Option<String>,
     since: Instant,
-    known_since: Instant,
+    /// Since when it is known, until it has served a request or a probe.
+    new_since: Option<Instant>,
     last_probe: Option<Instant>,
 }
 
-/// Who refuses connections is out for no longer than it has been known, and for this long at least.
+/// A newcomer that refuses connections is out for no longer than it has been known, and for this long at least.
 const SOON: Duration = Duration::from_secs(1);
 
 /// How a backend stands.
@@ -47,7 +48,7 @@ pub(crate) struct Memory {
     pub(crate) streak: u64,
     pub(crate) error: Option<String>,
     pub(crate) since: Instant,
-    pub(crate) known_since: Instant,
+    pub(crate) new_since: Option<Instant>,
     pub(crate) last_probe: Option<Instant>,
 }
 
@@ -107,7 +108,7 @@ impl Vitals {
             streak: 0,
             error: None,
             since: now,
-            known_since: now,
+            new_since: Some(now),
             last_probe: None,
         }
     }
@@ -153,6 +154,16 @@ impl Vitals {
         self.streak
     }
 
+    /// Whether it is not known to have served anything.
+    pub(crate) fn is_new(&self) -> bool {
+        self.new_since.is_some()
+    }
+
+    /// It has served.
+    pub(crate) fn proven(&mut self) {
+        self.new_since = None;
+    }
+
     /// The `streak`th request in a row has failed; `spare` says that another backend is in rotation.
     pub(crate) fn failed(&mut self, streak: u64, kind: FailureKind, spare: bool, now: Instant) {
         let before = self.standing();
@@ -167,9 +178,9 @@ impl Vitals {
             Some(ejection) if is_cut_off => ejection.lift(),
             Some(ejection) => {
                 // A newcomer may not listen yet: it is tried again soon, and later each time.
-                let known = now.saturating_duration_since(self.known_since).max(SOON);
-                let most = if kind == FailureKind::Connect { known } else { Duration::MAX };
-                ejection.failed(streak, spare, most, now);
+                let new_since = self.new_since.filter(|_| kind == FailureKind::Connect);
+                let most = new_since.map(|since| now.saturating_duration_since(since).max(SOON));
+                ejection.failed(streak, spare, most.unwrap_or(Duration::MAX), now);
             }
             None => {}
         }
@@ -205,6 +216,9 @@ impl Vitals {
         self.last_probe = Some(now);
         let Some(thresholds) = &mut self.probe else { return };
         thresholds.observe(result.is_ok());
+        if result.is_ok() {
+            self.new_since = None;
+        }
         if let Some(ejection) = &mut self.ejection {
             ejection.probed(result.is_ok(), thresholds.rise());
         }
@@ -266,7 +280,7 @@ impl Vitals {
             streak: self.streak,
             error: self.error.clone(),
             since: self.since,
-            known_since: self.known_since,
+            new_since: self.new_since,
             last_probe: self.last_probe,
         }
     }
@@ -288,7 +302,7 @@ impl Vitals {
         self.streak = memory.streak;
         self.error = memory.error;
         self.since = memory.since;
-        self.known_since = memory.known_since;
+        self.new_since = memory.new_since;
         self.last_probe = memory.last_probe;
         self.tick(now);
         self.forget_error();

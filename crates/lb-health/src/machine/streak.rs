@@ -1,15 +1,23 @@
 //! Failures in a row of one backend, counted by every worker at once; and whether its state needs more than counting.
 //!
 //! Cost: one relaxed load for a success of a backend without trouble, one atomic add for a failure. The highest bit, "held",
-//! sends everything else to the monitor's lock; only the monitor sets and clears it, with that lock held.
+//! sends everything else to the monitor's lock; only the monitor sets and clears it, with that lock held. The next one, "new", stands until
+//! the first success.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const HELD: u64 = 1 << 63;
+const NEW: u64 = 1 << 62;
 
-/// The count and the bit. `Relaxed` throughout: the word orders nothing else, whatever is read beside it is under the lock.
-#[derive(Debug, Default)]
+/// The count and the bits. `Relaxed` throughout: the word orders nothing else, whatever is read beside it is under the lock.
+#[derive(Debug)]
 pub(crate) struct Streak(AtomicU64);
+
+impl Default for Streak {
+    fn default() -> Self {
+        Self(AtomicU64::new(NEW))
+    }
+}
 
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +35,8 @@ impl Streak {
         if word != 0 && word & HELD == 0 {
             // And, not store: the bit may be set in between.
             word = self.0.fetch_and(HELD, Relaxed);
+        } else if word & NEW != 0 {
+            self.proven();
         }
         if word & HELD == 0 { Counted::Streak(0) } else { Counted::Held }
     }
@@ -34,7 +44,7 @@ impl Streak {
     /// A request failed. Each of several at once gets a number of its own, so each number is acted upon once.
     pub(crate) fn failed(&self) -> Counted {
         let word = self.0.fetch_add(1, Relaxed);
-        if word & HELD == 0 { Counted::Streak(word + 1) } else { Counted::Held }
+        if word & HELD == 0 { Counted::Streak((word & !NEW) + 1) } else { Counted::Held }
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -44,17 +54,27 @@ impl Streak {
     /// Failures in a row; 0 while held.
     pub(crate) fn count(&self) -> u64 {
         let word = self.0.load(Relaxed);
-        if word & HELD == 0 { word } else { 0 }
+        if word & HELD == 0 { word & !NEW } else { 0 }
+    }
+
+    /// Whether it has served nothing yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.0.load(Relaxed) & NEW != 0
+    }
+
+    /// It has served.
+    pub(crate) fn proven(&self) {
+        self.0.fetch_and(!NEW, Relaxed);
     }
 
     /// Sends everything to the lock from now on.
     pub(crate) fn hold(&self) {
-        self.0.store(HELD, Relaxed);
+        self.0.store(HELD | self.0.load(Relaxed) & NEW, Relaxed);
     }
 
     /// Ends that, with this many failures in a row to go on from.
     pub(crate) fn release(&self, streak: u64) {
-        self.0.store(streak & !HELD, Relaxed);
+        self.0.store(streak & !(HELD | NEW) | self.0.load(Relaxed) & NEW, Relaxed);
     }
 }
 
@@ -80,6 +100,26 @@ mod tests {
         streak.release(4);
         assert_eq!(streak.failed(), Counted::Streak(5));
         assert!(!streak.is_held());
+    }
+
+    #[test]
+    fn it_is_new_until_it_serves_held_or_not() {
+        for is_held in [false, true] {
+            let streak = Streak::default();
+            assert_eq!(streak.failed(), Counted::Streak(1));
+            if is_held {
+                streak.hold();
+            }
+            streak.failed();
+            assert!(streak.is_new());
+            streak.succeeded();
+            streak.release(2);
+            assert_eq!((streak.is_new(), streak.count()), (false, 2));
+        }
+        let streak = Streak::default();
+        streak.hold();
+        streak.release(4);
+        assert_eq!((streak.is_new(), streak.failed()), (true, Counted::Streak(5)));
     }
 
     #[test]

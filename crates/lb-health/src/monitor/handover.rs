@@ -62,6 +62,7 @@ impl HealthMonitor {
                     if !streak.is_held() {
                         memory.streak = streak.count();
                     }
+                    memory.new_since = memory.new_since.filter(|_| streak.is_new());
                     memories.push((*position, memory));
                 }
                 streak.hold();
@@ -85,6 +86,9 @@ impl HealthMonitor {
             return;
         };
         vitals.resume(memory, now);
+        if !vitals.is_new() {
+            streak.proven();
+        }
         match vitals.standing().is_held() {
             true => streak.hold(),
             false => streak.release(vitals.streak()),

@@ -438,6 +438,22 @@ fn a_new_configuration_goes_on_where_the_old_one_stood() {
 }
 
 #[test]
+fn a_newcomer_that_refuses_is_out_for_as_long_as_it_is_known_and_who_has_served_for_its_whole_time() {
+    let backends = backends(3);
+    let begun = Instant::now();
+    let (first, later) = (watch(&backends, &HealthConfig::default()), begun + Duration::from_secs(4));
+    first.succeeded(1, begun);
+    let monitor = watch(&backends, &HealthConfig::default());
+    monitor.take_over(&first, begun);
+    let refused = |position: usize| {
+        (0..5).for_each(|_| monitor.failed(position, FailureKind::Connect, later));
+        monitor.lock().vitals[position].ejected_until().unwrap() - later
+    };
+    assert!((3.9..4.1).contains(&refused(0).as_secs_f64()));
+    assert_eq!(refused(1), EJECTION);
+}
+
+#[test]
 fn an_open_circuit_stays_open_over_a_reload_and_half_open_begins_its_trials_anew() {
     let now = Instant::now();
     let backends = backends(1);
