@@ -2,8 +2,9 @@
 //! hundred reloads leave anything behind.
 //!
 //! The pool is large enough for a connection to each backend: with the usual 4096 most requests open one, and what that costs hides
-//! what a reload does. Load and backends run by real-time priority, as with `open-loop`; the gateway does not, so that what it does
-//! beside requests competes with them: on whatever core has time, and in a row of its own on the worker's alone.
+//! what a reload does. Load and backends run by real-time priority, as with `open-loop`, and the gateway has a core to itself: what it does
+//! beside requests competes with them, and with nothing else. In a row of its own it may have the other core, too, as where nobody pins
+//! anything; there nobody has that priority, which would keep everyone else from a core, and latencies are the load's own as well.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -66,17 +67,17 @@ enum Beside {
     Nothing,
     /// On the worker's core.
     Reloads,
-    /// On whatever core has time, as where nobody pins anything.
-    FreeReloads,
     /// The same, and no backend is another: none has to be connected to.
     Weights,
+    /// On whatever core has time, by the same priority as everybody.
+    FreeReloads,
 }
 
 const ROWS: [(&str, Beside); 4] = [
     ("nothing else", Beside::Nothing),
-    ("a reload a second", Beside::FreeReloads),
-    ("the same, on the worker's core", Beside::Reloads),
+    ("a reload a second", Beside::Reloads),
     ("a reload of weights alone", Beside::Weights),
+    ("a reload a second, on any core", Beside::FreeReloads),
 ];
 
 /// One row in one round.
@@ -150,7 +151,10 @@ pub(crate) fn run(bench: &Bench<'_>, ports: &mut Ports) -> Result<Outcome> {
     let mut looked = Vec::new();
     for round in 0..bench.rounds as usize {
         for (row, beside) in ROWS.iter().cycle().skip(round % ROWS.len()).take(ROWS.len()) {
-            gateway.let_control_run(matches!(beside, Beside::FreeReloads | Beside::Weights))?;
+            let is_free = *beside == Beside::FreeReloads;
+            gateway.let_control_run(is_free)?;
+            let first = if is_free { !backends.run_in_turn() } else { backends.run_first(OF_ORIGINS) };
+            load.priority = first.then_some(OF_LOAD);
             gateway.put(Variant::First)?;
             bench.interrupt.sleep(SETTLE)?;
             load.rate = gateway.rate_at_load(load, bench)?;

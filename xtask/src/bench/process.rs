@@ -159,13 +159,22 @@ impl Running {
     /// Let nothing of normal priority run on its core while any thread of the group can: round-robin time slices of the scheduler
     /// are longer than what is measured. False where this user may not.
     pub(crate) fn run_first(&self, priority: u8) -> bool {
+        self.schedule("--fifo", priority)
+    }
+
+    /// Takes that back.
+    pub(crate) fn run_in_turn(&self) -> bool {
+        self.schedule("--other", 0)
+    }
+
+    fn schedule(&self, policy: &str, priority: u8) -> bool {
         let members = self.members();
-        let raised = |pid: &u32| {
+        let is_scheduled = |pid: &u32| {
             let mut chrt = Command::new("chrt");
-            chrt.args(["--all-tasks", "--fifo", "--pid", &priority.to_string(), &pid.to_string()]);
+            chrt.args(["--all-tasks", policy, "--pid", &priority.to_string(), &pid.to_string()]);
             chrt.output().is_ok_and(|output| output.status.success())
         };
-        !members.is_empty() && members.iter().all(raised)
+        !members.is_empty() && members.iter().all(is_scheduled)
     }
 
     /// Processor time of all threads of the group. Threads that have ended are missed: workers do not end under load.
