@@ -471,7 +471,7 @@ fn a_self_signed_certificate_is_one_word_and_said_at_the_start() {
     let config =
         format!("[[listeners]]\naddress = \"{{listen}}\"\ntls = \"self-signed\"\n{}", rule("", &[&backend]));
     let gateway = launch().config(&config).start();
-    assert!(gateway.errors().contains("self-signed certificate"), "{}", gateway.errors());
+    eventually("it is said", PATIENCE, || gateway.errors().contains("self-signed certificate"));
     let secure = Secure { gateway, authority: Authority::new("nobody") };
     assert!(!secure.curl("/", &[]).status.success());
     assert!(secure.curl("/", &["-k"]).status.success());
