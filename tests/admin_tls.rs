@@ -59,7 +59,11 @@ fn nobody_is_answered_without_a_certificate_where_it_is_required() {
     for shown in [Vec::new(), it.shown(&Authority::new("Others"), "eve")] {
         let (code, said) = it.ask(&["status"], &shown);
         assert!(code == Some(1) && !said.contains(&url), "{said}");
+        assert_eq!(said.contains("--admin-cert FILE"), shown.is_empty(), "{said}");
     }
+    let strange = format!("https://{}", it.gateway.address_of("admin"));
+    let said = cli(&["status", "--admin", &strange]).stderr;
+    assert!(String::from_utf8_lossy(&said).contains("--admin-ca FILE"), "{}", String::from_utf8_lossy(&said));
     let shown = it.shown(&it.clients, "alice");
     let (code, said) = it.ask(&["status"], &shown);
     assert!(code == Some(0) && said.contains(&url), "{said}");

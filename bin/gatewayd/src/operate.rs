@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const RELOAD_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What to do where no gateway answers.
-pub(crate) const ADDRESS_HELP: &str = "a gateway answers where `[admin] address` in its configuration says; name that by --admin HOST:PORT, or https://HOST:PORT where it has `tls`";
+const ADDRESS_HELP: &str = "a gateway answers where `[admin] address` in its configuration says; name that by --admin HOST:PORT, or https://HOST:PORT where it has `tls`";
 
 /// `gatewayd status`.
 pub(crate) fn status(args: &cli::Status) -> Outcome {
@@ -175,8 +175,22 @@ fn send(
     let (address, tls) = (admin.address(), admin.tls()?);
     let sent = client::send(address.authority(), tls.as_ref(), request, deadline);
     let sent = control_runtime()?.block_on(sent);
-    let (status, answer) = sent.map_err(|error| anyhow!("{error:#}\n  help: {ADDRESS_HELP}"))?;
+    let (status, answer) = sent.map_err(|error| unanswered(&error))?;
     Ok((status, serde_json::from_slice(&answer).unwrap_or_default()))
+}
+
+/// No answer, and what to do about it.
+pub(crate) fn unanswered(error: &anyhow::Error) -> anyhow::Error {
+    let said = format!("{error:#}");
+    // By these words TLS has them.
+    let help = if said.contains("CertificateRequired") {
+        "it wants to be shown a certificate: --admin-cert FILE --admin-key FILE"
+    } else if said.contains("unknown issuer") {
+        "name who vouches for its certificate by --admin-ca FILE"
+    } else {
+        ADDRESS_HELP
+    };
+    anyhow!("{said}\n  help: {help}")
 }
 
 /// The upstreams and backends, for people.

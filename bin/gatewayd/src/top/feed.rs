@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::model::Event;
 use crate::cli::AdminAt;
 use crate::client::{self, Stream};
-use crate::operate::ADDRESS_HELP;
+use crate::operate::unanswered;
 use crate::run::control_runtime;
 
 /// For a connection, and for each event, which come once a second.
@@ -105,9 +105,9 @@ async fn listen_once(admin: &AdminAt, query: &str, heard: &Sender<Heard>) -> any
 /// The second event, which knows how fast things go, as JSON.
 pub(super) fn second(admin: &AdminAt, query: &str) -> anyhow::Result<String> {
     let second = async {
-        let mut events = Events::open(admin, query).await.map_err(|error| {
-            anyhow!("no gateway at {}: {error:#}\n  help: {ADDRESS_HELP}", admin.address())
-        })?;
+        let opened = Events::open(admin, query).await;
+        let mut events = opened
+            .map_err(|error| unanswered(&error.context(format!("no gateway at {}", admin.address()))))?;
         match (events.next().await?, events.next().await?) {
             (Some(_), Some(second)) => Ok(second),
             _ => bail!("the gateway at {} closed the connection", admin.address()),
