@@ -293,15 +293,9 @@ fn backends_are_told_by_a_proxy_header_where_the_client_has_connected_to() {
     let (told, lines) = std::sync::mpsc::channel();
     let told = std::sync::Mutex::new(told);
     let backend = Backend::scripted(move |conn| {
-        let mut line = Vec::new();
-        while !line.ends_with(b"\r\n") {
-            match conn.read_some(1) {
-                Ok(byte) if !byte.is_empty() => line.extend(byte),
-                _ => return,
-            }
-        }
+        let Some(line) = conn.line() else { return };
         conn.request();
-        told.lock().unwrap().send(String::from_utf8(line).unwrap()).unwrap();
+        told.lock().unwrap().send(line).unwrap();
         conn.reply("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     });
     let launch = crate::support::launch();

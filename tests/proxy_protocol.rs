@@ -366,15 +366,9 @@ fn no_connection_that_speaks_for_one_client_carries_another() {
     let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = std::sync::Arc::clone(&lines);
     let backend = Backend::scripted(move |conn| {
-        let mut line = Vec::new();
-        while !line.ends_with(b"\r\n") {
-            match conn.read_some(1) {
-                Ok(byte) if !byte.is_empty() => line.extend(byte),
-                _ => return,
-            }
-        }
+        let Some(line) = conn.line() else { return };
         while conn.request().is_some() {
-            seen.lock().unwrap().push(String::from_utf8(line.clone()).unwrap());
+            seen.lock().unwrap().push(line.clone());
             conn.reply("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         }
     });

@@ -103,9 +103,9 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Box<[u8]>>,
     date: RefCell<DateCache>,
     /// Told when the last connection ends.
+    deserted: Notify,
     /// Whether what is still under way is being cut.
     is_over: Cell<bool>,
-    deserted: Notify,
     clock: Cell<(Instant, SystemTime)>,
     /// Of exchanges that have ended, for others.
     #[expect(clippy::vec_box, reason = "an exchange takes one as it is: a pointer")]

@@ -163,6 +163,18 @@ impl Wire {
         Ok(std::mem::replace(&mut self.buffer, rest))
     }
 
+    /// A line before the first request, with its end, as a PROXY header is; nothing where the peer closes before its end.
+    pub fn line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            match self.read_some(1) {
+                Ok(byte) if !byte.is_empty() => line.extend(byte),
+                _ => return None,
+            }
+        }
+        String::from_utf8(line).ok()
+    }
+
     /// Everything until the peer closes, in order or with a reset.
     ///
     /// # Panics

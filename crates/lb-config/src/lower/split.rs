@@ -21,7 +21,10 @@ pub(super) fn check(context: &mut Context<'_>, rule: &Rule) {
         ("split_rollback", rule.split_rollback.as_ref().map(|it| it.id)),
     ];
     for (key, written) in keys {
-        if let Some(written) = written {
+        // A split that could not be read has been reported.
+        if let Some(written) = written
+            && !context.tree.has(context.tree.parent(written), "split")
+        {
             context
                 .error_at_key(
                     written,
